@@ -14,30 +14,85 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     // One reader over flags, environment and file, in that order.
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
-    // SHA-256 and HMAC for derived ids and page tokens.
+    // SHA-256 for derived ids and page tokens.
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     // The logging API every Swift server shares.
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     // Event loops and sockets for server and client.
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    // Quiescing: closes a server's connections once they are idle.
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
     // Verifies and mints the JSON Web Tokens that carry a caller's claims.
     .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     // Signals and ordered shutdown.
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     // Runs initdb and pg_ctl for the private PostgreSQL.
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    // The type of paths that swift-subprocess takes.
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
   ],
   targets: [
-    .executableTarget(name: "parley", dependencies: [
+    .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(
+      name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+    .target(name: "CMessages", dependencies: ["CProtobufC"]),
+    .target(
+      name: "Domain",
+      dependencies: [.product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: strict),
+    .target(
+      name: "Store",
+      dependencies: [
+        "CPostgres", "Domain",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
+      swiftSettings: strict),
+    .target(
+      name: "Server",
+      dependencies: [
+        "Domain", "Wire",
+        .product(name: "JWTKit", package: "jwt-kit"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOExtras", package: "swift-nio-extras"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "parley",
+      dependencies: [
+        "Domain", "ParleyClient", "Server", "Store", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "JWTKit", package: "jwt-kit"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
-    ]),
-    .target(name: "ParleyClient"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "ParleyClient",
+      dependencies: [
+        "Domain", "Wire",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
+    .target(name: "Wire", dependencies: ["CMessages", "Domain"], swiftSettings: strict),
   ]
 )
+
+/// How every Swift target here is compiled.
+var strict: [SwiftSetting] {
+  [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+  ]
+}

@@ -1,0 +1,86 @@
+/// An intent detected in a customer's message.
+public struct Intent: Hashable, Sendable {
+  public var name: String
+  /// From 0 to 1.
+  public var confidence: Double
+
+  public init(name: String, confidence: Double) {
+    self.name = name
+    self.confidence = confidence
+  }
+}
+
+/// Everything about an interaction but its identity: what a retry must repeat to be the same.
+public struct InteractionContent: Hashable, Sendable {
+  public var conversationID = ""
+  public var customerMessage = ""
+  public var agentResponse = ""
+  public var detectedIntents: [Intent] = []
+  public var modelUsed = ""
+  /// In tokens.
+  public var contextSize: Int32 = 0
+  public var processingTimeMilliseconds: Int32 = 0
+  /// From 0 to 1.
+  public var confidenceScore: Double = 0
+  public var handoffTriggered = false
+  public var handoffReason = ""
+  public var messageType = ""
+  public var promptTokens: Int32 = 0
+  public var completionTokens: Int32 = 0
+  /// US dollars × 10⁻⁹.
+  public var estimatedCostNanos: Int64 = 0
+
+  public init() {}
+}
+
+/// A recorded interaction, or one that meets every rule and may be. Its time is the id's.
+public struct Interaction: Hashable, Sendable {
+  public var id: InteractionID
+  public var content: InteractionContent
+  /// When the server last wrote it; nil until it has.
+  public var updatedAt: Timestamp?
+
+  public init(id: InteractionID, content: InteractionContent, updatedAt: Timestamp? = nil) {
+    self.id = id
+    self.content = content
+    self.updatedAt = updatedAt
+  }
+
+  public var createdAt: Timestamp { id.time }
+
+  /// What it weighs in queues and pages: its texts, and an allowance for all else. Never less than
+  /// its size on the wire.
+  public var bytes: Int {
+    content.customerMessage.utf8.count + content.agentResponse.utf8.count + content.bytesWithoutTexts
+  }
+}
+
+extension InteractionContent {
+  var bytesWithoutTexts: Int {
+    detectedIntents.reduce(512 + conversationID.utf8.count + modelUsed.utf8.count + handoffReason.utf8.count) {
+      $0 + $1.name.utf8.count + 32
+    }
+  }
+
+  /// Each is `prompt + completion`; validation keeps the sum within 32 bits.
+  public var totalTokens: Int32 { promptTokens + completionTokens }
+}
+
+/// An interaction as a caller sends it, before any rule was checked.
+public struct InteractionDraft: Hashable, Sendable {
+  /// A UUIDv7, or empty.
+  public var id = ""
+  public var createdAt: Timestamp?
+  public var content = InteractionContent()
+  /// 0, or prompt + completion.
+  public var totalTokens: Int32 = 0
+
+  public init() {}
+
+  /// The draft that records `interaction` again.
+  public init(_ interaction: Interaction) {
+    self.id = interaction.id.description
+    self.createdAt = interaction.createdAt
+    self.content = interaction.content
+  }
+}

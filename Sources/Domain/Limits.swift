@@ -1,0 +1,74 @@
+/// Every limit of the service, in one place. Errors quote these values; `proto/PROTOCOL.md` lists them.
+public enum Limits {
+  // MARK: An interaction
+
+  public static let customerMessageBytesMax = 64 * 1024
+  public static let agentResponseBytesMax = 64 * 1024
+  public static let conversationIDBytesMax = 128
+  public static let modelUsedBytesMax = 128
+  public static let handoffReasonBytesMax = 256
+  public static let messageTypeBytesMax = 20
+  public static let intentsMax = 64
+  public static let intentNameBytesMax = 128
+  public static let requestIDBytesMax = 128
+  /// US dollars × 10⁻⁹: nine million dollars for one turn.
+  public static let costNanosMax: Int64 = 9_000_000_000_000_000
+  /// How far ahead of the server's clock an interaction may lie.
+  public static let createdAheadMillisecondsMax: Int64 = 24 * 60 * 60 * 1000
+
+  // MARK: A request
+
+  public static let batchInteractionsMax = 1000
+  public static let pageSizeDefault = 50
+  public static let pageSizeMax = 200
+  /// A page ends early rather than pass this, so that with its envelope it stays below what
+  /// clients accept in one message (4 MiB).
+  public static let pageBytesMax = 3 * 1024 * 1024
+  public static let statsDaysDefault: Int64 = 30
+  public static let statsHourPointsMax: Int64 = 400 * 24
+  public static let statsDayPointsMax: Int64 = 9600
+  /// Groups in one list of a `GetStats` answer; what lies beyond is told together as a remainder.
+  public static let statsGroupsMax = 1000
+
+  // MARK: Claims
+
+  public static let tenantBytesMax = 128
+  public static let tokenBytesMax = 8 * 1024
+  public static let verifiedTokensCachedMax = 8192
+
+  // MARK: The wire
+
+  /// The data of one ttRPC frame (containerd's `messageLengthMax`).
+  public static let frameBytesMax = 4 * 1024 * 1024
+  /// An oversized frame up to this size is read and thrown away, and fails alone; past it the
+  /// connection closes, so that no peer can make the server read without end.
+  public static let frameDiscardBytesMax = 16 * 1024 * 1024 - 1
+  public static let metadataEntriesMax = 64
+  public static let metadataBytesMax = 16 * 1024
+
+  // MARK: A connection
+
+  public static let connectionsMax = 8192
+  /// Connections that have not yet shown which protocol they speak.
+  public static let undecidedConnectionsMax = 1024
+  public static let undecidedSecondsMax: Int64 = 10
+  /// A frame that has begun must be complete by then.
+  public static let frameSecondsMax: Int64 = 30
+  public static let callsInFlightPerConnectionMax = 1024
+  public static let callBytesInFlightPerConnectionMax = 16 * 1024 * 1024
+  public static let callBytesInFlightMax = 512 * 1024 * 1024
+  /// Answers a peer has not read; past it, no further calls are read from it.
+  public static let unreadAnswerBytesPerConnectionMax = 16 * 1024 * 1024
+  /// The longest a call may take, whatever deadline it brings.
+  public static let callSecondsMax: Int64 = 60
+  public static let drainSecondsMax: Int64 = 30
+
+  // MARK: The store
+
+  public static let recordQueueInteractionsMax = 65_536
+  public static let recordQueueBytesMax = 256 * 1024 * 1024
+  public static let recordBatchInteractionsMax = 2000
+  public static let recordBatchBytesMax = 16 * 1024 * 1024
+  public static let readsWaitingMax = 4096
+  public static let tenantsCachedMax = 65_536
+}

@@ -1,0 +1,115 @@
+@_exported public import Domain
+import NIOCore
+import NIOPosix
+import Synchronization
+public import Wire
+
+/// A client of Parley over the framed protocol: a few connections, any number of calls at once.
+///
+/// Every call is safe to retry, for an interaction gets its id before the first try; so a call that
+/// finds the service away (`UNAVAILABLE`, a lost connection) is tried again until its time is up.
+/// Errors are `RPCError`s, with the details the service sent.
+public final class ParleyClient: Sendable {
+  public struct Configuration: Sendable {
+    public var address: Address
+    /// Asked before each try, so that a token may be renewed.
+    public var token: @Sendable () async throws(RPCError) -> String
+    /// How many connections share the calls.
+    public var connections: Int
+    /// How long a call may take, with all its tries.
+    public var timeout: Duration
+
+    public init(
+      address: Address, connections: Int = 1, timeout: Duration = .seconds(30),
+      token: @escaping @Sendable () async throws(RPCError) -> String
+    ) {
+      self.address = address
+      self.connections = connections
+      self.timeout = timeout
+      self.token = token
+    }
+  }
+
+  private let configuration: Configuration
+  private let connections: [ClientConnection]
+  private let turn = Atomic<Int>(0)
+
+  public init(_ configuration: Configuration) {
+    self.configuration = configuration
+    self.connections = (0..<max(configuration.connections, 1)).map { _ in
+      ClientConnection(to: configuration.address, group: MultiThreadedEventLoopGroup.singleton)
+    }
+  }
+
+  public convenience init(address: Address, token: String) {
+    self.init(Configuration(address: address) { () throws(RPCError) in token })
+  }
+
+  /// Records one interaction; returning means committed. A draft without id and request id is given
+  /// an id here.
+  public func record(_ interaction: InteractionDraft, requestID: String = "") async throws(RPCError) -> Recorded {
+    let draft = requestID.isEmpty ? interaction.withID() : interaction
+    return try await call(.recordInteraction, RecordInteraction(interaction: draft, requestID: requestID))
+  }
+
+  /// Records up to 1,000 interactions; each has its own result, in order.
+  public func record(_ interactions: [InteractionDraft]) async throws(RPCError) -> [Result<Recorded, RPCError>] {
+    try await call(.recordInteractions, RecordInteractions(interactions: interactions.map { .success($0.withID()) }))
+  }
+
+  public func list(_ request: ListInteractions) async throws(RPCError) -> InteractionPage {
+    try await call(.listInteractions, request)
+  }
+
+  public func get(_ id: String) async throws(RPCError) -> Interaction {
+    try await call(.getInteraction, GetInteraction(id: id))
+  }
+
+  public func stats(_ request: GetStats) async throws(RPCError) -> StatsReport {
+    try await call(.getStats, request)
+  }
+
+  /// Closes the connections; calls under way fail.
+  public func close() async {
+    for connection in connections { await connection.close() }
+  }
+
+  private func call<Answer: WireMessage>(
+    _ method: Method, _ request: some WireMessage
+  ) async throws(RPCError) -> Answer {
+    let payload = request.encoded()
+    let deadline = ContinuousClock.now + configuration.timeout
+    var pause = Duration.milliseconds(50)
+    while true {
+      do throws(RPCError) {
+        return try Answer(encoded: try await attempt(method, payload, until: deadline))
+      } catch {
+        let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
+        guard error.code == .unavailable, .now + wait < deadline, (try? await Task.sleep(for: wait)) != nil
+        else { throw error }
+        pause = min(pause * 2, .seconds(2))
+      }
+    }
+  }
+
+  private func attempt(
+    _ method: Method, _ payload: [UInt8], until deadline: ContinuousClock.Instant
+  ) async throws(RPCError) -> [UInt8] {
+    var metadata = Metadata()
+    metadata.add("authorization", "Bearer \(try await configuration.token())")
+    let call = Call(
+      service: Method.service, method: method.rawValue, metadata: metadata, timeout: deadline - .now, payload: payload)
+    let place = turn.add(1, ordering: .relaxed).oldValue
+    return try await connections[place % connections.count].reply(to: call).get()
+  }
+}
+
+extension InteractionDraft {
+  /// With an id, so that a retry finds itself.
+  fileprivate func withID() -> InteractionDraft {
+    guard id.isEmpty, createdAt.map({ $0.milliseconds >= 0 }) ?? true else { return self }
+    var draft = self
+    draft.id = InteractionID(at: createdAt ?? .now).description
+    return draft
+  }
+}

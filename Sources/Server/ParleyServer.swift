@@ -1,0 +1,139 @@
+import Foundation
+public import Logging
+import NIOCore
+import NIOExtras
+import NIOPosix
+public import ServiceLifecycle
+import Synchronization
+public import Wire
+
+/// The listeners and all that connects to them. `run()` serves until graceful shutdown, then drains:
+/// no new connections and calls, answers to all in flight, a bounded wait.
+public final class ParleyServer: Service {
+  public struct Configuration: Sendable {
+    public var addresses: [Address]
+    /// The permissions of Unix sockets' files.
+    public var socketMode: UInt32
+
+    public init(addresses: [Address], socketMode: UInt32 = 0o660) {
+      self.addresses = addresses
+      self.socketMode = socketMode
+    }
+  }
+
+  /// Why the server cannot listen.
+  public struct ListenFailure: Error, CustomStringConvertible {
+    public var description: String
+  }
+
+  private struct Listener {
+    var channel: any Channel
+    var quiescing: ServerQuiescingHelper
+    var address: Address
+    var file: UnixSocketFile?
+  }
+
+  private let configuration: Configuration
+  private let calls: CallContext
+  private let logger: Logger
+  private let onListening: @Sendable ([Address]) -> Void
+  private let counts = ConnectionCounts()
+  private let group: any EventLoopGroup
+
+  /// - Parameter onListening: told the addresses once all are listened on, with the ports the system chose.
+  public init(
+    _ configuration: Configuration, dispatcher: Dispatcher, logger: Logger,
+    onListening: @escaping @Sendable ([Address]) -> Void
+  ) {
+    self.configuration = configuration
+    self.calls = CallContext(dispatcher: dispatcher)
+    self.logger = logger
+    self.onListening = onListening
+    self.group = MultiThreadedEventLoopGroup.singleton
+  }
+
+  public func run() async throws {
+    var listeners: [Listener] = []
+    do {
+      for address in configuration.addresses { listeners.append(try await listen(on: address)) }
+    } catch {
+      await close(listeners)
+      throw error
+    }
+    onListening(listeners.map(\.address))
+    try? await gracefulShutdown()
+    await drain(listeners)
+  }
+
+  private func listen(on address: Address) async throws -> Listener {
+    let quiescing = ServerQuiescingHelper(group: group)
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 1024)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.maxMessagesPerRead, value: 4)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
+        }
+      }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
+      }
+    do {
+      switch address {
+      case .tcp(let host, let port):
+        let channel = try await bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+          .bind(host: host, port: port).get()
+        let bound = Address.tcp(host: host, port: channel.localAddress?.port ?? port)
+        return Listener(channel: channel, quiescing: quiescing, address: bound)
+      case .unix(let path):
+        var channel: (any Channel)?
+        let file = try await UnixSocketFile(path: path, mode: mode_t(configuration.socketMode)) {
+          channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
+        }
+        return Listener(channel: channel!, quiescing: quiescing, address: address, file: file)
+      }
+    } catch let failure as UnixSocketFile.Failure {
+      throw ListenFailure(description: failure.description)
+    } catch {
+      throw ListenFailure(description: "\(address): \(error)")
+    }
+  }
+
+  private func accept(_ channel: any Channel) throws {
+    let counts = counts
+    let isWelcome = counts.add(false)
+    channel.closeFuture.whenComplete { _ in counts.remove(false) }
+    guard isWelcome else { throw ListenFailure(description: "too many connections") }
+    let isUndecidedWelcome = counts.add(true)
+    let sniffer = ProtocolSniffer(counts: counts, logger: logger) { [calls, logger] sniff, context in
+      guard sniff == .ttrpc else { return false }
+      let runner = CallRunner(context: calls, loop: context.eventLoop)
+      let handler = TTRPCHandler(runner: runner, logger: logger)
+      return (try? context.pipeline.syncOperations.addHandler(handler, position: .after(context.handler))) != nil
+    }
+    // Added even where unwelcome, for it gives back the count when it is removed.
+    try channel.pipeline.syncOperations.addHandler(sniffer)
+    guard isUndecidedWelcome else { throw ListenFailure(description: "too many undecided connections") }
+  }
+
+  private func drain(_ listeners: [Listener]) async {
+    logger.info("draining")
+    for listener in listeners { listener.file?.remove() }
+    let drained = listeners.map { listener in
+      let promise = listener.channel.eventLoop.makePromise(of: Void.self)
+      listener.quiescing.initiateShutdown(promise: promise)
+      return promise.futureResult
+    }
+    // Each connection closes by itself when its last call is answered, or its time is up.
+    try? await EventLoopFuture.andAllComplete(drained, on: group.any()).get()
+    logger.info("drained")
+  }
+
+  private func close(_ listeners: [Listener]) async {
+    for listener in listeners {
+      listener.file?.remove()
+      try? await listener.channel.close()
+    }
+  }
+}

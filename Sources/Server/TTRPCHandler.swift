@@ -1,0 +1,161 @@
+import Domain
+import Logging
+import NIOCore
+import NIOExtras
+import Wire
+
+/// Runs one ttRPC connection: moves bytes between the channel and its `ServerSession`, and does what
+/// the session says.
+final class TTRPCHandler: ChannelDuplexHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundIn = Never
+  typealias OutboundOut = ByteBuffer
+
+  private var session = ServerSession()
+  private let runner: CallRunner
+  private let logger: Logger
+  private var context: ChannelHandlerContext?
+  private var isReadHeld = false
+  private var isFlushDue = false
+  private var frameTimer: Scheduled<Void>?
+
+  init(runner: CallRunner, logger: Logger) {
+    self.runner = runner
+    self.logger = logger
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+  }
+
+  // MARK: In
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    unwrapInboundIn(data).withUnsafeReadableBytes { session.receive($0) }
+    proceed(context)
+  }
+
+  /// Reads while answers are being taken and calls are being done, no further.
+  func read(context: ChannelHandlerContext) {
+    if session.isFull || !context.channel.isWritable {
+      isReadHeld = true
+    } else {
+      context.read()
+    }
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    releaseHeldRead(context)
+    context.fireChannelWritabilityChanged()
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    frameTimer?.cancel()
+    runner.cancelAll()
+    context.fireChannelInactive()
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    logger.debug("closing a connection", metadata: ["reason": "\(error)"])
+    context.close(promise: nil)
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is ChannelShouldQuiesceEvent {
+      session.isDraining = true
+      closeIfDrained(context)
+      let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+      context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
+    }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  private func proceed(_ context: ChannelHandlerContext) {
+    while let action = session.next() {
+      switch action {
+      case .start(let call, let stream):
+        runner.run(call) { [self] reply in
+          session.finished(stream: stream)
+          guard let context = self.context else { return }
+          write(reply, stream: stream, context)
+          proceed(context)
+          releaseHeldRead(context)
+          closeIfDrained(context)
+        }
+      case .answer(let error, let stream):
+        write(.failure(error), stream: stream, context)
+      case .close(let reason):
+        logger.info("closing a connection", metadata: ["reason": "\(reason)"])
+        context.flush()
+        context.close(promise: nil)
+        return
+      }
+    }
+    watchFrame(context)
+  }
+
+  private func releaseHeldRead(_ context: ChannelHandlerContext) {
+    guard isReadHeld, !session.isFull, context.channel.isWritable else { return }
+    isReadHeld = false
+    context.read()
+  }
+
+  /// Closes a connection whose frame has begun and does not come to its end.
+  private func watchFrame(_ context: ChannelHandlerContext) {
+    guard frameTimer == nil, session.isMidFrame else { return }
+    let begun = session.framesRead
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    frameTimer = context.eventLoop.scheduleTask(in: .seconds(Limits.frameSecondsMax)) {
+      let (handler, context) = bound.value
+      handler.frameTimer = nil
+      let isStuck = handler.session.isMidFrame && handler.session.framesRead == begun && !handler.session.isFull
+      if isStuck {
+        handler.logger.info("closing a connection", metadata: ["reason": "a frame took too long"])
+        context.close(promise: nil)
+      } else {
+        handler.watchFrame(context)
+      }
+    }
+  }
+
+  // MARK: Out
+
+  private func write(_ reply: Reply, stream: UInt32, _ context: ChannelHandlerContext) {
+    var frame = Envelope.frame(reply, stream: stream)
+    if frame.count - FrameHeader.bytes > Limits.frameBytesMax {
+      // Old Go clients do not survive more.
+      frame = Envelope.frame(.failure(.messageTooLarge(bytes: frame.count)), stream: stream)
+    }
+    context.write(wrapOutboundOut(ByteBuffer(bytes: frame)), promise: nil)
+    closeIfUnread(context)
+    // One flush for all the answers of this turn of the loop.
+    guard !isFlushDue else { return }
+    isFlushDue = true
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    context.eventLoop.execute {
+      let (handler, context) = bound.value
+      handler.isFlushDue = false
+      context.flush()
+      handler.closeIfDrained(context)
+    }
+  }
+
+  /// A peer that asks and does not read must not fill our memory.
+  private func closeIfUnread(_ context: ChannelHandlerContext) {
+    guard !context.channel.isWritable else { return }
+    let buffered = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+    if let buffered, buffered > Limits.unreadAnswerBytesPerConnectionMax {
+      logger.info("closing a connection", metadata: ["reason": "\(buffered) bytes of answers are not read"])
+      context.close(promise: nil)
+    }
+  }
+
+  private func closeIfDrained(_ context: ChannelHandlerContext) {
+    guard session.isDraining, session.callsInFlight == 0, !isFlushDue else { return }
+    context.close(promise: nil)
+  }
+}

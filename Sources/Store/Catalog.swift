@@ -1,0 +1,90 @@
+import Domain
+import Logging
+import Synchronization
+
+/// The number a tenant's name stands for in every row.
+struct TenantKey: RawRepresentable, Hashable {
+  let rawValue: Int32
+}
+
+extension Statement {
+  fileprivate static let tenantKey = Statement("tenant_key", PackageResources.tenant_key_sql)
+  fileprivate static let addTenant = Statement("tenant_add", PackageResources.tenant_add_sql)
+  fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
+}
+
+/// What every row rests on: the tenants' numbers and the partitions. Owns one connection, as the
+/// tables' owner, and remembers what it has seen: both only ever grow.
+final class Catalog: Sendable {
+  private struct Known {
+    var tenants: [Tenant: TenantKey] = [:]
+    /// Days, as counted from 1970, whose partition is there.
+    var days: Set<Int64> = []
+  }
+
+  private let connection: PostgresConnection
+  private let known = Mutex(Known())
+
+  init(_ connection: PostgresConnection) {
+    self.connection = connection
+  }
+
+  /// The tenant's number, or nil for a tenant that has never recorded anything.
+  func key(of tenant: Tenant) async throws(RPCError) -> TenantKey? {
+    try await key(of: tenant, adding: false)
+  }
+
+  /// The tenant's number, given now if it has none.
+  func keyForRecording(of tenant: Tenant) async throws(RPCError) -> TenantKey {
+    try await key(of: tenant, adding: true)!
+  }
+
+  private func key(of tenant: Tenant, adding: Bool) async throws(RPCError) -> TenantKey? {
+    if let key = known.withLock({ $0.tenants[tenant] }) { return key }
+    let name = tenant.description
+    let found: Result<TenantKey?, PostgresError> = await retried { (connection) throws(PostgresError) in
+      let select = Command(.tenantKey) { $0.add(name) }
+      // Looked up first: a conflicting INSERT would use up a number each time.
+      if let row = try connection.run(select).first(where: { _ in true }) { return TenantKey(rawValue: try row.int32(0)) }
+      guard adding else { return nil }
+      let rows = try connection.pipeline([Command(.addTenant) { $0.add(name) }, select])[1]
+      return try rows.first { _ in true }.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }
+    }
+    switch found {
+    case .success(let key):
+      if let key {
+        known.withLock {
+          if $0.tenants.count >= Limits.tenantsCachedMax { $0.tenants.removeAll() }
+          $0.tenants[tenant] = key
+        }
+      }
+      return key
+    case .failure(let error): throw error.rpcError
+    }
+  }
+
+  /// Makes sure that a partition holds each of these times.
+  func ensurePartitions(for times: some Sequence<Timestamp>) async throws(RPCError) {
+    let days = Set(times.map { $0.milliseconds / .millisecondsPerDay })
+    let missing = known.withLock { days.subtracting($0.days) }
+    guard !missing.isEmpty else { return }
+    let made = await retried { (connection) throws(PostgresError) in
+      for day in missing.sorted() {
+        _ = try connection.run(Command(.ensurePartition) { $0.add(day * .millisecondsPerDay) })
+      }
+    }
+    switch made {
+    case .success: known.withLock { $0.days.formUnion(missing) }
+    case .failure(let error): throw error.rpcError
+    }
+  }
+
+  /// All of it can be done again, so a lost connection is tried once more.
+  private func retried<R: Sendable>(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) async -> Result<R, PostgresError> {
+    let result = await connection.run(body)
+    if case .failure(let error) = result, error.isConnectionLost { return await connection.run(body) }
+    return result
+  }
+}

@@ -1,0 +1,72 @@
+import Domain
+
+// How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
+// interaction_get.sql and interaction_list.sql.
+
+extension Statement {
+  static let insertInteraction = Statement("interaction_insert", PackageResources.interaction_insert_sql)
+  static let getInteraction = Statement("interaction_get", PackageResources.interaction_get_sql)
+  static let listInteractions = Statement("interaction_list", PackageResources.interaction_list_sql)
+  static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
+}
+
+extension Parameters {
+  mutating func add(_ interaction: Interaction, tenant: TenantKey) {
+    let content = interaction.content
+    add(tenant.rawValue)
+    add(interaction.id)
+    add(content.conversationID)
+    add(content.customerMessage)
+    add(content.agentResponse)
+    add(content.detectedIntents.map(\.name))
+    add(content.detectedIntents.map(\.confidence))
+    add(content.modelUsed)
+    add(content.contextSize)
+    add(content.processingTimeMilliseconds)
+    add(content.confidenceScore)
+    add(content.handoffTriggered)
+    add(content.handoffReason)
+    add(content.messageType)
+    add(content.promptTokens)
+    add(content.completionTokens)
+    add(content.estimatedCostNanos)
+  }
+
+  /// The first eleven parameters of interaction_list.sql and interaction_stats.sql.
+  mutating func add(_ filter: InteractionFilter, tenant: TenantKey, from: InteractionID, upTo: InteractionID) {
+    add(tenant.rawValue)
+    add(from)
+    add(upTo)
+    add(filter.conversationID)
+    add(filter.modelUsed)
+    add(filter.messageType)
+    add(filter.handoffTriggered)
+    add(filter.handoffReason)
+    add(filter.minConfidence)
+    add(filter.maxConfidence)
+    add(filter.intent)
+  }
+}
+
+extension Interaction {
+  init(_ row: Row) throws(PostgresError) {
+    var content = InteractionContent()
+    content.conversationID = try row.text(1)
+    content.customerMessage = try row.text(2)
+    content.agentResponse = try row.text(3)
+    content.detectedIntents = zip(try row.texts(4), try row.doubles(5)).map(Intent.init)
+    content.modelUsed = try row.text(6)
+    content.contextSize = try row.int32(7)
+    content.processingTimeMilliseconds = try row.int32(8)
+    content.confidenceScore = try row.double(9)
+    content.handoffTriggered = try row.bool(10)
+    content.handoffReason = try row.text(11)
+    content.messageType = try row.text(12)
+    content.promptTokens = try row.int32(13)
+    content.completionTokens = try row.int32(14)
+    content.estimatedCostNanos = try row.int64(15)
+    self.init(id: try row.id(0), content: content, updatedAt: try row.timestamp(16))
+  }
+
+  static let columns = 17
+}

@@ -1,0 +1,345 @@
+import CPostgres
+import Domain
+import Glibc
+import Logging
+
+/// One connection to PostgreSQL, on a thread of its own where waiting is free.
+///
+/// It owns the libpq connection and opens it when it is needed: at first, and again when it was lost,
+/// no sooner than a growing pause after the last failure. Statements go out in one pipeline with their
+/// parameters in binary. When the task it works for is cancelled, it asks PostgreSQL to cancel the
+/// statement and still waits for its end, so that the connection is in order afterwards.
+actor PostgresConnection {
+  /// What a connection is for decides how it is set up.
+  enum Purpose: String {
+    /// As the owner of the tables.
+    case owner
+    /// As the role that owns nothing and that row security binds.
+    case reader
+  }
+
+  struct Configuration: Sendable {
+    /// A connection URI or keyword string, as libpq reads it.
+    var url: String
+    /// The longest a statement may run.
+    var statementTimeout: Duration = .seconds(30)
+  }
+
+  private let configuration: Configuration
+  private let purpose: Purpose
+  private let logger: Logger
+  private let executor: ThreadExecutor
+  /// Has the thread look whether its task was cancelled.
+  private nonisolated let wakeup = Wakeup()
+
+  // Unsafe in name only: `deinit`, which no actor isolates, is the one place outside the actor.
+  private nonisolated(unsafe) var connection: OpaquePointer?
+  private var prepared: Set<Statement> = []
+  private var backoff = Backoff(from: .milliseconds(50), to: .seconds(5))
+
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+  init(_ configuration: Configuration, purpose: Purpose, logger: Logger) {
+    self.configuration = configuration
+    self.purpose = purpose
+    self.logger = logger
+    self.executor = ThreadExecutor(name: "pg-\(purpose.rawValue)")
+  }
+
+  deinit {
+    PQfinish(connection)
+  }
+
+  /// Runs `body` on the connection's thread. Cancelling the task cancels the statement under way.
+  nonisolated func run<R: Sendable>(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) async -> Result<R, PostgresError> {
+    await withTaskCancellationHandler {
+      await perform(body)
+    } onCancel: {
+      wakeup.signal()
+    }
+  }
+
+  private func perform<R: Sendable>(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) -> Result<R, PostgresError> {
+    Result { () throws(PostgresError) in
+      if Task.isCancelled {
+        throw PostgresError(kind: .cancelled, message: "cancelled before it began")
+      }
+      return try body(self)
+    }
+  }
+
+  // MARK: Statements
+
+  /// Sends the commands together and answers with the rows of each. They are one transaction, unless
+  /// they begin and commit their own. The first refusal is thrown; then none has taken effect.
+  func pipeline(_ commands: [Command]) throws(PostgresError) -> [Rows] {
+    let connection = try open()
+    do throws(PostgresError) {
+      var answers: [Rows] = []
+      answers.reserveCapacity(commands.count)
+      var refusal: PostgresError?
+      try check(PQenterPipelineMode(connection))
+      let expected = try send(commands, on: connection)
+      for (index, isPrepare) in expected {
+        let result = try nextResult(connection)
+        switch PQresultStatus(result) {
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
+          if isPrepare { prepared.insert(commands[index].statement) }
+          if isPrepare { PQclear(result) } else { answers.append(Rows(owning: result)) }
+        case PGRES_PIPELINE_ABORTED:
+          PQclear(result)
+        default:
+          refusal = refusal ?? error(of: result)
+          PQclear(result)
+        }
+        try expectEnd(connection)
+      }
+      PQclear(try nextResult(connection))  // The sync.
+      try check(PQexitPipelineMode(connection))
+      if let refusal { throw refusal }
+      return answers
+    } catch {
+      // A refusal leaves the connection in order; anything else leaves it unknown.
+      if case .refused = error.kind, PQstatus(connection) == CONNECTION_OK { throw error }
+      close()
+      throw error
+    }
+  }
+
+  func run(_ command: Command) throws(PostgresError) -> Rows {
+    try pipeline([command])[0]
+  }
+
+  /// Runs SQL text, which may hold several statements: they are one transaction unless it says otherwise.
+  func script(_ text: String) throws(PostgresError) {
+    let connection = try open()
+    guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
+    var refusal: PostgresError?
+    while let result = try nextResultOrEnd(connection) {
+      if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
+      PQclear(result)
+    }
+    if let refusal {
+      if PQstatus(connection) != CONNECTION_OK { close() }
+      throw refusal
+    }
+  }
+
+  func close() {
+    PQfinish(connection)
+    connection = nil
+    prepared = []
+  }
+
+  /// What is expected back, in order: of which command, and whether it is its preparation.
+  private func send(
+    _ commands: [Command], on connection: OpaquePointer
+  ) throws(PostgresError) -> [(index: Int, isPrepare: Bool)] {
+    var expected: [(Int, Bool)] = []
+    expected.reserveCapacity(commands.count + 2)
+    var preparing: Set<Statement> = []
+    for (index, command) in commands.enumerated() {
+      let statement = command.statement
+      if !prepared.contains(statement), preparing.insert(statement).inserted {
+        try check(PQsendPrepare(connection, statement.name, statement.text, 0, nil))
+        expected.append((index, true))
+      }
+      try check(send(command, on: connection))
+      expected.append((index, false))
+    }
+    try check(PQpipelineSync(connection))
+    return expected
+  }
+
+  private func send(_ command: Command, on connection: OpaquePointer) -> CInt {
+    let parameters = command.parameters
+    let binary = [CInt](repeating: 1, count: parameters.ends.count)
+    return parameters.bytes.withUnsafeBytes { bytes in
+      // A NULL is a null pointer, so even an empty value needs an address.
+      let base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1)!
+      var values: [UnsafePointer<CChar>?] = []
+      var lengths: [CInt] = []
+      values.reserveCapacity(binary.count)
+      lengths.reserveCapacity(binary.count)
+      var start = 0
+      for end in parameters.ends {
+        values.append(end.map { _ in (base + start).assumingMemoryBound(to: CChar.self) })
+        lengths.append(end.map { CInt($0 - start) } ?? 0)
+        start = end ?? start
+      }
+      return PQsendQueryPrepared(
+        connection, command.statement.name, CInt(binary.count), values, lengths, binary, 1)
+    }
+  }
+
+  // MARK: Waiting
+
+  private func nextResult(_ connection: OpaquePointer) throws(PostgresError) -> OpaquePointer {
+    guard let result = try nextResultOrEnd(connection) else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "an answer is missing")
+    }
+    return result
+  }
+
+  private func expectEnd(_ connection: OpaquePointer) throws(PostgresError) {
+    if let extra = try nextResultOrEnd(connection) {
+      PQclear(extra)
+      throw PostgresError(kind: .unexpectedAnswer, message: "an answer too many")
+    }
+  }
+
+  private func nextResultOrEnd(_ connection: OpaquePointer) throws(PostgresError) -> OpaquePointer? {
+    var unsent = PQflush(connection)
+    while unsent == 1 || PQisBusy(connection) == 1 {
+      guard unsent >= 0 else { throw lost(connection) }
+      try waitForSocket(connection, toWrite: unsent == 1)
+      guard PQconsumeInput(connection) == 1 else { throw lost(connection) }
+      if unsent == 1 { unsent = PQflush(connection) }
+    }
+    guard let result = PQgetResult(connection) else {
+      if PQstatus(connection) != CONNECTION_OK { throw lost(connection) }
+      return nil
+    }
+    if PQresultStatus(result) == PGRES_FATAL_ERROR, PQstatus(connection) != CONNECTION_OK {
+      PQclear(result)
+      throw lost(connection)
+    }
+    return result
+  }
+
+  /// How long a cancelled statement may take to end before its connection is given up.
+  private static let cancelMilliseconds: CInt = 5000
+
+  private func waitForSocket(_ connection: OpaquePointer, toWrite: Bool) throws(PostgresError) {
+    var cancelSent = false
+    while true {
+      var sources = [
+        pollfd(fd: PQsocket(connection), events: Int16(POLLIN | (toWrite ? POLLOUT : 0)), revents: 0),
+        pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
+      ]
+      let ready = poll(&sources, 2, cancelSent ? Self.cancelMilliseconds : -1)
+      if ready < 0, errno == EINTR { continue }
+      guard ready > 0 else {
+        throw PostgresError(kind: .connectionLost, message: "a cancelled statement did not end")
+      }
+      if sources[1].revents != 0 {
+        wakeup.drain()
+        if Task.isCancelled, !cancelSent {
+          sendCancel(connection)
+          cancelSent = true
+        }
+      }
+      if sources[0].revents != 0 { return }
+    }
+  }
+
+  /// Asks PostgreSQL, over a connection of its own, to stop the statement under way.
+  private func sendCancel(_ connection: OpaquePointer) {
+    guard let cancel = PQgetCancel(connection) else { return }
+    defer { PQfreeCancel(cancel) }
+    var reason = [CChar](repeating: 0, count: 256)
+    if PQcancel(cancel, &reason, 256) == 0 {
+      logger.warning("could not cancel a statement", metadata: ["reason": "\(String(nulTerminated: reason))"])
+    }
+  }
+
+  // MARK: Opening
+
+  private func open() throws(PostgresError) -> OpaquePointer {
+    if let connection {
+      if PQstatus(connection) == CONNECTION_OK { return connection }
+      close()
+    }
+    guard backoff.mayTry else {
+      throw PostgresError(kind: .connectionLost, message: "not connected; the next try is due soon")
+    }
+    do throws(PostgresError) {
+      let opened = try connect()
+      backoff.succeeded()
+      connection = opened
+      return opened
+    } catch {
+      backoff.failed()
+      logger.warning("no connection to PostgreSQL", metadata: ["reason": "\(error.message)"])
+      throw error
+    }
+  }
+
+  private func connect() throws(PostgresError) -> OpaquePointer {
+    // What the operator's own URL says comes later and so wins.
+    let settings = [
+      ("connect_timeout", "5"), ("keepalives_idle", "30"), ("keepalives_interval", "10"),
+      ("tcp_user_timeout", "20000"), ("application_name", "parley \(purpose.rawValue)"),
+      ("dbname", configuration.url), ("client_encoding", "UTF8"),
+    ]
+    let keywords = settings.map { strdup($0.0) } + [nil]
+    let values = settings.map { strdup($0.1) } + [nil]
+    defer { for text in keywords + values { free(text) } }
+    let connection = PQconnectdbParams(
+      keywords.map { UnsafePointer($0) }, values.map { UnsafePointer($0) }, 1)
+    guard let connection, PQstatus(connection) == CONNECTION_OK else {
+      let error = lost(connection)
+      PQfinish(connection)
+      throw error
+    }
+    PQsetnonblocking(connection, 1)
+    PQsetNoticeProcessor(connection, { _, _ in }, nil)
+    let result = PQexec(connection, setup)
+    defer { PQclear(result) }
+    guard PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK else {
+      let error = error(of: result)
+      PQfinish(connection)
+      throw error
+    }
+    return connection
+  }
+
+  private var setup: String {
+    let common =
+      "SET statement_timeout = \(configuration.statementTimeout.wholeMilliseconds);"
+      + "SET idle_in_transaction_session_timeout = 60000;"
+    return switch purpose {
+    // An answer means durable, whatever the server's default is.
+    case .owner:
+      common + "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    case .reader: common + "SET ROLE parley_reader"
+    }
+  }
+
+  // MARK: Errors
+
+  private func check(_ succeeded: CInt) throws(PostgresError) {
+    if succeeded != 1 { throw lost(connection) }
+  }
+
+  private func lost(_ connection: OpaquePointer?) -> PostgresError {
+    PostgresError(kind: .connectionLost, message: oneLine(PQerrorMessage(connection)))
+  }
+
+  private func error(of result: OpaquePointer?) -> PostgresError {
+    let sqlState = PQresultErrorField(result, CInt(UnicodeScalar("C").value)).map { String(cString: $0) }
+    return PostgresError(
+      kind: .refused(sqlState: sqlState ?? ""), message: oneLine(PQresultErrorMessage(result)))
+  }
+}
+
+private func oneLine(_ text: UnsafePointer<CChar>?) -> String {
+  guard let text else { return "" }
+  return String(cString: text).split(separator: "\n").joined(separator: " ")
+}
+
+extension String {
+  fileprivate init(nulTerminated bytes: [CChar]) {
+    self.init(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+}
+
+extension Duration {
+  var wholeMilliseconds: Int64 {
+    components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+  }
+}

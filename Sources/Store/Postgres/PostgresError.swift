@@ -1,0 +1,59 @@
+import Domain
+
+/// What went wrong between here and PostgreSQL. Its words are for the log, never for a caller.
+struct PostgresError: Error {
+  enum Kind {
+    /// The connection is gone or could not be made; whether a transaction under way committed is unknown.
+    case connectionLost
+    /// PostgreSQL refused, and rolled back.
+    case refused(sqlState: String)
+    /// The task was cancelled before anything was sent.
+    case cancelled
+    /// An answer was not of the form its statement promises.
+    case unexpectedAnswer
+  }
+
+  var kind: Kind
+  var message: String
+
+  var isConnectionLost: Bool {
+    if case .connectionLost = kind { true } else { false }
+  }
+
+  /// The data of the statement is to blame, not the server or the moment (SQLSTATE classes 22 and 23,
+  /// and what a trigger raises).
+  var blamesTheRow: Bool {
+    guard case .refused(let sqlState) = kind else { return false }
+    return sqlState.hasPrefix("22") || sqlState.hasPrefix("23") || sqlState == "P0001"
+  }
+
+  /// Trying again at once may succeed: a deadlock or a serialization failure.
+  var isTransient: Bool {
+    guard case .refused(let sqlState) = kind else { return false }
+    return sqlState == "40001" || sqlState == "40P01"
+  }
+
+  /// What the caller is told. (SQLSTATE: PostgreSQL documentation, appendix A.)
+  var rpcError: RPCError {
+    let cause = "\(kind): \(message)"
+    switch kind {
+    case .connectionLost: return .databaseUnavailable(cause: cause)
+    case .cancelled: return .cancelled
+    case .unexpectedAnswer: return .internal(cause: cause)
+    case .refused(let sqlState):
+      switch sqlState {
+      case "22003":
+        return RPCError(
+          .outOfRange, .sumOutOfRange, "a sum passes 64 bits; narrow the time range or the filter", cause: cause)
+      case "57014":
+        var error = RPCError.deadlineExceeded
+        error.cause = cause
+        return error
+      // Resources, an operator's intervention, a system error, a connection's end, a standby.
+      case _ where ["53", "57", "58", "08"].contains(String(sqlState.prefix(2))) || sqlState == "25006":
+        return .databaseUnavailable(cause: cause)
+      default: return .internal(cause: cause)
+      }
+    }
+  }
+}

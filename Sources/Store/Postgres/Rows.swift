@@ -1,0 +1,101 @@
+import CPostgres
+import Domain
+
+/// The rows a statement answered with, in binary format. Owns the libpq result.
+final class Rows: Sequence {
+  private let result: OpaquePointer
+
+  init(owning result: OpaquePointer) {
+    self.result = result
+  }
+
+  deinit {
+    PQclear(result)
+  }
+
+  var count: Int { Int(PQntuples(result)) }
+
+  /// How many rows an INSERT, UPDATE or DELETE touched.
+  var affectedCount: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
+
+  func makeIterator() -> some IteratorProtocol<Row> {
+    (0..<PQntuples(result)).lazy.map { Row(rows: self, index: $0) }.makeIterator()
+  }
+
+  fileprivate func value(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
+    guard PQgetisnull(result, row, Int32(column)) == 0 else { return nil }
+    return UnsafeRawBufferPointer(
+      start: PQgetvalue(result, row, Int32(column)), count: Int(PQgetlength(result, row, Int32(column))))
+  }
+}
+
+/// One row. A column that is NULL or of another type than asked for is `unexpectedAnswer`.
+struct Row {
+  fileprivate let rows: Rows
+  fileprivate let index: Int32
+
+  func bool(_ column: Int) throws(PostgresError) -> Bool { try integer(column, UInt8.self) != 0 }
+  func int32(_ column: Int) throws(PostgresError) -> Int32 { try integer(column) }
+  func int64(_ column: Int) throws(PostgresError) -> Int64 { try integer(column) }
+  func double(_ column: Int) throws(PostgresError) -> Double { Double(bitPattern: try integer(column)) }
+  func isNull(_ column: Int) -> Bool { rows.value(index, column) == nil }
+
+  func text(_ column: Int) throws(PostgresError) -> String { String(decoding: try bytes(column), as: UTF8.self) }
+
+  func id(_ column: Int) throws(PostgresError) -> InteractionID {
+    let bytes = try bytes(column)
+    guard bytes.count == 16 else { throw unexpected(column) }
+    return InteractionID(high: bytes.bigEndian(at: 0), low: bytes.bigEndian(at: 8))
+  }
+
+  /// A timestamptz: microseconds since 2000-01-01.
+  func timestamp(_ column: Int) throws(PostgresError) -> Timestamp {
+    Timestamp(milliseconds: try int64(column) / 1000 + 946_684_800_000)
+  }
+
+  func texts(_ column: Int) throws(PostgresError) -> [String] {
+    try array(column).map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  func doubles(_ column: Int) throws(PostgresError) -> [Double] {
+    try array(column).map { Double(bitPattern: $0.bigEndian(at: 0)) }
+  }
+
+  private func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
+    guard let value = rows.value(index, column) else { throw unexpected(column) }
+    return value
+  }
+
+  private func integer<I: FixedWidthInteger>(_ column: Int, _ type: I.Type = I.self) throws(PostgresError) -> I {
+    let bytes = try bytes(column)
+    guard bytes.count == MemoryLayout<I>.size else { throw unexpected(column) }
+    return bytes.bigEndian(at: 0)
+  }
+
+  /// The elements of an array of one dimension without NULLs.
+  private func array(_ column: Int) throws(PostgresError) -> [UnsafeRawBufferPointer] {
+    let bytes = try bytes(column)
+    guard bytes.count >= 12 else { throw unexpected(column) }
+    guard bytes.bigEndian(at: 0, Int32.self) == 1, bytes.count >= 20 else { return [] }
+    var elements: [UnsafeRawBufferPointer] = []
+    var place = 20
+    for _ in 0..<bytes.bigEndian(at: 12, Int32.self) {
+      guard place + 4 <= bytes.count else { throw unexpected(column) }
+      let size = Int(bytes.bigEndian(at: place, Int32.self))
+      guard size >= 0, place + 4 + size <= bytes.count else { throw unexpected(column) }
+      elements.append(UnsafeRawBufferPointer(rebasing: bytes[place + 4..<place + 4 + size]))
+      place += 4 + size
+    }
+    return elements
+  }
+
+  private func unexpected(_ column: Int) -> PostgresError {
+    PostgresError(kind: .unexpectedAnswer, message: "column \(column) is not of its expected form")
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  fileprivate func bigEndian<I: FixedWidthInteger>(at offset: Int, _ type: I.Type = I.self) -> I {
+    I(bigEndian: loadUnaligned(fromByteOffset: offset, as: I.self))
+  }
+}

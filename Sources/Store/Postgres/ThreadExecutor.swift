@@ -1,0 +1,66 @@
+import Foundation
+
+/// Runs an actor's jobs on one thread of its own, where they may block.
+///
+/// libpq waits on sockets; waiting on the shared threads of Swift concurrency would starve everybody
+/// else. The thread lives until the executor is gone and its queue is empty.
+final class ThreadExecutor: SerialExecutor {
+  private let queue = JobQueue()
+
+  init(name: String) {
+    let queue = queue
+    let thread = Thread {
+      while let (job, executor) = queue.next() { job.runSynchronously(on: executor) }
+    }
+    thread.name = name
+    thread.start()
+  }
+
+  deinit {
+    queue.close()
+  }
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    queue.add(UnownedJob(job), asUnownedSerialExecutor())
+  }
+
+  func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+    UnownedSerialExecutor(ordinary: self)
+  }
+}
+
+/// Jobs on their way from any thread to the one that runs them.
+private final class JobQueue: @unchecked Sendable {  // `condition` guards the rest.
+  private let condition = NSCondition()
+  private var jobs: [(UnownedJob, UnownedSerialExecutor)] = []
+  private var taken = 0
+  private var isClosed = false
+
+  func add(_ job: UnownedJob, _ executor: UnownedSerialExecutor) {
+    condition.withLock {
+      jobs.append((job, executor))
+      condition.signal()
+    }
+  }
+
+  func close() {
+    condition.withLock {
+      isClosed = true
+      condition.signal()
+    }
+  }
+
+  /// Waits for a job; nil once closed and empty.
+  func next() -> (UnownedJob, UnownedSerialExecutor)? {
+    condition.withLock {
+      while taken == jobs.count {
+        if isClosed { return nil }
+        jobs.removeAll(keepingCapacity: true)
+        taken = 0
+        condition.wait()
+      }
+      defer { taken += 1 }
+      return jobs[taken]
+    }
+  }
+}

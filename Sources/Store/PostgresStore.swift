@@ -1,0 +1,156 @@
+public import Domain
+public import Logging
+
+extension Statement {
+  fileprivate static let beginReading = Statement("reader_begin", PackageResources.reader_begin_sql)
+}
+
+/// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`.
+public final class PostgresStore: InteractionStore {
+  public struct Configuration: Sendable {
+    /// A connection URI or keyword string, as libpq reads it.
+    public var url: String
+    /// How many reads run at once.
+    public var readers: Int
+    public var statementTimeout: Duration
+
+    public init(url: String, readers: Int = 4, statementTimeout: Duration = .seconds(30)) {
+      self.url = url
+      self.readers = readers
+      self.statementTimeout = statementTimeout
+    }
+  }
+
+  private let catalog: Catalog
+  private let recorder: Recorder
+  private let readers: ReaderPool
+  private let logger: Logger
+
+  public init(_ configuration: Configuration, logger: Logger) {
+    let connection = PostgresConnection.Configuration(
+      url: configuration.url, statementTimeout: configuration.statementTimeout)
+    func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
+    catalog = Catalog(owner())
+    recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger), logger: logger)
+    readers = ReaderPool(connection, count: configuration.readers, logger: logger)
+    self.logger = logger
+  }
+
+  /// Writes what is recorded, and makes the partitions of the coming months, until `close()`.
+  public func run() async {
+    await withTaskGroup { group in
+      group.addTask { await self.makePartitionsAhead() }
+      await recorder.run()
+      group.cancelAll()
+    }
+  }
+
+  /// No further interactions are taken; `run()` ends once those that wait are written.
+  public func close() {
+    recorder.close()
+  }
+
+  /// Keeps this month's partition and the next two in being, so that no call has to wait for one.
+  private func makePartitionsAhead() async {
+    while !Task.isCancelled {
+      let now = Timestamp.now
+      let months: [Int64] = [0, 31, 62]
+      do throws(RPCError) {
+        try await catalog.ensurePartitions(for: months.map { now + $0 * .millisecondsPerDay })
+        try? await Task.sleep(for: .seconds(3600))
+      } catch {
+        logger.warning("no partitions made ahead", metadata: ["reason": "\(error.cause ?? error.message)"])
+        try? await Task.sleep(for: .seconds(10))
+      }
+    }
+  }
+
+  public func record(
+    _ interactions: [Interaction], for tenant: Tenant
+  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
+    let key = try await catalog.keyForRecording(of: tenant)
+    return try await recorder.record(interactions, tenant: key)
+  }
+
+  public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
+    guard let key = try await catalog.key(of: tenant) else { return nil }
+    return try await readers.read { (connection) throws(PostgresError) in
+      let command = Command(.getInteraction) {
+        $0.add(key.rawValue)
+        $0.add(id)
+      }
+      return try connection.read(command, tenant: key, plan: .cached).first { _ in true }
+        .map { (row) throws(PostgresError) in try Interaction(row) }
+    }
+  }
+
+  public func page(
+    _ query: ListInteractions.Checked, of tenant: Tenant
+  ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
+    guard let key = try await catalog.key(of: tenant) else { return ([], false) }
+    return try await readers.read { (connection) throws(PostgresError) in
+      let rows = try connection.read(
+        Command(.listInteractions) {
+          let end = query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? .last
+          $0.add(
+            query.filter, tenant: key,
+            from: InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0)),
+            upTo: min(end, query.after ?? .last))
+          // One more than the page, to know whether there is more.
+          $0.add(Int32(query.pageSize + 1))
+          $0.add(query.view == .full)
+          $0.add(Int64(Limits.pageBytesMax))
+        }, tenant: key, plan: .fresh)
+      var interactions: [Interaction] = []
+      var found = 0
+      for row in rows {
+        if interactions.count < query.pageSize { interactions.append(try Interaction(row)) }
+        found = Int(try row.int64(Interaction.columns))
+      }
+      return (interactions, found > interactions.count)
+    }
+  }
+
+  public func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
+    guard let key = try await catalog.key(of: tenant) else {
+      return StatsReport(start: query.start, end: query.end)
+    }
+    return try await readers.read { (connection) throws(PostgresError) in
+      let rows = try connection.read(
+        Command(.interactionStats) {
+          $0.add(
+            query.filter, tenant: key, from: InteractionID(lowerBound: query.start),
+            upTo: InteractionID(lowerBound: query.end))
+          $0.add(query.interval?.milliseconds)
+          $0.add(Int64(Limits.statsGroupsMax))
+        }, tenant: key, plan: .fresh)
+      return try StatsReport(rows, for: query)
+    }
+  }
+}
+
+extension InteractionID {
+  /// After every id there can be.
+  fileprivate static let last = InteractionID(high: .max, low: .max)
+}
+
+extension PostgresConnection {
+  /// How PostgreSQL plans a prepared statement (plan_cache_mode).
+  enum Plan: String {
+    /// Once, for all values: for statements that only ever go by the key.
+    case cached = "auto"
+    /// Anew for the values at hand: for filters, whose best plans differ.
+    case fresh = "force_custom_plan"
+  }
+
+  /// Runs a query with the tenant set for row security, in the query's own transaction.
+  func read(_ command: Command, tenant: TenantKey, plan: Plan) throws(PostgresError) -> Rows {
+    try pipeline([
+      Command(.beginReading) {
+        $0.add("\(tenant.rawValue)")
+        $0.add(plan.rawValue)
+      },
+      command,
+    ])[1]
+  }
+}

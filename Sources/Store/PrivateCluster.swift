@@ -1,0 +1,273 @@
+import Foundation
+public import Logging
+import Subprocess
+import SystemPackage
+
+/// A PostgreSQL of Parley's own in one folder: made once, reached by a Unix socket alone, started and
+/// stopped with Parley, started again when it dies.
+///
+/// It owns `DIRECTORY/postgres` (the cluster) and `DIRECTORY/run` (its socket), and holds a lock on the
+/// directory as long as it lives. A cluster that a killed Parley left running is taken over as it is.
+/// As root, PostgreSQL runs as the user `postgres`, for it refuses to run as root.
+public final class PrivateCluster: Sendable {
+  /// Why the cluster cannot be had, in words for the operator.
+  public struct Failure: Error, CustomStringConvertible {
+    public var description: String
+  }
+
+  /// What Parley connects to: its own database as its own role.
+  public let url: String
+
+  private let binaries: String
+  private let cluster: String
+  private let sockets: String
+  private let user: OperatingSystemUser
+  private let lock: DirectoryLock
+  private let logger: Logger
+
+  /// - Parameter directory: made if it is not there.
+  public init(directory: String, logger: Logger) throws {
+    let directory = URL(fileURLWithPath: directory).standardizedFileURL.path
+    self.logger = logger
+    cluster = directory + "/postgres"
+    sockets = directory + "/run"
+    let socketBytes = (sockets + "/.s.PGSQL.5432").utf8.count
+    guard socketBytes <= 107 else {
+      throw Failure(
+        description:
+          "\(directory) is too long a path: PostgreSQL's socket in it would have \(socketBytes) bytes, at most 107 are allowed"
+      )
+    }
+    binaries = try Self.findBinaries(forCluster: cluster)
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    lock = try DirectoryLock(directory)
+    user = try OperatingSystemUser.forPostgres(cluster: cluster)
+    url = Self.url(sockets: sockets, user: "parley", database: "parley")
+  }
+
+  // MARK: Life
+
+  /// Makes the cluster if there is none, and has it run.
+  public func start() async throws {
+    try await create()
+    try await launch()
+    try await createDatabase()
+  }
+
+  /// Starts PostgreSQL again whenever it has died, until cancelled.
+  public func keepAlive() async {
+    while (try? await Task.sleep(for: .seconds(1))) != nil {
+      guard !isAlive else { continue }
+      logger.warning("the private PostgreSQL is gone; starting it again")
+      do {
+        try await launch()
+      } catch {
+        logger.error("the private PostgreSQL does not start", metadata: ["reason": "\(error)"])
+      }
+    }
+  }
+
+  public func stop() async {
+    do {
+      try await run("pg_ctl", "stop", "-D", cluster, "-m", "fast", "-w", "-t", "60")
+    } catch {
+      logger.error("the private PostgreSQL does not stop", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  private var isAlive: Bool {
+    guard let text = try? String(contentsOfFile: cluster + "/postmaster.pid", encoding: .utf8),
+      let pid = text.split(separator: "\n").first.flatMap({ pid_t($0) })
+    else { return false }
+    return kill(pid, 0) == 0 || errno == EPERM
+  }
+
+  // MARK: Steps
+
+  private func create() async throws {
+    let files = FileManager.default
+    try files.createDirectory(atPath: sockets, withIntermediateDirectories: true)
+    try user.own(sockets, mode: 0o700)
+    guard !files.fileExists(atPath: cluster) else { return }
+    // Made aside and renamed: a folder of the cluster's name is a whole cluster, wherever this was killed.
+    let unfinished = cluster + ".new"
+    if files.fileExists(atPath: unfinished) { try files.removeItem(atPath: unfinished) }
+    try files.createDirectory(atPath: unfinished, withIntermediateDirectories: true)
+    try user.own(unfinished, mode: 0o700)
+    logger.info("making a private PostgreSQL", metadata: ["folder": "\(cluster)"])
+    try await run(
+      "initdb", "-D", unfinished, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer", "--data-checksums")
+    // Peers of these system users are who they say, over the socket only they can reach.
+    let systemUsers = Set([user.name, "root"]).sorted()
+    let map = systemUsers.map { "parley \($0) postgres\nparley \($0) parley\n" }.joined()
+    try append(map, to: unfinished + "/pg_ident.conf")
+    try Data("local all all peer map=parley\n".utf8).write(to: URL(fileURLWithPath: unfinished + "/pg_hba.conf"))
+    try user.own(unfinished + "/pg_hba.conf", mode: 0o600)
+    try append(
+      """
+
+      # Parley's own. Durability is PostgreSQL's default: every commit is on disk.
+      listen_addresses = ''
+      unix_socket_directories = '\(sockets.replacingOccurrences(of: "'", with: "''"))'
+      unix_socket_permissions = 0700
+      max_wal_size = 4GB
+
+      """, to: unfinished + "/postgresql.conf")
+    try files.moveItem(atPath: unfinished, toPath: cluster)
+  }
+
+  private func append(_ text: String, to file: String) throws {
+    let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
+    defer { try? handle.close() }
+    try handle.seekToEnd()
+    try handle.write(contentsOf: Data(text.utf8))
+  }
+
+  private func launch() async throws {
+    if await isRunning() {
+      logger.info("taking over the private PostgreSQL that runs already", metadata: ["folder": "\(cluster)"])
+      return
+    }
+    // After a kill, processes of the dead server may hold its memory for a moment.
+    for attempt in 1... {
+      do {
+        try await run("pg_ctl", "start", "-D", cluster, "-w", "-t", "120", "-l", cluster + "/server.log")
+        return
+      } catch where attempt < 10 {
+        try await Task.sleep(for: .milliseconds(300))
+      }
+    }
+  }
+
+  private func isRunning() async -> Bool {
+    (try? await run("pg_ctl", "status", "-D", cluster)) != nil
+  }
+
+  private func createDatabase() async throws {
+    let superuser = PostgresConnection(
+      .init(url: Self.url(sockets: sockets, user: "postgres", database: "postgres")), purpose: .owner, logger: logger)
+    let result = await superuser.run { (connection) throws(PostgresError) in
+      defer { connection.close() }
+      try connection.script(
+        """
+        DO $$ BEGIN
+          IF to_regrole('parley') IS NULL THEN CREATE ROLE parley LOGIN CREATEROLE; END IF;
+        END $$
+        """)
+      let databases = Statement("databases", "SELECT 1 FROM pg_database WHERE datname = 'parley'")
+      if try connection.run(Command(databases)).count == 0 {
+        try connection.script("CREATE DATABASE parley OWNER parley")
+      }
+    }
+    if case .failure(let error) = result { throw Failure(description: "the private PostgreSQL: \(error.message)") }
+  }
+
+  private static func url(sockets: String, user: String, database: String) -> String {
+    let host = sockets.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "'", with: "\\'")
+    return "host='\(host)' port=5432 user=\(user) dbname=\(database)"
+  }
+
+  // MARK: PostgreSQL's programs
+
+  /// Of the version that made the cluster, or the newest.
+  private static func findBinaries(forCluster cluster: String) throws -> String {
+    let made = try? String(contentsOfFile: cluster + "/PG_VERSION", encoding: .utf8)
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    let debian = "/usr/lib/postgresql"
+    let versions = (try? FileManager.default.contentsOfDirectory(atPath: debian)) ?? []
+    let folders =
+      versions.sorted { $0.compare($1, options: .numeric) == .orderedDescending }.map { "\(debian)/\($0)/bin" }
+      + (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+    let found = folders.filter { folder in
+      ["initdb", "pg_ctl", "postgres"].allSatisfy {
+        FileManager.default.isExecutableFile(atPath: "\(folder)/\($0)")
+      }
+    }
+    guard let made else {
+      if let newest = found.first { return newest }
+      throw Failure(
+        description:
+          "no PostgreSQL is installed (looked in \(debian) and PATH); install it (on Debian: apt-get install postgresql) or name one with --database-url"
+      )
+    }
+    if let own = found.first(where: { $0.hasPrefix("\(debian)/\(made)/") }) { return own }
+    guard let other = found.first(where: { !$0.hasPrefix(debian + "/") }) else {
+      throw Failure(
+        description:
+          "\(cluster) was made by PostgreSQL \(made), which is not installed (on Debian: apt-get install postgresql-\(made))"
+      )
+    }
+    return other
+  }
+
+  private func run(_ program: String, _ arguments: String...) async throws {
+    var options = PlatformOptions()
+    options.createSession = true  // A Ctrl-C meant for Parley must not stop PostgreSQL first.
+    user.apply(to: &options)
+    let result = try await Subprocess.run(
+      .path(FilePath("\(binaries)/\(program)")), arguments: Arguments(arguments), workingDirectory: "/",
+      platformOptions: options, output: .string(limit: 65_536), error: .string(limit: 65_536))
+    guard result.terminationStatus.isSuccess else {
+      let said = [result.standardError, result.standardOutput].compactMap(\.self).joined(separator: " ")
+        .split(whereSeparator: \.isNewline).joined(separator: " ")
+      throw Failure(description: "\(program) failed: \(said) (see \(cluster)/server.log)")
+    }
+  }
+}
+
+/// Who a private PostgreSQL runs as.
+private struct OperatingSystemUser {
+  var name: String
+  var uid: uid_t
+  var gid: gid_t
+
+  /// The cluster's owner, where root finds one; the user `postgres` for root otherwise; or oneself.
+  static func forPostgres(cluster: String) throws -> OperatingSystemUser {
+    let own = geteuid()
+    guard own == 0 else { return try user(getpwuid(own), "the user \(own)") }
+    let owner = try? FileManager.default.attributesOfItem(atPath: cluster)[.ownerAccountID] as? Int
+    if let owner, owner != 0 { return try user(getpwuid(uid_t(owner)), "the owner \(owner) of \(cluster)") }
+    return try user(getpwnam("postgres"), "the user postgres, which PostgreSQL runs as under root")
+  }
+
+  private static func user(_ entry: UnsafeMutablePointer<passwd>?, _ description: String) throws -> OperatingSystemUser {
+    guard let entry = entry?.pointee else {
+      throw PrivateCluster.Failure(description: "\(description) does not exist on this system")
+    }
+    return OperatingSystemUser(name: String(cString: entry.pw_name), uid: entry.pw_uid, gid: entry.pw_gid)
+  }
+
+  func own(_ path: String, mode: Int) throws {
+    try FileManager.default.setAttributes(
+      [.posixPermissions: mode, .ownerAccountID: Int(uid), .groupOwnerAccountID: Int(gid)], ofItemAtPath: path)
+  }
+
+  func apply(to options: inout PlatformOptions) {
+    guard geteuid() != uid else { return }
+    options.userID = uid
+    options.groupID = gid
+    options.supplementaryGroups = []
+  }
+}
+
+/// A folder that one process at a time works in. The kernel gives the lock back when the process ends,
+/// however it ends.
+private final class DirectoryLock: Sendable {
+  private let descriptor: CInt
+
+  init(_ directory: String) throws {
+    let path = directory + "/lock"
+    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw PrivateCluster.Failure(description: "\(path): \(String(cString: strerror(errno)))")
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw PrivateCluster.Failure(description: "another parley serves from \(directory); stop it or choose another --data")
+    }
+  }
+
+  deinit {
+    close(descriptor)
+  }
+}

@@ -1,0 +1,1 @@
+SELECT parley.ensure_partition($1::int8)

@@ -1,0 +1,3 @@
+-- Sets the tenant for row security, and how to plan, until the transaction ends. It travels in the
+-- same pipeline as the query it is for, which is its transaction.
+SELECT set_config('parley.tenant', $1::text, true), set_config('plan_cache_mode', $2::text, true)

@@ -1,0 +1,1 @@
+SELECT key FROM parley.tenants WHERE name = $1::text

@@ -1,0 +1,70 @@
+public import Domain
+
+/// One call as a session hands it on, whatever protocol it came by.
+public struct Call: Sendable {
+  /// "parley.v1.InteractionService"
+  public var service: String
+  /// "GetInteraction"
+  public var method: String
+  public var metadata: Metadata
+  /// How long the caller waits, from the moment the call was read; nil: it did not say. Zero or less:
+  /// it has stopped waiting already.
+  public var timeout: Duration?
+  /// The encoded request message.
+  public var payload: [UInt8]
+
+  public init(service: String, method: String, metadata: Metadata, timeout: Duration?, payload: [UInt8]) {
+    self.service = service
+    self.method = method
+    self.metadata = metadata
+    self.timeout = timeout
+    self.payload = payload
+  }
+
+  /// What it weighs while it is under way.
+  public var bytes: Int { payload.count + metadata.bytes }
+}
+
+/// The encoded answer to a call, or the error instead of it.
+public typealias Reply = Result<[UInt8], RPCError>
+
+/// What travels beside a message: keys in lower case, in the order sent, repeats kept.
+public struct Metadata: Hashable, Sendable {
+  public private(set) var entries: [(key: String, value: String)] = []
+  /// Of all keys and values.
+  public private(set) var bytes = 0
+
+  public init() {}
+
+  public mutating func add(_ key: String, _ value: String) {
+    entries.append((key.lowercased(), value))
+    bytes += key.utf8.count + value.utf8.count
+  }
+
+  /// The values of a key, which is given in lower case.
+  public subscript(key: String) -> [String] {
+    entries.lazy.filter { $0.key == key }.map(\.value)
+  }
+
+  public static func == (a: Metadata, b: Metadata) -> Bool {
+    a.entries.elementsEqual(b.entries) { $0 == $1 }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    for (key, value) in entries {
+      hasher.combine(key)
+      hasher.combine(value)
+    }
+  }
+}
+
+/// The methods of `parley.v1.InteractionService`, by their names in the schema.
+public enum Method: String, Sendable, CaseIterable {
+  case recordInteraction = "RecordInteraction"
+  case recordInteractions = "RecordInteractions"
+  case listInteractions = "ListInteractions"
+  case getInteraction = "GetInteraction"
+  case getStats = "GetStats"
+
+  public static let service = "parley.v1.InteractionService"
+}

@@ -1,0 +1,83 @@
+import CMessages
+
+/// Memory for the C messages of one call: bump-allocated, freed all at once.
+///
+/// It owns every byte it hands out until it is gone itself, and hands out no more than `bytesMax`: a
+/// small payload of a million empty elements must not become a gigabyte of structs.
+final class Arena {
+  private var chunks: [UnsafeMutableRawPointer] = []
+  private var next: UnsafeMutableRawPointer?
+  private var room = 0
+  private var bytesLeft: Int
+
+  init(bytesMax: Int = .max) {
+    bytesLeft = bytesMax
+  }
+
+  deinit {
+    for chunk in chunks { chunk.deallocate() }
+  }
+
+  /// nil past `bytesMax`.
+  func allocate(_ count: Int) -> UnsafeMutableRawPointer? {
+    let count = (count + 15) & ~15
+    guard count <= bytesLeft else { return nil }
+    bytesLeft -= count
+    if count > room {
+      let size = max(count, chunks.isEmpty ? 4096 : 32_768)
+      let chunk = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+      chunks.append(chunk)
+      next = chunk
+      room = size
+    }
+    defer {
+      next! += count
+      room -= count
+    }
+    return next
+  }
+
+  /// An empty message, made so by its generated `init`.
+  func make<M>(_ initialize: (UnsafeMutablePointer<M>?) -> Void) -> UnsafeMutablePointer<M> {
+    let message = allocate(MemoryLayout<M>.size)!.bindMemory(to: M.self, capacity: 1)
+    initialize(message)
+    return message
+  }
+
+  func make<M>(_ kind: MessageKind<M>) -> UnsafeMutablePointer<M> {
+    make(kind.initialize)
+  }
+
+  /// A copy of the text. Empty text is absent on the wire.
+  func text(_ text: String) -> ProtobufCBinaryData {
+    var text = text
+    return text.withUTF8 { bytes(UnsafeRawBufferPointer($0)) }
+  }
+
+  func bytes(_ source: UnsafeRawBufferPointer) -> ProtobufCBinaryData {
+    guard let base = source.baseAddress, source.count > 0 else { return ProtobufCBinaryData() }
+    let copy = allocate(source.count)!
+    copy.copyMemory(from: base, byteCount: source.count)
+    return ProtobufCBinaryData(len: source.count, data: copy.assumingMemoryBound(to: UInt8.self))
+  }
+
+  /// A C array with the elements made of `values`.
+  func array<Value, Element>(
+    _ values: some Collection<Value>, _ element: (Value) -> Element
+  ) -> (count: Int, elements: UnsafeMutablePointer<Element>?) {
+    guard !values.isEmpty else { return (0, nil) }
+    let array = allocate(values.count * MemoryLayout<Element>.stride)!
+      .bindMemory(to: Element.self, capacity: values.count)
+    for (index, value) in values.enumerated() { (array + index).initialize(to: element(value)) }
+    return (values.count, array)
+  }
+
+  /// Calls `body` with an allocator that takes from this arena, for protobuf-c to unpack with.
+  func withAllocator<R>(_ body: (UnsafeMutablePointer<ProtobufCAllocator>) -> R) -> R {
+    var allocator = ProtobufCAllocator(
+      alloc: { Unmanaged<Arena>.fromOpaque($0!).takeUnretainedValue().allocate($1) },
+      free: { _, _ in },
+      allocator_data: Unmanaged.passUnretained(self).toOpaque())
+    return withExtendedLifetime(self) { body(&allocator) }
+  }
+}

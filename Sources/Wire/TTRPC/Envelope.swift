@@ -1,0 +1,86 @@
+import CMessages
+public import Domain
+
+/// The envelope inside a ttRPC frame: to a `Call` and from a `Reply` for a server, the other way
+/// round for a client.
+public enum Envelope {
+  /// Reads a request frame's data.
+  public static func call(_ data: [UInt8]) throws(RPCError) -> Call {
+    try MessageKind.ttrpcRequest.decode(data) { (request) throws(RPCError) in
+      guard request.n_metadata <= Limits.metadataEntriesMax else {
+        throw metadataInvalid(
+          "metadata has \(request.n_metadata) entries; at most \(Limits.metadataEntriesMax) are allowed")
+      }
+      var metadata = Metadata()
+      for entry in elements(request.n_metadata, request.metadata) {
+        metadata.add(
+          try text(entry.pointee.key, "metadata.key"), try text(entry.pointee.value, "metadata.value"))
+      }
+      guard metadata.bytes <= Limits.metadataBytesMax else {
+        throw metadataInvalid(
+          "metadata is \(metadata.bytes) bytes long; at most \(Limits.metadataBytesMax) are allowed")
+      }
+      return Call(
+        service: try text(request.service, "service"),
+        method: try text(request.method, "method"),
+        metadata: metadata,
+        timeout: request.timeout_nano == 0 ? nil : .nanoseconds(request.timeout_nano),
+        payload: [UInt8](UnsafeBufferPointer(start: request.payload.data, count: request.payload.len)))
+    }
+  }
+
+  /// A whole request frame.
+  public static func frame(_ call: Call, stream: UInt32) -> [UInt8] {
+    let arena = Arena()
+    let request = arena.make(.ttrpcRequest)
+    request.pointee.service = arena.text(call.service)
+    request.pointee.method = arena.text(call.method)
+    request.pointee.payload = call.payload.withUnsafeBytes { arena.bytes($0) }
+    if let timeout = call.timeout {
+      let (seconds, attoseconds) = timeout.components
+      let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+      // No time left is still a deadline; 0 would say there is none.
+      request.pointee.timeout_nano = overflow ? .max : nanoseconds + attoseconds / 1_000_000_000
+      if request.pointee.timeout_nano == 0 { request.pointee.timeout_nano = -1 }
+    }
+    (request.pointee.n_metadata, request.pointee.metadata) = arena.array(call.metadata.entries) {
+      let entry = arena.make(ttrpc__key_value__init)
+      entry.pointee.key = arena.text($0.key)
+      entry.pointee.value = arena.text($0.value)
+      return Optional(entry)
+    }
+    return frame(.ttrpcRequest, request, stream: stream, kind: .request)
+  }
+
+  /// Reads a response frame's data.
+  public static func reply(_ data: [UInt8]) throws(RPCError) -> Reply {
+    try MessageKind.ttrpcResponse.decode(data) { (response) throws(RPCError) in
+      if let status = response.status, let error = try RPCError(status.pointee) { return .failure(error) }
+      return .success([UInt8](UnsafeBufferPointer(start: response.payload.data, count: response.payload.len)))
+    }
+  }
+
+  /// A whole response frame. Beside an error the payload is empty: containerd's client unmarshals it
+  /// before it looks at the status.
+  public static func frame(_ reply: Reply, stream: UInt32) -> [UInt8] {
+    let arena = Arena()
+    let response = arena.make(.ttrpcResponse)
+    switch reply {
+    case .success(let payload): response.pointee.payload = payload.withUnsafeBytes { arena.bytes($0) }
+    case .failure(let error): response.pointee.status = arena.status(error)
+    }
+    return frame(.ttrpcResponse, response, stream: stream, kind: .response)
+  }
+
+  private static func frame<M>(
+    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, stream: UInt32, kind frameKind: FrameHeader.Kind
+  ) -> [UInt8] {
+    kind.encode(message, prefixBytes: FrameHeader.bytes) { bytes, size in
+      FrameHeader(dataBytes: size, stream: stream, kind: frameKind).write(to: bytes)
+    }
+  }
+
+  private static func metadataInvalid(_ message: String) -> RPCError {
+    RPCError(.invalidArgument, .metadataInvalid, message)
+  }
+}

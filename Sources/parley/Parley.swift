@@ -1,0 +1,23 @@
+import ArgumentParser
+import Domain
+
+@main
+struct Parley: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "parley",
+    abstract: "Records what AI agents say to customers and answers for it.",
+    version: Version.current,
+    subcommands: [
+      Serve.self, Migrate.self, MintToken.self,
+      Record.self, Get.self, List.self, ShowStats.self, Import.self,
+      ShowVersion.self,
+    ])
+}
+
+struct ShowVersion: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the version.")
+
+  func run() {
+    print("parley \(Version.current)")
+  }
+}

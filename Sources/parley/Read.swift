@@ -1,0 +1,142 @@
+import ArgumentParser
+import Domain
+import Foundation
+import ParleyClient
+
+struct Get: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Show one interaction.")
+
+  @Argument(help: "Its id.")
+  var id: String
+
+  @OptionGroup var client: ClientOptions
+
+  func run() async throws {
+    let interaction = try await client.ask { (client) throws(RPCError) in try await client.get(id) }
+    if client.json { return try printJSON(InteractionJSON(interaction, texts: true)) }
+    let content = interaction.content
+    let intents = content.detectedIntents.map { "\(printable($0.name)) (\($0.confidence))" }
+    let lines = [
+      ["id", "\(interaction.id)"],
+      ["created", interaction.createdAt.rfc3339],
+      ["conversation", printable(content.conversationID)],
+      ["customer", printable(content.customerMessage)],
+      ["agent", printable(content.agentResponse)],
+      ["intents", intents.isEmpty ? "none" : intents.joined(separator: ", ")],
+      ["model", printable(content.modelUsed)],
+      ["type", content.messageType],
+      ["confidence", "\(content.confidenceScore)"],
+      ["handed over", content.handoffTriggered ? "yes: \(printable(content.handoffReason))" : "no"],
+      ["took", "\(content.processingTimeMilliseconds) ms"],
+      ["context", "\(content.contextSize) tokens"],
+      ["tokens", "\(content.promptTokens) + \(content.completionTokens) = \(content.totalTokens)"],
+      ["cost", dollars(content.estimatedCostNanos)],
+      ["updated", interaction.updatedAt?.rfc3339 ?? ""],
+    ]
+    print(lines.map { line in line[0] + String(repeating: " ", count: 14 - line[0].count) + line[1] }.joined(separator: "\n"))
+  }
+}
+
+struct List: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "List interactions, newest first.")
+
+  enum View: String, ExpressibleByArgument {
+    case basic, full
+  }
+
+  @OptionGroup var filter: FilterOptions
+
+  @Option(help: "How many at once, at most 200 (50).")
+  var pageSize: Int32 = 0
+
+  @Option(help: "Where to go on: the token that the page before ended with.")
+  var pageToken = ""
+
+  @Option(help: "basic, or full with the texts.")
+  var view = View.basic
+
+  @OptionGroup var client: ClientOptions
+
+  func run() async throws {
+    let request = ListInteractions(
+      filter: filter.filter, pageSize: pageSize, pageToken: pageToken, view: view == .full ? .full : .basic)
+    let page = try await client.ask { (client) throws(RPCError) in try await client.list(request) }
+    if client.json {
+      return try printJSON(
+        PageJSON(
+          interactions: page.interactions.map { InteractionJSON($0, texts: view == .full) },
+          nextPageToken: page.nextPageToken))
+    }
+    guard !page.interactions.isEmpty else { return print("no interactions") }
+    var headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HANDED OVER"]
+    if view == .full { headings += ["CUSTOMER", "AGENT"] }
+    print(table(headings, page.interactions.map(row), rightAligned: [5, 6, 7, 8]))
+    if !page.nextPageToken.isEmpty { print("more: --page-token \(page.nextPageToken)") }
+  }
+
+  private func row(_ interaction: Interaction) -> [String] {
+    let content = interaction.content
+    let cells = [
+      interaction.createdAt.rfc3339, "\(interaction.id)", short(content.conversationID, 36),
+      short(content.modelUsed, 24), content.messageType, "\(content.confidenceScore)",
+      "\(content.processingTimeMilliseconds)", "\(content.totalTokens)", dollars(content.estimatedCostNanos),
+      content.handoffTriggered ? "yes: \(short(content.handoffReason, 40))" : "",
+    ]
+    return view == .full ? cells + [short(content.customerMessage, 60), short(content.agentResponse, 60)] : cells
+  }
+}
+
+private func short(_ text: String, _ width: Int) -> String {
+  let text = printable(text)
+  return text.count <= width ? text : text.prefix(width - 1) + "…"
+}
+
+struct ShowStats: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stats", abstract: "Show cost, confidence, hand-offs and latency; of the last 30 days unless told.")
+
+  enum Interval: String, ExpressibleByArgument {
+    case hour, day
+  }
+
+  @OptionGroup var filter: FilterOptions
+
+  @Option(help: "Also a series over time: hour or day.")
+  var interval: Interval?
+
+  @OptionGroup var client: ClientOptions
+
+  func run() async throws {
+    let request = GetStats(filter: filter.filter, interval: interval.map { $0 == .hour ? .hour : .day })
+    let report = try await client.ask { (client) throws(RPCError) in try await client.stats(request) }
+    if client.json { return try printJSON(StatsReportJSON(report)) }
+    print("from \(report.start.rfc3339) to \(report.end.rfc3339)\n")
+    let headings = [
+      "", "COUNT", "COST", "CONFIDENCE", "HIGH", "LOW", "HANDED OVER", "RATE", "AVG MS", "P50", "P95", "P99", "TOKENS",
+    ]
+    var rows = [row("all", report.totals)]
+    rows += report.byModel.map { row("model \(name($0))", $0.stats) }
+    rows += report.byMessageType.map { row("type \(name($0))", $0.stats) }
+    rows += report.byHandoffReason.map { row("handed over: \(name($0))", $0.stats) }
+    rows += report.series.map { row($0.start.rfc3339, $0.stats) }
+    print(table(headings, rows, rightAligned: Set(1...12)))
+    print("\nconfidence  " + report.totals.confidenceHistogram.enumerated().map { "0.\($0)–:\($1)" }.joined(separator: "  "))
+  }
+
+  private func name(_ group: StatsGroup) -> String {
+    group.isRemainder ? "(all others)" : group.key.isEmpty ? "(none)" : short(group.key, 48)
+  }
+
+  private func row(_ label: String, _ stats: Stats) -> [String] {
+    [
+      label, "\(stats.totalInteractions)", dollars(stats.totalCostNanos), fixed(stats.averageConfidence, 4),
+      "\(stats.highConfidenceCount)", "\(stats.lowConfidenceCount)", "\(stats.handoffCount)",
+      fixed(stats.handoffRate * 100, 1) + "%", fixed(stats.averageProcessingTimeMilliseconds, 1), "\(stats.p50)",
+      "\(stats.p95)", "\(stats.p99)", "\(stats.totalTokens)",
+    ]
+  }
+
+  private func fixed(_ value: Double, _ places: Int) -> String {
+    value.formatted(.number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
+  }
+}

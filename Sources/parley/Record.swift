@@ -1,0 +1,120 @@
+import ArgumentParser
+import Domain
+import Foundation
+import ParleyClient
+
+struct Record: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Record one interaction, from flags or from JSON on standard input.",
+    discussion: "Without --conversation a JSON object with the schema's field names is read from standard input.")
+
+  @OptionGroup var client: ClientOptions
+
+  @Option(help: "The conversation it belongs to.")
+  var conversation: String?
+
+  @Option(name: .customLong("customer"), help: "What the customer said.")
+  var customerMessage: String?
+
+  @Option(name: .customLong("agent"), help: "What the agent answered.")
+  var agentResponse: String?
+
+  @Option(help: "The model that answered.")
+  var model: String?
+
+  @Option(help: "How sure the agent was, 0 to 1.")
+  var confidence: Double?
+
+  @Option(help: "How long the answer took, in milliseconds.")
+  var processingMs: Int32?
+
+  @Option(help: "The context's size in tokens.")
+  var contextSize: Int32?
+
+  @Option(help: "Tokens read.")
+  var promptTokens: Int32?
+
+  @Option(help: "Tokens written.")
+  var completionTokens: Int32?
+
+  @Option(help: "Estimated cost in dollars, such as 0.0042.")
+  var costUsd: String?
+
+  @Flag(help: "It was handed to a person.")
+  var handoff = false
+
+  @Option(help: "Why it was handed over.")
+  var reason: String?
+
+  @Option(help: "The message type (text).")
+  var type: String?
+
+  @Option(name: .customLong("intent"), help: "A detected intent, NAME=CONFIDENCE; may be repeated.")
+  var intents: [String] = []
+
+  @Option(help: "When it happened, RFC 3339 (now).")
+  var createdAt: String?
+
+  @Option(help: "Its UUIDv7 (one is made).")
+  var id: String?
+
+  @Option(help: "Your own id for this request, instead of --id; needs --created-at.")
+  var requestID: String?
+
+  func run() async throws {
+    let draft = try conversation == nil ? readDraft() : flagsDraft()
+    let recorded = try await client.ask { (client) throws(RPCError) in
+      try await client.record(draft, requestID: requestID ?? "")
+    }
+    if client.json {
+      try printJSON(
+        RecordedJSON(
+          interactionId: recorded.id.description, createdAt: recorded.createdAt.rfc3339,
+          alreadyRecorded: recorded.alreadyRecorded))
+    } else {
+      print("\(recorded.alreadyRecorded ? "already recorded" : "recorded") \(recorded.id)")
+    }
+  }
+
+  private func readDraft() throws -> InteractionDraft {
+    do {
+      let (json, unknown) = try InteractionJSON.read(FileHandle.standardInput.readDataToEndOfFile())
+      guard unknown.isEmpty else {
+        throw CommandFailure("unknown fields: \(unknown.sorted().joined(separator: ", "))")
+      }
+      return try json.draft()
+    } catch let failure as InteractionJSON.Failure {
+      throw CommandFailure("standard input: \(failure)")
+    }
+  }
+
+  private func flagsDraft() throws -> InteractionDraft {
+    var draft = InteractionDraft()
+    draft.id = id ?? ""
+    draft.createdAt = try createdAt.map(Timestamp.init(argument:))
+    draft.content.conversationID = conversation ?? ""
+    draft.content.customerMessage = customerMessage ?? ""
+    draft.content.agentResponse = agentResponse ?? ""
+    draft.content.modelUsed = model ?? ""
+    draft.content.confidenceScore = confidence ?? 0
+    draft.content.processingTimeMilliseconds = processingMs ?? 0
+    draft.content.contextSize = contextSize ?? 0
+    draft.content.promptTokens = promptTokens ?? 0
+    draft.content.completionTokens = completionTokens ?? 0
+    do {
+      draft.content.estimatedCostNanos = try costUsd.map { try InteractionJSON.nanos(usd: $0) } ?? 0
+    } catch {
+      throw CommandFailure("--cost-usd: \(error)")
+    }
+    draft.content.handoffTriggered = handoff
+    draft.content.handoffReason = reason ?? ""
+    draft.content.messageType = type ?? ""
+    draft.content.detectedIntents = try intents.map { text in
+      guard let equals = text.lastIndex(of: "="), let confidence = Double(text[text.index(after: equals)...]) else {
+        throw CommandFailure("--intent \(text): allowed is NAME=CONFIDENCE, such as refund=0.9")
+      }
+      return Intent(name: String(text[..<equals]), confidence: confidence)
+    }
+    return draft
+  }
+}

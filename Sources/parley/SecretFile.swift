@@ -1,0 +1,44 @@
+import ArgumentParser
+import Foundation
+import Server
+
+/// The file with the secret of HS256 tokens: read by the server, and by whoever mints tokens.
+struct SecretFile {
+  var path: String
+
+  init(path: String) {
+    self.path = path
+  }
+
+  /// Where a server with a data folder and no other key keeps its own.
+  init(data: String) {
+    path = data + "/jwt.secret"
+  }
+
+  func secret() throws -> [UInt8] {
+    guard let bytes = FileManager.default.contents(atPath: path) else {
+      throw CommandFailure("the secret file \(path) cannot be read")
+    }
+    do {
+      return try TokenVerifier.Key.secret(fileBytes: Array(bytes))
+    } catch {
+      throw CommandFailure("the secret file \(path) \(error)")
+    }
+  }
+
+  /// - Returns: whether it was made now.
+  func makeIfAbsent() throws -> Bool {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      if errno == EEXIST { return false }
+      throw CommandFailure("the secret file \(path): \(String(cString: strerror(errno)))")
+    }
+    let secret = (0..<4).map { _ in UInt64.random(in: .min ... .max) }
+      .map { word in String(repeating: "0", count: word.leadingZeroBitCount / 4) + String(word, radix: 16) }
+      .joined() + "\n"
+    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try handle.write(contentsOf: Data(secret.utf8))
+    try handle.synchronize()
+    return true
+  }
+}

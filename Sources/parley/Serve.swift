@@ -1,0 +1,182 @@
+import ArgumentParser
+import Configuration
+import Domain
+import Foundation
+import Logging
+import Server
+import ServiceLifecycle
+import Store
+import UnixSignals
+import Wire
+
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serve until SIGTERM or SIGINT, then drain.",
+    discussion: """
+      Without --database-url it runs a private PostgreSQL in the folder --data names. Without a key it
+      makes a secret there. Everything may also come from the environment (PARLEY_LISTEN, PARLEY_DATA,
+      PARLEY_DATABASE_URL, …) or a JSON file (--config).
+      """)
+
+  @OptionGroup var settings: ServerSettings
+
+  func run() async throws {
+    let config = try await settings.reader()
+    let logger = try config.logger()
+    let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
+    let addresses = try config.addresses(data: data)
+    let socketMode = try config.socketMode()
+    let readers = try config.count("readers", default: 4, in: 1...64)
+    if let data { try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true) }
+    let verifier = await TokenVerifier(
+      TokenVerifier.Configuration(
+        keys: try config.keys(data: data), issuer: config.string(forKey: "jwt.issuer"),
+        audience: config.string(forKey: "jwt.audience")))
+
+    var cluster: PrivateCluster?
+    let url: String
+    if let given = config.string(forKey: "database.url") {
+      url = given
+    } else if let data {
+      let own = try PrivateCluster(directory: data, logger: logger)
+      try await own.start()
+      (cluster, url) = (own, own.url)
+    } else {
+      throw CommandFailure("no database: give --data DIR for a private PostgreSQL or --database-url for another")
+    }
+    do {
+      try await migrate(url, logger)
+      try await serve(
+        store: PostgresStore(.init(url: url, readers: readers), logger: logger), cluster: cluster,
+        server: ParleyServer.Configuration(addresses: addresses, socketMode: socketMode), verifier, logger)
+    } catch {
+      await cluster?.stop()
+      throw error
+    }
+  }
+
+  /// A database that is only just starting is waited for.
+  private func migrate(_ url: String, _ logger: Logger) async throws {
+    let migrator = Migrator(url: url, logger: logger)
+    let lastTry = ContinuousClock.now + .seconds(30)
+    while true {
+      do {
+        try await migrator.migrate()
+        return
+      } catch let failure as Migrator.Failure where failure.isConnectionLost && .now < lastTry {
+        try await Task.sleep(for: .milliseconds(500))
+      }
+    }
+  }
+
+  private func serve(
+    store: PostgresStore, cluster: PrivateCluster?, server: ParleyServer.Configuration, _ verifier: TokenVerifier,
+    _ logger: Logger
+  ) async throws {
+    let dispatcher = Dispatcher(verifier: verifier, service: InteractionService(store: store), logger: logger)
+    let server = ParleyServer(server, dispatcher: dispatcher, logger: logger) { addresses in
+      print("parley \(Version.current) listens on \(addresses.map(\.description).joined(separator: " and "))")
+      fflush(nil)
+    }
+    // Ended in reverse: the server drains while the store still writes, the store before the cluster.
+    var services: [any Service] = [StoreService(store: store), server]
+    if let cluster { services.insert(ClusterService(cluster: cluster), at: 0) }
+    let group = ServiceGroup(
+      configuration: .init(
+        services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) },
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+    try await group.run()
+  }
+}
+
+/// The store as a part of the process: works until shutdown, then writes what still waits.
+private struct StoreService: Service {
+  var store: PostgresStore
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      await store.run()
+    } onGracefulShutdown: {
+      store.close()
+    }
+  }
+}
+
+/// The private PostgreSQL as a part of the process: kept alive until shutdown, then stopped.
+private struct ClusterService: Service {
+  var cluster: PrivateCluster
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown { await cluster.keepAlive() }
+    await cluster.stop()
+  }
+}
+
+struct Migrate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Bring a database's schema to what this version needs; serve does so itself.")
+
+  @Option(help: "The PostgreSQL to migrate, a URI or keywords, as libpq takes (or PARLEY_DATABASE_URL).")
+  var databaseUrl: String?
+
+  func run() async throws {
+    guard let url = databaseUrl ?? ProcessInfo.processInfo.environment["PARLEY_DATABASE_URL"] else {
+      throw CommandFailure("no database: give --database-url or PARLEY_DATABASE_URL")
+    }
+    var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
+    logger.logLevel = .warning
+    let applied = try await Migrator(url: url, logger: logger).migrate()
+    print(applied.isEmpty ? "the schema is up to date" : "applied: \(applied.joined(separator: ", "))")
+  }
+}
+
+struct MintToken: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "token",
+    abstract: "Mint a token for development, signed with a server's secret.",
+    discussion: "Whoever has the secret can read and record as any tenant; in production an issuer of your own signs.")
+
+  @Option(help: "Whom the token speaks for.")
+  var tenant: String
+
+  @Option(help: "What it allows, separated by spaces.")
+  var scope = "analytics:view interactions:record"
+
+  @Option(help: "How long it is good for: a number and s, m, h or d.")
+  var ttl = "1h"
+
+  @Option(help: "The server's secret file.")
+  var jwtSecretFile: String?
+
+  @Option(name: .customLong("data"), help: ArgumentHelp("The server's data folder, which holds its secret.", valueName: "dir"))
+  var directory: String?
+
+  @Option(help: "The token's iss.")
+  var issuer: String?
+
+  @Option(help: "The token's aud.")
+  var audience: String?
+
+  func run() async throws {
+    guard Tenant(tenant) != nil else {
+      throw CommandFailure("--tenant: allowed are 1 to \(Limits.tenantBytesMax) bytes without control characters")
+    }
+    guard let lifetime = lifetime() else {
+      throw CommandFailure("--ttl \(ttl): allowed is a number and s, m, h or d, such as 90m, up to 3650d")
+    }
+    guard let file = jwtSecretFile.map(SecretFile.init(path:)) ?? directory.map(SecretFile.init(data:)) else {
+      throw CommandFailure("no secret: give --jwt-secret-file, or --data with the server's folder")
+    }
+    let payload = TokenPayload(
+      tenant: tenant, scope: scope, expires: Date() + lifetime, issuer: issuer, audience: audience)
+    print(try await payload.signed(secret: try file.secret()))
+  }
+
+  private func lifetime() -> TimeInterval? {
+    let units: [Character: Double] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+    guard let unit = ttl.last.flatMap({ units[$0] }), let count = UInt32(ttl.dropLast()), count > 0,
+      Double(count) * unit <= 3650 * 86_400
+    else { return nil }
+    return Double(count) * unit
+  }
+}

@@ -1,0 +1,150 @@
+import ArgumentParser
+import Configuration
+import Domain
+import Foundation
+import Logging
+import Server
+import Wire
+
+/// What a server is told, from flags, then the environment (`PARLEY_…`), then a JSON file.
+struct ServerSettings: ParsableArguments {
+  @Option(
+    name: .customLong("listen"),
+    help: ArgumentHelp("Listen here: unix:PATH or HOST:PORT; may be repeated.", valueName: "address"))
+  var addresses: [String] = []
+
+  @Option(name: .customLong("data"), help: ArgumentHelp("The folder of the private PostgreSQL and the secret.", valueName: "dir"))
+  var directory: String?
+
+  @Option(help: "Use this PostgreSQL (a URI or keywords, as libpq takes) instead of a private one.")
+  var databaseUrl: String?
+
+  @Option(help: "A file with the secret that HS256 tokens are signed with, at least 32 bytes.")
+  var jwtSecretFile: String?
+
+  @Option(
+    name: .customLong("jwt-public-key-file"),
+    help: "A PEM file with a public key that tokens are signed for (RS256, ES256 or EdDSA); may be repeated.")
+  var jwtPublicKeyFiles: [String] = []
+
+  @Option(help: "Require this iss in tokens.")
+  var jwtIssuer: String?
+
+  @Option(help: "Require this aud in tokens.")
+  var jwtAudience: String?
+
+  @Option(help: "How many reads run at once (4).")
+  var readers: Int?
+
+  @Option(help: "The permissions of Unix sockets, in octal (660).")
+  var socketMode: String?
+
+  @Option(help: "trace, debug, info, notice, warning, error or critical (info).")
+  var logLevel: String?
+
+  @Option(name: .customLong("config"), help: ArgumentHelp("A JSON file with any of these, for example {\"data\": \"/var/lib/parley\"}.", valueName: "file"))
+  var file: String?
+
+  /// Flags over environment over file.
+  func reader() async throws -> ConfigReader {
+    var flags: [AbsoluteConfigKey: ConfigValue] = [:]
+    func set(_ key: AbsoluteConfigKey, _ value: String?) {
+      if let value { flags[key] = ConfigValue(.string(value), isSecret: false) }
+    }
+    func set(_ key: AbsoluteConfigKey, _ values: [String]) {
+      if !values.isEmpty { flags[key] = ConfigValue(.stringArray(values), isSecret: false) }
+    }
+    set(["listen"], addresses)
+    set(["data"], directory)
+    set(["database", "url"], databaseUrl)
+    set(["jwt", "secret", "file"], jwtSecretFile)
+    set(["jwt", "public", "key", "file"], jwtPublicKeyFiles)
+    set(["jwt", "issuer"], jwtIssuer)
+    set(["jwt", "audience"], jwtAudience)
+    set(["readers"], readers.map(String.init))
+    set(["socket", "mode"], socketMode)
+    set(["log", "level"], logLevel)
+    var providers: [any ConfigProvider] = [
+      InMemoryProvider(name: "flags", values: flags),
+      EnvironmentVariablesProvider().prefixKeys(with: "parley"),
+    ]
+    if let file = file ?? ProcessInfo.processInfo.environment["PARLEY_CONFIG"] {
+      let path: [AbsoluteConfigKey: ConfigValue] = [["filePath"]: ConfigValue(.string(file), isSecret: false)]
+      do {
+        providers.append(
+          try await FileProvider<JSONSnapshot>(config: ConfigReader(provider: InMemoryProvider(values: path))))
+      } catch {
+        throw CommandFailure("--config \(file): \(error)")
+      }
+    }
+    return ConfigReader(providers: providers)
+  }
+}
+
+extension ConfigReader {
+  func logger() throws -> Logger {
+    let name = string(forKey: "log.level", default: "info")
+    guard let level = Logger.Level(rawValue: name) else {
+      throw CommandFailure(
+        "log level \(name): allowed are \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    var logger = Logger(label: "parley")
+    logger.logLevel = level
+    return logger
+  }
+
+  func addresses(data: String?) throws -> [Address] {
+    let given = stringArray(forKey: "listen", default: [])
+    let defaults = (data.map { ["unix:\($0)/parley.sock"] } ?? []) + ["127.0.0.1:7310"]
+    return try (given.isEmpty ? defaults : given).map { text in
+      guard let address = Address(text) else {
+        throw CommandFailure("--listen \(text): allowed is \(Address.form)")
+      }
+      return address
+    }
+  }
+
+  func count(_ key: ConfigKey, default count: Int, in allowed: ClosedRange<Int>) throws -> Int {
+    guard let text = string(forKey: key) else { return count }
+    guard let value = Int(text), allowed.contains(value) else {
+      throw CommandFailure("\(key) \(text): allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
+    }
+    return value
+  }
+
+  func socketMode() throws -> UInt32 {
+    let text = string(forKey: "socket.mode", default: "660")
+    guard let mode = UInt32(text, radix: 8), mode <= 0o777 else {
+      throw CommandFailure("socket mode \(text): allowed are three octal digits, such as 660")
+    }
+    return mode
+  }
+
+  /// The keys that tokens are verified with. Without any, a folder of the server's own gets a secret.
+  func keys(data: String?) throws -> [TokenVerifier.Key] {
+    var keys: [TokenVerifier.Key] = []
+    if let file = string(forKey: "jwt.secret.file") {
+      keys.append(.hs256(secret: try SecretFile(path: file).secret()))
+    }
+    for file in stringArray(forKey: "jwt.public.key.file", default: []) {
+      do {
+        keys.append(try TokenVerifier.Key(pem: try String(contentsOfFile: file, encoding: .utf8)))
+      } catch let error as TokenVerifier.Key.KeyError {
+        throw CommandFailure("--jwt-public-key-file \(file) \(error)")
+      } catch {
+        throw CommandFailure("--jwt-public-key-file \(file): it cannot be read")
+      }
+    }
+    if keys.isEmpty {
+      guard let data else {
+        throw CommandFailure(
+          "no key to verify tokens with: give --jwt-secret-file or --jwt-public-key-file (there is no way to run without)")
+      }
+      let file = SecretFile(data: data)
+      if try file.makeIfAbsent() { say("made a secret for tokens in \(file.path); mint one with: parley token --data \(data) --tenant NAME") }
+      keys.append(.hs256(secret: try file.secret()))
+    }
+    return keys
+  }
+}

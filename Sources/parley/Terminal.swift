@@ -1,0 +1,56 @@
+import Domain
+import Foundation
+
+/// A line for people, past whatever is being counted or piped on standard output.
+func say(_ line: String) {
+  FileHandle.standardError.write(Data((line + "\n").utf8))
+}
+
+/// Text as a terminal may show it: what customers and agents wrote must not move its cursor.
+func printable(_ text: some StringProtocol) -> String {
+  text.unicodeScalars.reduce(into: "") { shown, scalar in
+    switch scalar.properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: shown += scalar == "\n" ? " " : "·"
+    default: shown.unicodeScalars.append(scalar)
+    }
+  }
+}
+
+/// Rows under headings, columns as wide as they must be.
+func table(_ headings: [String], _ rows: [[String]], rightAligned: Set<Int> = []) -> String {
+  let widths = headings.indices.map { column in ([headings] + rows).map { $0[column].count }.max() ?? 0 }
+  return ([headings] + rows).map { row in
+    let cells = row.indices.map { column in
+      let pad = String(repeating: " ", count: widths[column] - row[column].count)
+      return rightAligned.contains(column) ? pad + row[column] : row[column] + pad
+    }
+    let line = cells.joined(separator: "  ")
+    return String(line.reversed().drop { $0 == " " }.reversed())
+  }.joined(separator: "\n")
+}
+
+/// Nano-dollars in dollars, to the last of them.
+func dollars(_ nanos: Int64) -> String {
+  let (whole, rest) = nanos.quotientAndRemainder(dividingBy: 1_000_000_000)
+  let digits = String(rest)
+  let fraction = String(repeating: "0", count: 9 - digits.count) + digits
+  return "$\(whole).\(fraction)"
+}
+
+extension RPCError {
+  /// How the command ends on an error of the service.
+  var forTerminal: CommandFailure {
+    var text = "\(printable(message)) [\(code.name), \(reason.rawValue)]"
+    if code == .unauthenticated { text += "\nGive a token with --token-file, --token or PARLEY_TOKEN; parley token mints one." }
+    return CommandFailure(text)
+  }
+}
+
+/// An end with a message on standard error and status 1.
+struct CommandFailure: Error, CustomStringConvertible {
+  var description: String
+
+  init(_ description: String) {
+    self.description = description
+  }
+}

@@ -1,0 +1,248 @@
+"""Records on disk that wait for the service: what `BackgroundRecorder` keeps when it is away.
+
+A directory holds any number of files ``TIME-RANDOM.OWNER.spill``, shared by any number of
+processes. Each is written once, by appending, and deleted when all in it is done with:
+
+    frame := length u32 | crc32 u32 | record          big-endian; the checksum covers length, record
+    file  := frame*
+
+Whoever writes or reads a file holds its ``flock``; the lock ends with its process, so a file that
+is not locked is a full one, or one of a process that died, and belongs to whoever locks it next.
+
+An append is on the disk (fsync) when it returns. A frame that was being written when the machine
+went down is found by its length or checksum and passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ._calls import batches
+from ._tokens import claims
+
+FILE_BYTES_MAX = 16 * 1024 * 1024
+"""A file that has reached this size is full: what a crash makes one send again, at most."""
+
+_HEADER = struct.Struct(">II")
+_LENGTH = struct.Struct(">I")
+_ANYONE = "any"
+
+_log = logging.getLogger("parley_client")
+
+
+class Spill:
+    """A directory of spill files, as one process sees it. Any thread may call its methods."""
+
+    def __init__(self, directory: Path, limit_bytes: int | None) -> None:
+        """Makes the directory where it is missing, for this user alone. Raises OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._limit = limit_bytes
+        self._lock = threading.RLock()
+        self._owner = _ANYONE
+        self._writing: _Appender | None = None
+
+    def own(self, token: str) -> str:
+        """From now on the files are those of the token's tenant alone; hands the token back.
+
+        So recorders of several tenants may share a directory. A token that does not say whose it is
+        leaves them to anyone.
+        """
+        said = claims(token)
+        tenant = said.get("tenant") or said.get("tenant_id")
+        owner = hashlib.sha256(str(tenant).encode()).hexdigest()[:16] if tenant else _ANYONE
+        with self._lock:
+            if owner != self._owner:
+                self.seal()
+                self._owner = owner
+        return token
+
+    def append(self, records: Sequence[bytes]) -> int:
+        """Puts the first of the records on disk, as many as the limit allows, and says how many.
+
+        Raises OSError, and has then kept none.
+        """
+        with self._lock:
+            fitting = self._fitting(records)
+            if fitting:
+                if self._writing is None:
+                    self._writing = _Appender(self._directory, self._owner)
+                self._writing.append(records[:fitting])
+                if self._writing.size >= FILE_BYTES_MAX:
+                    self.seal()
+            return fitting
+
+    def seal(self) -> None:
+        """Gives the file being written away, for anyone to claim."""
+        with self._lock:
+            if self._writing is not None:
+                self._writing.close()
+                self._writing = None
+
+    def claim(self) -> SpillFile | None:
+        """The oldest file nobody holds, or the one being written, sealed; None: there is none."""
+        with self._lock:
+            found = self._unheld()
+            if found is None and self._writing is not None:
+                self.seal()
+                found = self._unheld()
+            return found
+
+    def abandon(self) -> None:
+        """Lets go in a forked child, without a word to the parent, whose file and lock it stays."""
+        self._lock = threading.RLock()
+        self.seal()
+
+    def _fitting(self, records: Sequence[bytes]) -> int:
+        if self._limit is None:
+            return len(records)
+        used = sum(_size(path) for path in self._directory.iterdir())
+        for index, record in enumerate(records):
+            used += _HEADER.size + len(record)
+            if used > self._limit:
+                return index
+        return len(records)
+
+    def _unheld(self) -> SpillFile | None:
+        # Names begin with the time, so that the oldest comes first.
+        for path in sorted(self._directory.glob("*.spill")):
+            if path.name.split(".")[-2] not in (_ANYONE, self._owner):
+                continue
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except (FileNotFoundError, PermissionError):
+                continue
+            if _hold(descriptor):
+                return SpillFile(path, descriptor)
+            os.close(descriptor)
+        return None
+
+
+class SpillFile:
+    """A claimed file: hands out its records a batch at a time, until all are settled."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._stream = os.fdopen(descriptor, "rb")
+        self._batches = batches(self._records(), len)
+        self._current: list[bytes] = []
+        self._later: list[bytes] = []
+        self.damaged = 0
+        """Whole records whose checksum is wrong, so far."""
+
+    def batch(self) -> list[bytes]:
+        """The same batch until it is settled, then the next; empty when none is left."""
+        if not self._current:
+            self._current = next(self._batches, [])
+        if not self._current and self._later:
+            self._batches, self._later = batches(self._later, len), []
+            self._current = next(self._batches)
+        return self._current
+
+    def settle(self, retry: list[bytes]) -> None:
+        """Done with the batch, but for the records to ``retry`` after the rest of the file."""
+        self._later += retry
+        self._current = []
+
+    def delete(self) -> None:
+        """The end of the file, when nothing in it is left to send. Raises OSError."""
+        self._path.unlink()
+        self._stream.close()
+
+    def release(self) -> None:
+        """Leaves the file to whoever claims it next."""
+        self._stream.close()
+
+    def _records(self) -> Iterator[bytes]:
+        size = os.fstat(self._stream.fileno()).st_size
+        while len(header := self._stream.read(_HEADER.size)) == _HEADER.size:
+            length, checksum = _HEADER.unpack(header)
+            if not 0 < length <= size - self._stream.tell():
+                break
+            record = self._stream.read(length)
+            if _checksum(record) == checksum:
+                yield record
+            else:
+                self.damaged += 1
+        torn = size - self._stream.tell() + len(header)
+        if torn:
+            _log.warning("%s ends in %d bytes of a record cut short", self._path, torn)
+
+
+class _Appender:
+    """The file being written, held from its first byte."""
+
+    def __init__(self, directory: Path, owner: str) -> None:
+        self._descriptor = _create(directory, owner)
+        self.size = 0
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """All of the records, on disk; or OSError, and none of them."""
+        frames = b"".join(
+            _HEADER.pack(len(record), _checksum(record)) + record for record in records
+        )
+        try:
+            written = 0
+            while written < len(frames):
+                rest = memoryview(frames)[written:]
+                written += os.pwrite(self._descriptor, rest, self.size + written)
+            os.fsync(self._descriptor)
+        except OSError:
+            # The next try writes over what is half there; until then it gives the space back.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self.size)
+            raise
+        self.size += len(frames)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _create(directory: Path, owner: str) -> int:
+    while True:
+        name = f"{time.time_ns():020d}-{os.urandom(4).hex()}.{owner}.spill"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(directory / name, flags, mode=0o600)
+        if _hold(descriptor):
+            _sync_directory(directory)
+            return descriptor
+        # Another process was quick to take it for a dead one's.
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> bool:
+    """Locks a file; False if another holds it, or has deleted it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(record: bytes) -> int:
+    return zlib.crc32(record, zlib.crc32(_LENGTH.pack(len(record))))
