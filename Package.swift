@@ -84,6 +84,29 @@ let package = Package(
       ],
       swiftSettings: strict),
     .target(name: "Wire", dependencies: ["CMessages", "Domain"], swiftSettings: strict),
+    .target(
+      name: "TestSupport",
+      dependencies: ["CPostgres", "Domain", "Store", .product(name: "Logging", package: "swift-log")],
+      path: "Tests/TestSupport",
+      swiftSettings: strict),
+    .testTarget(name: "DomainTests", dependencies: ["Domain", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "StoreTests",
+      dependencies: ["Domain", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ServerTests",
+      dependencies: [
+        "Domain", "ParleyClient", "Server", "Store", "TestSupport", "Wire",
+        .product(name: "JWTKit", package: "jwt-kit"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
   ]
 )
 

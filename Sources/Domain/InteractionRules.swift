@@ -57,7 +57,8 @@ extension InteractionDraft {
   ///   - requestID: the caller's own id for the request, or empty.
   ///   - path: where the draft stands in the request, for errors.
   func checked(requestID: String = "", now: Timestamp, path: @autoclosure () -> String)
-    throws(RPCError) -> Interaction {
+    throws(RPCError) -> Interaction
+  {
     var violations = Violations()
     let id = identity(requestID: requestID, now: now, path: path, &violations)
     let content = normalized(path: path, &violations)

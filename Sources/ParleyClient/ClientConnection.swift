@@ -53,7 +53,11 @@ final class ClientConnection: Sendable {
   }
 
   private func open() async throws -> any Channel {
-    enum Step { case use(any Channel), wait(EventLoopFuture<any Channel>), connect(EventLoopPromise<any Channel>) }
+    enum Step {
+      case use(any Channel)
+      case wait(EventLoopFuture<any Channel>)
+      case connect(EventLoopPromise<any Channel>)
+    }
     let step: Step = state.withLock { state in
       switch state {
       case .open(let channel) where channel.isActive: return .use(channel)

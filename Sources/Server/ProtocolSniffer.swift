@@ -11,7 +11,9 @@ final class ConnectionCounts: Sendable {
   private let undecided = Atomic<Int>(0)
 
   func add(_ isUndecided: Bool) -> Bool {
-    let (count, limit) = isUndecided ? (undecided.add(1, ordering: .relaxed).newValue, Limits.undecidedConnectionsMax)
+    let (count, limit) =
+      isUndecided
+      ? (undecided.add(1, ordering: .relaxed).newValue, Limits.undecidedConnectionsMax)
       : (open.add(1, ordering: .relaxed).newValue, Limits.connectionsMax)
     return count <= limit
   }

@@ -74,7 +74,8 @@ public final class TokenVerifier: Sendable {
   private func bearerToken(_ metadata: Metadata) throws(RPCError) -> String {
     guard let authorization = try single("authorization", in: metadata) else {
       throw RPCError(
-        .unauthenticated, .tokenMissing, "no authorization in the call's metadata; send \"authorization: Bearer TOKEN\"")
+        .unauthenticated, .tokenMissing, "no authorization in the call's metadata; send \"authorization: Bearer TOKEN\""
+      )
     }
     // RFC 9110, section 11.1: the scheme's case does not matter.
     let parts = authorization.split(separator: " ", maxSplits: 1)

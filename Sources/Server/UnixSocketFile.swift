@@ -36,7 +36,8 @@ struct UnixSocketFile {
   private static func removeIfDead(_ path: String) throws(Failure) {
     guard let attributes = Self.attributes(of: path) else { return }
     guard attributes[.type] as? FileAttributeType == .typeSocket else {
-      throw Failure(description: "unix:\(path): a file that is no socket is in the way; remove it or choose another path")
+      throw Failure(
+        description: "unix:\(path): a file that is no socket is in the way; remove it or choose another path")
     }
     guard !isAnswered(path) else {
       throw Failure(description: "unix:\(path): another server listens there; stop it or choose another path")

@@ -45,7 +45,9 @@ final class Catalog: Sendable {
     let found: Result<TenantKey?, PostgresError> = await retried { (connection) throws(PostgresError) in
       let select = Command(.tenantKey) { $0.add(name) }
       // Looked up first: a conflicting INSERT would use up a number each time.
-      if let row = try connection.run(select).first(where: { _ in true }) { return TenantKey(rawValue: try row.int32(0)) }
+      if let row = try connection.run(select).first(where: { _ in true }) {
+        return TenantKey(rawValue: try row.int32(0))
+      }
       guard adding else { return nil }
       let rows = try connection.pipeline([Command(.addTenant) { $0.add(name) }, select])[1]
       return try rows.first { _ in true }.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }

@@ -19,7 +19,8 @@ public struct Migrator: Sendable {
   }
 
   static let all = [
-    Migration(version: 1, name: "interactions", text: String(decoding: PackageResources.v0001_interactions_sql, as: UTF8.self))
+    Migration(
+      version: 1, name: "interactions", text: String(decoding: PackageResources.v0001_interactions_sql, as: UTF8.self))
   ]
 
   /// Why the schema cannot be brought to what this binary needs.

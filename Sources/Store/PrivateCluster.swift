@@ -133,7 +133,7 @@ public final class PrivateCluster: Sendable {
       do {
         try await run("pg_ctl", "start", "-D", cluster, "-w", "-t", "120", "-l", cluster + "/server.log")
         return
-      } catch where attempt < 10 {
+      } catch  where attempt < 10 {
         try await Task.sleep(for: .milliseconds(300))
       }
     }
@@ -230,7 +230,8 @@ private struct OperatingSystemUser {
     return try user(getpwnam("postgres"), "the user postgres, which PostgreSQL runs as under root")
   }
 
-  private static func user(_ entry: UnsafeMutablePointer<passwd>?, _ description: String) throws -> OperatingSystemUser {
+  private static func user(_ entry: UnsafeMutablePointer<passwd>?, _ description: String) throws -> OperatingSystemUser
+  {
     guard let entry = entry?.pointee else {
       throw PrivateCluster.Failure(description: "\(description) does not exist on this system")
     }
@@ -263,7 +264,8 @@ private final class DirectoryLock: Sendable {
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
-      throw PrivateCluster.Failure(description: "another parley serves from \(directory); stop it or choose another --data")
+      throw PrivateCluster.Failure(
+        description: "another parley serves from \(directory); stop it or choose another --data")
     }
   }
 

@@ -57,7 +57,10 @@ final class Recorder: Sendable {
   }
 
   private func submit(_ submission: Submission) {
-    enum Next { case wake(CheckedContinuation<Void, Never>?), refuse(RPCError) }
+    enum Next {
+      case wake(CheckedContinuation<Void, Never>?)
+      case refuse(RPCError)
+    }
     let next: Next = state.withLock { state in
       if Task.isCancelled { return .refuse(.cancelled) }
       if state.isClosed { return .refuse(.draining) }

@@ -18,7 +18,8 @@ struct Import: AsyncParsableCommand {
   @Argument(help: "The file, or - for standard input.")
   var file: String
 
-  @Option(help: ArgumentHelp("Only the lines whose tenant field is this; a token is for one tenant.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("Only the lines whose tenant field is this; a token is for one tenant.", valueName: "name"))
   var onlyTenant: String?
 
   @OptionGroup var client: ClientOptions
@@ -39,7 +40,9 @@ struct Import: AsyncParsableCommand {
 
   private func finish(_ report: ImportReport) throws {
     if !report.unknownFields.isEmpty {
-      say("fields that are none of an interaction were ignored: \(report.unknownFields.sorted().map { printable($0) }.joined(separator: ", "))")
+      say(
+        "fields that are none of an interaction were ignored: \(report.unknownFields.sorted().map { printable($0) }.joined(separator: ", "))"
+      )
     }
     if client.json {
       try printJSON(report)
@@ -222,7 +225,9 @@ private struct ProgressBar {
     shown = .now
     guard let total, total > 0 else { return write("\r\(bytes) bytes") }
     let filled = Int(min(bytes, total) * 40 / total)
-    write("\r[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%")
+    write(
+      "\r[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
+    )
   }
 
   func clear() {

@@ -96,7 +96,8 @@ struct InteractionJSON: Codable {
       throw Failure("\(path(context, key)): is missing")
     } catch DecodingError.dataCorrupted(let context) {
       let place = path(context)
-      throw Failure(place.isEmpty ? "is not JSON: \(context.debugDescription)" : "\(place): \(context.debugDescription)")
+      throw Failure(
+        place.isEmpty ? "is not JSON: \(context.debugDescription)" : "\(place): \(context.debugDescription)")
     } catch {
       throw Failure("\(error)")
     }
@@ -149,7 +150,8 @@ struct InteractionJSON: Codable {
     let isDecimal =
       parts.count <= 2 && fraction.utf8.count <= 9 && (parts.count == 1 || !fraction.isEmpty)
       && parts.allSatisfy { part in !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } }
-    guard isDecimal, let nanos = Int64(parts[0] + fraction + String(repeating: "0", count: 9 - fraction.utf8.count)) else {
+    guard isDecimal, let nanos = Int64(parts[0] + fraction + String(repeating: "0", count: 9 - fraction.utf8.count))
+    else {
       throw Failure("estimated_cost_usd: \(text) is no decimal number of dollars with at most 9 places")
     }
     return nanos

@@ -33,7 +33,9 @@ struct Get: AsyncParsableCommand {
       ["cost", dollars(content.estimatedCostNanos)],
       ["updated", interaction.updatedAt?.rfc3339 ?? ""],
     ]
-    print(lines.map { line in line[0] + String(repeating: " ", count: 14 - line[0].count) + line[1] }.joined(separator: "\n"))
+    print(
+      lines.map { line in line[0] + String(repeating: " ", count: 14 - line[0].count) + line[1] }.joined(
+        separator: "\n"))
   }
 }
 
@@ -120,7 +122,9 @@ struct ShowStats: AsyncParsableCommand {
     rows += report.byHandoffReason.map { row("handed over: \(name($0))", $0.stats) }
     rows += report.series.map { row($0.start.rfc3339, $0.stats) }
     print(table(headings, rows, rightAligned: Set(1...12)))
-    print("\nconfidence  " + report.totals.confidenceHistogram.enumerated().map { "0.\($0)–:\($1)" }.joined(separator: "  "))
+    print(
+      "\nconfidence  " + report.totals.confidenceHistogram.enumerated().map { "0.\($0)–:\($1)" }.joined(separator: "  ")
+    )
   }
 
   private func name(_ group: StatsGroup) -> String {
@@ -137,6 +141,7 @@ struct ShowStats: AsyncParsableCommand {
   }
 
   private func fixed(_ value: Double, _ places: Int) -> String {
-    value.formatted(.number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
+    value.formatted(
+      .number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
   }
 }

@@ -33,7 +33,8 @@ struct SecretFile {
       if errno == EEXIST { return false }
       throw CommandFailure("the secret file \(path): \(String(cString: strerror(errno)))")
     }
-    let secret = (0..<4).map { _ in UInt64.random(in: .min ... .max) }
+    let secret =
+      (0..<4).map { _ in UInt64.random(in: .min ... .max) }
       .map { word in String(repeating: "0", count: word.leadingZeroBitCount / 4) + String(word, radix: 16) }
       .joined() + "\n"
     let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)

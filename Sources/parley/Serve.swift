@@ -148,7 +148,9 @@ struct MintToken: AsyncParsableCommand {
   @Option(help: "The server's secret file.")
   var jwtSecretFile: String?
 
-  @Option(name: .customLong("data"), help: ArgumentHelp("The server's data folder, which holds its secret.", valueName: "dir"))
+  @Option(
+    name: .customLong("data"), help: ArgumentHelp("The server's data folder, which holds its secret.", valueName: "dir")
+  )
   var directory: String?
 
   @Option(help: "The token's iss.")

@@ -13,7 +13,9 @@ struct ServerSettings: ParsableArguments {
     help: ArgumentHelp("Listen here: unix:PATH or HOST:PORT; may be repeated.", valueName: "address"))
   var addresses: [String] = []
 
-  @Option(name: .customLong("data"), help: ArgumentHelp("The folder of the private PostgreSQL and the secret.", valueName: "dir"))
+  @Option(
+    name: .customLong("data"),
+    help: ArgumentHelp("The folder of the private PostgreSQL and the secret.", valueName: "dir"))
   var directory: String?
 
   @Option(help: "Use this PostgreSQL (a URI or keywords, as libpq takes) instead of a private one.")
@@ -42,7 +44,10 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "trace, debug, info, notice, warning, error or critical (info).")
   var logLevel: String?
 
-  @Option(name: .customLong("config"), help: ArgumentHelp("A JSON file with any of these, for example {\"data\": \"/var/lib/parley\"}.", valueName: "file"))
+  @Option(
+    name: .customLong("config"),
+    help: ArgumentHelp("A JSON file with any of these, for example {\"data\": \"/var/lib/parley\"}.", valueName: "file")
+  )
   var file: String?
 
   /// Flags over environment over file.
@@ -139,10 +144,13 @@ extension ConfigReader {
     if keys.isEmpty {
       guard let data else {
         throw CommandFailure(
-          "no key to verify tokens with: give --jwt-secret-file or --jwt-public-key-file (there is no way to run without)")
+          "no key to verify tokens with: give --jwt-secret-file or --jwt-public-key-file (there is no way to run without)"
+        )
       }
       let file = SecretFile(data: data)
-      if try file.makeIfAbsent() { say("made a secret for tokens in \(file.path); mint one with: parley token --data \(data) --tenant NAME") }
+      if try file.makeIfAbsent() {
+        say("made a secret for tokens in \(file.path); mint one with: parley token --data \(data) --tenant NAME")
+      }
       keys.append(.hs256(secret: try file.secret()))
     }
     return keys

@@ -41,7 +41,9 @@ extension RPCError {
   /// How the command ends on an error of the service.
   var forTerminal: CommandFailure {
     var text = "\(printable(message)) [\(code.name), \(reason.rawValue)]"
-    if code == .unauthenticated { text += "\nGive a token with --token-file, --token or PARLEY_TOKEN; parley token mints one." }
+    if code == .unauthenticated {
+      text += "\nGive a token with --token-file, --token or PARLEY_TOKEN; parley token mints one."
+    }
     return CommandFailure(text)
   }
 }

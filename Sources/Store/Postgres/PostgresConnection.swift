@@ -305,7 +305,8 @@ actor PostgresConnection {
     return switch purpose {
     // An answer means durable, whatever the server's default is.
     case .owner:
-      common + "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+      common
+        + "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     case .reader: common + "SET ROLE parley_reader"
     }
   }

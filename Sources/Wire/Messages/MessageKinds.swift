@@ -53,7 +53,8 @@ extension MessageKind<Ttrpc__Response> {
 extension MessageKind<Parley__V1__RecordInteractionRequest> {
   static var recordInteractionRequest: Self {
     Self(
-      "parley.v1.RecordInteractionRequest", parley__v1__record_interaction_request__init, parley__v1__record_interaction_request__unpack,
+      "parley.v1.RecordInteractionRequest", parley__v1__record_interaction_request__init,
+      parley__v1__record_interaction_request__unpack,
       parley__v1__record_interaction_request__get_packed_size, parley__v1__record_interaction_request__pack)
   }
 }
@@ -61,7 +62,8 @@ extension MessageKind<Parley__V1__RecordInteractionRequest> {
 extension MessageKind<Parley__V1__RecordInteractionResponse> {
   static var recordInteractionResponse: Self {
     Self(
-      "parley.v1.RecordInteractionResponse", parley__v1__record_interaction_response__init, parley__v1__record_interaction_response__unpack,
+      "parley.v1.RecordInteractionResponse", parley__v1__record_interaction_response__init,
+      parley__v1__record_interaction_response__unpack,
       parley__v1__record_interaction_response__get_packed_size, parley__v1__record_interaction_response__pack)
   }
 }
@@ -69,7 +71,8 @@ extension MessageKind<Parley__V1__RecordInteractionResponse> {
 extension MessageKind<Parley__V1__RecordInteractionsRequest> {
   static var recordInteractionsRequest: Self {
     Self(
-      "parley.v1.RecordInteractionsRequest", parley__v1__record_interactions_request__init, parley__v1__record_interactions_request__unpack,
+      "parley.v1.RecordInteractionsRequest", parley__v1__record_interactions_request__init,
+      parley__v1__record_interactions_request__unpack,
       parley__v1__record_interactions_request__get_packed_size, parley__v1__record_interactions_request__pack)
   }
 }
@@ -77,7 +80,8 @@ extension MessageKind<Parley__V1__RecordInteractionsRequest> {
 extension MessageKind<Parley__V1__RecordInteractionsResponse> {
   static var recordInteractionsResponse: Self {
     Self(
-      "parley.v1.RecordInteractionsResponse", parley__v1__record_interactions_response__init, parley__v1__record_interactions_response__unpack,
+      "parley.v1.RecordInteractionsResponse", parley__v1__record_interactions_response__init,
+      parley__v1__record_interactions_response__unpack,
       parley__v1__record_interactions_response__get_packed_size, parley__v1__record_interactions_response__pack)
   }
 }
@@ -85,7 +89,8 @@ extension MessageKind<Parley__V1__RecordInteractionsResponse> {
 extension MessageKind<Parley__V1__ListInteractionsRequest> {
   static var listInteractionsRequest: Self {
     Self(
-      "parley.v1.ListInteractionsRequest", parley__v1__list_interactions_request__init, parley__v1__list_interactions_request__unpack,
+      "parley.v1.ListInteractionsRequest", parley__v1__list_interactions_request__init,
+      parley__v1__list_interactions_request__unpack,
       parley__v1__list_interactions_request__get_packed_size, parley__v1__list_interactions_request__pack)
   }
 }
@@ -93,7 +98,8 @@ extension MessageKind<Parley__V1__ListInteractionsRequest> {
 extension MessageKind<Parley__V1__ListInteractionsResponse> {
   static var listInteractionsResponse: Self {
     Self(
-      "parley.v1.ListInteractionsResponse", parley__v1__list_interactions_response__init, parley__v1__list_interactions_response__unpack,
+      "parley.v1.ListInteractionsResponse", parley__v1__list_interactions_response__init,
+      parley__v1__list_interactions_response__unpack,
       parley__v1__list_interactions_response__get_packed_size, parley__v1__list_interactions_response__pack)
   }
 }
@@ -101,7 +107,8 @@ extension MessageKind<Parley__V1__ListInteractionsResponse> {
 extension MessageKind<Parley__V1__GetInteractionRequest> {
   static var getInteractionRequest: Self {
     Self(
-      "parley.v1.GetInteractionRequest", parley__v1__get_interaction_request__init, parley__v1__get_interaction_request__unpack,
+      "parley.v1.GetInteractionRequest", parley__v1__get_interaction_request__init,
+      parley__v1__get_interaction_request__unpack,
       parley__v1__get_interaction_request__get_packed_size, parley__v1__get_interaction_request__pack)
   }
 }
@@ -109,7 +116,8 @@ extension MessageKind<Parley__V1__GetInteractionRequest> {
 extension MessageKind<Parley__V1__GetInteractionResponse> {
   static var getInteractionResponse: Self {
     Self(
-      "parley.v1.GetInteractionResponse", parley__v1__get_interaction_response__init, parley__v1__get_interaction_response__unpack,
+      "parley.v1.GetInteractionResponse", parley__v1__get_interaction_response__init,
+      parley__v1__get_interaction_response__unpack,
       parley__v1__get_interaction_response__get_packed_size, parley__v1__get_interaction_response__pack)
   }
 }

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut, restored and made to hang: a service that goes away and comes back."""
+"""A TCP proxy that can be cut, restored and made to hang: a service that comes and goes."""
 
 from __future__ import annotations
 

@@ -342,9 +342,13 @@ def test_a_token_source_is_asked_once_more(service: Service, make: Any) -> None:
 
 def test_a_token_source_that_has_none(service: Service, make: Any) -> None:
     asked = []
-    with make(service.address, lambda: asked.append(1) or "nonsense") as parley:
-        with pytest.raises(Unauthenticated):
-            parley.get(uuid7())
+
+    def source() -> str:
+        asked.append(1)
+        return "nonsense"
+
+    with make(service.address, source) as parley, pytest.raises(Unauthenticated):
+        parley.get(uuid7())
     assert len(asked) == 2
 
     def fail() -> str:
@@ -395,16 +399,15 @@ def test_a_deadline_passes(service: Service, make: Any, proxy: Proxy) -> None:
 
 def test_a_default_deadline(service: Service, make: Any, proxy: Proxy) -> None:
     proxy.hang()
-    with make(proxy.address, service.token, timeout=0.3) as parley:
-        with pytest.raises(DeadlineExceeded):
-            parley.stats()
+    impatient = make(proxy.address, service.token, timeout=0.3)
+    with impatient as parley, pytest.raises(DeadlineExceeded):
+        parley.stats()
 
 
 def test_a_service_that_is_away(service: Service, make: Any, proxy: Proxy) -> None:
     proxy.cut()
-    with make(proxy.address, service.token) as parley:
-        with pytest.raises(Unavailable) as away:
-            parley.get(uuid7())
+    with make(proxy.address, service.token) as parley, pytest.raises(Unavailable) as away:
+        parley.get(uuid7())
     assert away.value.reason == ""
     assert str(away.value).startswith("UNAVAILABLE: ")
 

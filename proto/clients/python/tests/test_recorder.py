@@ -397,7 +397,7 @@ def test_tenants_that_share_a_directory(
     assert len(recorded()) == 1
 
 
-def test_a_forked_child_starts_empty(
+def test_a_forked_child_leaves_the_sending_to_its_parent(
     service: Service, tmp_path: Path, proxy: Proxy, conversation: str, recorded: Recorded
 ) -> None:
     with BackgroundRecorder(proxy.address, service.token, tmp_path) as recorder:

@@ -227,7 +227,7 @@ def drain_in_a_process(directory: Path, taken: Any) -> None:
 def test_many_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_spill, "FILE_BYTES_MAX", 100)
     spill = Spill(tmp_path, None)
-    sent = [b"%020d" % n for n in range(2000)]
+    sent = [b"%020d" % n for n in range(300)]
     for record in sent:
         spill.append([record] * 5)
     spill.seal()

@@ -63,14 +63,13 @@ class BackgroundRecorder:
 
     Processes may share a directory, and so may tenants whose tokens are JWTs that name them. At
     exit it flushes for up to `EXIT_SECONDS`, and spills the rest. A process that ends by a signal
-    or ``os._exit`` takes with it what it recorded in its last second. A forked child starts empty:
-    what the parent recorded stays the parent's.
+    or ``os._exit`` takes with it what it recorded in its last second.
+
+    gRPC does not survive a fork, so a forked child only spills, and its parent sends it soon; for
+    workers that outlive their parent, make the recorder in the worker.
 
     Raises ValueError for an address it cannot read, OSError for a directory it cannot make.
     """
-
-    _started: bool
-    _closed: bool
 
     def __init__(
         self,
@@ -93,6 +92,8 @@ class BackgroundRecorder:
         self._memory_limit = None if limit_bytes is None else MEMORY_BYTES_LIMIT
         self._on_refused = on_refused
         self._on_dropped = on_dropped
+        self._sends = True
+        self._closed = False
         self._begin()
         self._start()
         _recorders.add(self)
@@ -127,12 +128,13 @@ class BackgroundRecorder:
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until the service has answered for all that was recorded, the spill included.
 
-        False when ``timeout`` seconds do not suffice; nothing is lost by that. What other processes
-        are sending from the same directory is theirs to wait for.
+        False when ``timeout`` seconds do not suffice, or in a forked child, which does not send;
+        nothing is lost by that. What other processes are sending from the same directory is theirs
+        to wait for.
         """
         with self._memory.changed:
             self._sender.look()
-            return self._memory.changed.wait_for(self._nothing_left, timeout)
+            return self._memory.changed.wait_for(self._nothing_left, timeout) and self._sends
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Flushes for up to ``timeout`` seconds, or until the service is away, and spills the rest.
@@ -149,8 +151,9 @@ class BackgroundRecorder:
             self._memory.changed.wait_for(
                 lambda: self._sender.away or self._nothing_left(), timeout
             )
-        self._sender.stop()
-        self._sender.join(JOIN_SECONDS)
+        if self._sends:
+            self._sender.stop()
+            self._sender.join(JOIN_SECONDS)
         self._keeper.stop()
         self._keeper.join(JOIN_SECONDS)
         self._spill.seal()
@@ -171,15 +174,16 @@ class BackgroundRecorder:
         self._sender = Sender(self._memory, self._spill, self._connect, self._tell_refused)
         self._keeper = Keeper(self._memory, self._spill, self._sender.look, self._tell_dropped)
         self._started = False
-        self._closed = False
 
     def _start(self) -> None:
         self._started = True
-        self._sender.start()
+        if self._sends:
+            self._sender.start()
         self._keeper.start()
 
     def _nothing_left(self) -> bool:
-        return not self._memory and self._sender.idle and not self._keeper.busy
+        sent = self._sender.idle or not self._sends
+        return sent and not self._memory and not self._keeper.busy
 
     def _tell_refused(self, interaction: Interaction, error: ParleyError) -> None:
         try:
@@ -194,6 +198,10 @@ class BackgroundRecorder:
             _log.exception("on_dropped failed")
 
     def _after_fork(self) -> None:
+        if self._sends:
+            self._sends = False
+            # Its gRPC objects must not even be freed here.
+            self._parents_sender = self._sender
         self._sender.release()
         self._spill.abandon()
         self._begin()

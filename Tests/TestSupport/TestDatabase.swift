@@ -1,0 +1,78 @@
+import CPostgres
+import Foundation
+public import Logging
+public import Store
+
+/// A database of a test's own, with the schema in it, gone when the test is over.
+public struct TestDatabase: Sendable {
+  /// As its owner: a superuser, whom row security does not bind.
+  public let url: String
+
+  /// Why there is no database, in words for whoever runs the tests.
+  public struct Failure: Error, CustomStringConvertible {
+    public var description: String
+  }
+
+  /// Runs `body` with a new database. `migrated: false` leaves it empty.
+  public static func with<R>(
+    migrated: Bool = true, _ body: (TestDatabase) async throws -> R
+  ) async throws -> R {
+    guard let server = ProcessInfo.processInfo.environment["PARLEY_TEST_DATABASE_URL"] else {
+      throw Failure(description: "PARLEY_TEST_DATABASE_URL is not set: run the tests by deploy/test unit")
+    }
+    let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
+    try execute("CREATE DATABASE \(name)", at: server)
+    defer { _ = try? execute("DROP DATABASE \(name) WITH (FORCE)", at: server) }
+    let database = TestDatabase(url: "\(server) dbname=\(name)")
+    if migrated { try await Migrator(url: database.url, logger: .silent).migrate() }
+    return try await body(database)
+  }
+
+  /// Runs `body` with a store at work on a new database.
+  public static func withStore<R>(_ body: (PostgresStore, TestDatabase) async throws -> R) async throws -> R {
+    try await with { database in
+      try await database.withStore { try await body($0, database) }
+    }
+  }
+
+  /// Runs `body` with a store at work on this database.
+  public func withStore<R>(_ body: (PostgresStore) async throws -> R) async throws -> R {
+    let store = PostgresStore(.init(url: url), logger: .silent)
+    let running = Task { await store.run() }
+    do {
+      let result = try await body(store)
+      store.close()
+      await running.value
+      return result
+    } catch {
+      store.close()
+      await running.value
+      throw error
+    }
+  }
+
+  /// Runs SQL as the owner and answers with the rows as text; NULL is "".
+  @discardableResult
+  public func sql(_ text: String) throws -> [[String]] {
+    try Self.execute(text, at: url)
+  }
+
+  @discardableResult
+  private static func execute(_ text: String, at url: String) throws -> [[String]] {
+    let connection = PQconnectdb(url)
+    defer { PQfinish(connection) }
+    let result = PQexec(connection, text)
+    defer { PQclear(result) }
+    guard [PGRES_COMMAND_OK, PGRES_TUPLES_OK].contains(PQresultStatus(result)) else {
+      throw Failure(description: "\(text): \(String(cString: PQerrorMessage(connection)))")
+    }
+    return (0..<PQntuples(result)).map { row in
+      (0..<PQnfields(result)).map { String(cString: PQgetvalue(result, row, $0)) }
+    }
+  }
+}
+
+extension Logger {
+  /// Says nothing.
+  public static var silent: Logger { Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }) }
+}
