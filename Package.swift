@@ -22,6 +22,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     // Quiescing: closes a server's connections once they are idle.
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    // HTTP/2 under our gRPC layer.
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     // Verifies and mints the JSON Web Tokens that carry a caller's claims.
     .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     // Signals and ordered shutdown.
@@ -35,6 +37,7 @@ let package = Package(
     .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(
       name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CMessages", dependencies: ["CProtobufC"]),
     .target(
       name: "Domain",
@@ -59,9 +62,12 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOExtras", package: "swift-nio-extras"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"),
+        .product(name: "NIOHTTP2", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
+      resources: [.embedInCode("Resources")],
       swiftSettings: strict),
     .executableTarget(
       name: "parley",
@@ -83,7 +89,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
-    .target(name: "Wire", dependencies: ["CMessages", "Domain"], swiftSettings: strict),
+    .target(name: "Wire", dependencies: ["CMessages", "CZlib", "Domain"], swiftSettings: strict),
     .target(
       name: "TestSupport",
       dependencies: ["CPostgres", "Domain", "Store", .product(name: "Logging", package: "swift-log")],

@@ -61,6 +61,10 @@ public enum Limits {
   public static let unreadAnswerBytesPerConnectionMax = 16 * 1024 * 1024
   /// The longest a call may take, whatever deadline it brings.
   public static let callSecondsMax: Int64 = 60
+  /// Of a gRPC connection: PING, SETTINGS and the like.
+  public static let controlFramesPerHalfMinuteMax = 3000
+  /// Of a gRPC connection: calls that the peer gave up.
+  public static let streamResetsPerHalfMinuteMax = 2000
   public static let drainSecondsMax: Int64 = 30
 
   // MARK: The store

@@ -105,6 +105,8 @@ extension RPCError.Reason {
   public static let tenantMismatch = Self(rawValue: "TENANT_MISMATCH")
   public static let scopeMissing = Self(rawValue: "SCOPE_MISSING")
   public static let methodUnknown = Self(rawValue: "METHOD_UNKNOWN")
+  public static let encodingUnknown = Self(rawValue: "ENCODING_UNKNOWN")
+  public static let messageCountWrong = Self(rawValue: "MESSAGE_COUNT_WRONG")
   public static let streamingUnsupported = Self(rawValue: "STREAMING_UNSUPPORTED")
   public static let deadlineExceeded = Self(rawValue: "DEADLINE_EXCEEDED")
   public static let callCancelled = Self(rawValue: "CALL_CANCELLED")

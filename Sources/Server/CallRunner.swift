@@ -3,14 +3,9 @@ import NIOCore
 import Synchronization
 import Wire
 
-/// What all connections share: the dispatcher, and the memory that calls under way may take.
-final class CallContext: Sendable {
-  let dispatcher: Dispatcher
+/// The memory that the calls under way on all connections may take.
+final class CallMemory: Sendable {
   private let bytesInFlight = Atomic<Int>(0)
-
-  init(dispatcher: Dispatcher) {
-    self.dispatcher = dispatcher
-  }
 
   /// Takes that much of the memory for calls, if it is there.
   func reserve(_ bytes: Int) -> Bool {
@@ -24,48 +19,68 @@ final class CallContext: Sendable {
   }
 }
 
+/// A call that was started; to be cancelled when its caller gives up.
+final class RunningCall<Answer: Sendable> {
+  fileprivate var task: Task<Void, Never>?
+  fileprivate var deadline: Scheduled<Void>?
+  /// nil once it was answered.
+  fileprivate var answer: ((Answer) -> Void)?
+
+  fileprivate init(answer: @escaping (Answer) -> Void) {
+    self.answer = answer
+  }
+}
+
 /// Runs the calls of one connection as tasks on its event loop, each until its answer, its deadline or
 /// the connection's end, and answers each exactly once. Used on that event loop alone.
-final class CallRunner {
-  private final class RunningCall {
-    var task: Task<Void, Never>?
-    var deadline: Scheduled<Void>?
-    /// nil once it was answered.
-    var answer: ((Reply) -> Void)?
-  }
-
-  private let context: CallContext
+final class CallRunner<Answer: Sendable> {
+  private let memory: CallMemory
   private let loop: any EventLoop
   private let executor: EventLoopExecutor
-  private var running: [ObjectIdentifier: RunningCall] = [:]
+  private let failure: (RPCError) -> Answer
+  private var running: [ObjectIdentifier: RunningCall<Answer>] = [:]
 
-  init(context: CallContext, loop: any EventLoop) {
-    self.context = context
+  /// - Parameter failure: the answer that tells of an error.
+  init(memory: CallMemory, loop: any EventLoop, failure: @escaping (RPCError) -> Answer) {
+    self.memory = memory
     self.loop = loop
     self.executor = EventLoopExecutor(loop)
+    self.failure = failure
   }
 
-  /// Runs the call; `answer` is called once, later or at once, unless `cancelAll()` comes before.
-  func run(_ call: Call, answer: @escaping (Reply) -> Void) {
-    let longest = Duration.seconds(Limits.callSecondsMax)
-    let timeout = min(call.timeout ?? longest, longest)
-    guard timeout > .zero else { return answer(.failure(.deadlineExceeded)) }
-    let bytes = call.bytes
-    guard context.reserve(bytes) else {
-      return answer(.failure(.overloaded("the calls under way fill the server's memory for them")))
+  /// Runs `work`; `answer` is called once, later or at once, unless the call is cancelled before.
+  ///
+  /// - Parameters:
+  ///   - timeout: how long the caller waits; nil: it did not say.
+  ///   - isBounded: false for a stream that may stay open as long as its caller likes.
+  @discardableResult
+  func run(
+    timeout: Duration?, isBounded: Bool = true, bytes: Int, _ work: @escaping @Sendable () async -> Answer,
+    answer: @escaping (Answer) -> Void
+  ) -> RunningCall<Answer>? {
+    let longest: Duration? = isBounded ? .seconds(Limits.callSecondsMax) : nil
+    let timeout = [timeout, longest].compactMap(\.self).min()
+    if let timeout, timeout <= .zero {
+      answer(failure(.deadlineExceeded))
+      return nil
     }
-    let current = RunningCall()
-    current.answer = answer
-    running[ObjectIdentifier(current)] = current
-    let bound = NIOLoopBound((runner: self, call: current), eventLoop: loop)
-    current.deadline = loop.scheduleTask(in: TimeAmount(timeout)) {
-      let (runner, call) = bound.value
-      call.task?.cancel()
-      runner.finish(call, .failure(.deadlineExceeded))
+    guard memory.reserve(bytes) else {
+      answer(failure(.overloaded("the calls under way fill the server's memory for them")))
+      return nil
     }
-    current.task = Task(executorPreference: executor) { [context, loop] in
-      let reply = await context.dispatcher.reply(to: call)
-      context.release(bytes)
+    let call = RunningCall(answer: answer)
+    running[ObjectIdentifier(call)] = call
+    let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
+    if let timeout {
+      call.deadline = loop.scheduleTask(in: TimeAmount(timeout)) {
+        let (runner, call) = bound.value
+        call.task?.cancel()
+        runner.finish(call, runner.failure(.deadlineExceeded))
+      }
+    }
+    call.task = Task(executorPreference: executor) { [memory, loop] in
+      let reply = await work()
+      memory.release(bytes)
       // The task runs on the loop already, unless its last step came from elsewhere.
       if loop.inEventLoop {
         bound.value.runner.finish(bound.value.call, reply)
@@ -73,19 +88,23 @@ final class CallRunner {
         loop.execute { bound.value.runner.finish(bound.value.call, reply) }
       }
     }
+    return call
+  }
+
+  /// The caller gave up: stops the work; there is no answer.
+  func cancel(_ call: RunningCall<Answer>) {
+    call.answer = nil
+    call.deadline?.cancel()
+    call.task?.cancel()
+    running.removeValue(forKey: ObjectIdentifier(call))
   }
 
   /// The peer is gone: nobody waits for answers.
   func cancelAll() {
-    for call in running.values {
-      call.answer = nil
-      call.deadline?.cancel()
-      call.task?.cancel()
-    }
-    running.removeAll()
+    for call in Array(running.values) { cancel(call) }
   }
 
-  private func finish(_ call: RunningCall, _ reply: Reply) {
+  private func finish(_ call: RunningCall<Answer>, _ reply: Answer) {
     guard let answer = call.answer else { return }
     call.answer = nil
     call.deadline?.cancel()

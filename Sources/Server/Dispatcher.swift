@@ -6,12 +6,14 @@ public import Wire
 public struct Dispatcher: Sendable {
   private let verifier: TokenVerifier
   private let service: InteractionService
+  private let health: Health
   private let logger: Logger
   private let gate = Gate()
 
-  public init(verifier: TokenVerifier, service: InteractionService, logger: Logger) {
+  public init(verifier: TokenVerifier, service: InteractionService, health: Health, logger: Logger) {
     self.verifier = verifier
     self.service = service
+    self.health = health
     self.logger = logger
   }
 
@@ -25,11 +27,10 @@ public struct Dispatcher: Sendable {
   }
 
   private func answer(_ call: Call) async throws(RPCError) -> [UInt8] {
+    // Health is asked by those who have no token.
+    if call.service == HealthCheck.service, call.method == "Check" { return try health.check(call.payload) }
     guard call.service == Method.service, let method = Method(rawValue: call.method) else {
-      throw RPCError(
-        .unimplemented, .methodUnknown,
-        "there is no method \(call.method.prefix(64)) of service \(call.service.prefix(64)); the service is \(Method.service)"
-      )
+      throw .methodUnknown(service: call.service, method: call.method)
     }
     // Before the payload is looked at: strangers decode nothing.
     let claims = try await verifier.claims(from: call.metadata)

@@ -1,4 +1,3 @@
-import Foundation
 public import Logging
 import NIOCore
 import NIOExtras
@@ -14,6 +13,11 @@ public final class ParleyServer: Service {
     public var addresses: [Address]
     /// The permissions of Unix sockets' files.
     public var socketMode: UInt32
+
+    /// Answers gRPC's questions about the schema.
+    public var reflection = false
+    /// How gRPC connections are kept and ended.
+    public var grpc = GRPCConnectionConfiguration()
 
     public init(addresses: [Address], socketMode: UInt32 = 0o660) {
       self.addresses = addresses
@@ -34,7 +38,10 @@ public final class ParleyServer: Service {
   }
 
   private let configuration: Configuration
-  private let calls: CallContext
+  private let dispatcher: Dispatcher
+  private let health: Health
+  private let memory = CallMemory()
+  private let methods: ServiceMethods
   private let logger: Logger
   private let onListening: @Sendable ([Address]) -> Void
   private let counts = ConnectionCounts()
@@ -42,11 +49,14 @@ public final class ParleyServer: Service {
 
   /// - Parameter onListening: told the addresses once all are listened on, with the ports the system chose.
   public init(
-    _ configuration: Configuration, dispatcher: Dispatcher, logger: Logger,
+    _ configuration: Configuration, dispatcher: Dispatcher, health: Health, logger: Logger,
     onListening: @escaping @Sendable ([Address]) -> Void
-  ) {
+  ) throws {
     self.configuration = configuration
-    self.calls = CallContext(dispatcher: dispatcher)
+    self.dispatcher = dispatcher
+    self.health = health
+    self.methods = ServiceMethods(
+      dispatcher: dispatcher, health: health, reflection: configuration.reflection ? try Reflection() : nil)
     self.logger = logger
     self.onListening = onListening
     self.group = MultiThreadedEventLoopGroup.singleton
@@ -106,19 +116,36 @@ public final class ParleyServer: Service {
     channel.closeFuture.whenComplete { _ in counts.remove(false) }
     guard isWelcome else { throw ListenFailure(description: "too many connections") }
     let isUndecidedWelcome = counts.add(true)
-    let sniffer = ProtocolSniffer(counts: counts, logger: logger) { [calls, logger] sniff, context in
-      guard sniff == .ttrpc else { return false }
-      let runner = CallRunner(context: calls, loop: context.eventLoop)
-      let handler = TTRPCHandler(runner: runner, logger: logger)
-      return (try? context.pipeline.syncOperations.addHandler(handler, position: .after(context.handler))) != nil
+    let sniffer = ProtocolSniffer(counts: counts, logger: logger) { [self] sniff, context in
+      switch sniff {
+      case .ttrpc: (try? addTTRPC(to: context)) != nil
+      case .http2: (try? addGRPC(to: context)) != nil
+      default: false
+      }
     }
     // Added even where unwelcome, for it gives back the count when it is removed.
     try channel.pipeline.syncOperations.addHandler(sniffer)
     guard isUndecidedWelcome else { throw ListenFailure(description: "too many undecided connections") }
   }
 
+  private func addTTRPC(to context: ChannelHandlerContext) throws {
+    let runner = CallRunner<Reply>(memory: memory, loop: context.eventLoop) { .failure($0) }
+    try context.pipeline.syncOperations.addHandler(
+      TTRPCHandler(dispatcher: dispatcher, runner: runner, logger: logger), position: .after(context.handler))
+  }
+
+  private func addGRPC(to context: ChannelHandlerContext) throws {
+    let runner = CallRunner<GRPCResponse>(memory: memory, loop: context.eventLoop) { GRPCResponse(.failure($0)) }
+    try context.pipeline.syncOperations.addHandlers(
+      [
+        configuration.grpc.http2Handler(), configuration.grpc.managementHandler(on: context.eventLoop),
+        GRPCHandler(methods: methods, runner: runner, logger: logger),
+      ], position: .after(context.handler))
+  }
+
   private func drain(_ listeners: [Listener]) async {
     logger.info("draining")
+    health.setDraining()
     for listener in listeners { listener.file?.remove() }
     let drained = listeners.map { listener in
       let promise = listener.channel.eventLoop.makePromise(of: Void.self)

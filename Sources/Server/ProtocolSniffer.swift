@@ -85,7 +85,7 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   private func refuse(_ sniff: ProtocolSniff, _ context: ChannelHandlerContext) {
     logger.debug("refusing a connection", metadata: ["protocol": "\(sniff)"])
     guard sniff == .http1 else { return context.close(promise: nil) }
-    let text = "This address speaks ttRPC; see proto/PROTOCOL.md of Parley.\n"
+    let text = "This address speaks gRPC and ttRPC; see proto/PROTOCOL.md of Parley.\n"
     let answer =
       "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: \(text.utf8.count)\r\n"
       + "connection: close\r\n\r\n\(text)"

@@ -12,14 +12,16 @@ final class TTRPCHandler: ChannelDuplexHandler {
   typealias OutboundOut = ByteBuffer
 
   private var session = ServerSession()
-  private let runner: CallRunner
+  private let dispatcher: Dispatcher
+  private let runner: CallRunner<Reply>
   private let logger: Logger
   private var context: ChannelHandlerContext?
   private var isReadHeld = false
   private var isFlushDue = false
   private var frameTimer: Scheduled<Void>?
 
-  init(runner: CallRunner, logger: Logger) {
+  init(dispatcher: Dispatcher, runner: CallRunner<Reply>, logger: Logger) {
+    self.dispatcher = dispatcher
     self.runner = runner
     self.logger = logger
   }
@@ -78,7 +80,8 @@ final class TTRPCHandler: ChannelDuplexHandler {
     while let action = session.next() {
       switch action {
       case .start(let call, let stream):
-        runner.run(call) { [self] reply in
+        let work: @Sendable () async -> Reply = { [dispatcher] in await dispatcher.reply(to: call) }
+        runner.run(timeout: call.timeout, bytes: call.bytes, work) { [self] reply in
           session.finished(stream: stream)
           guard let context = self.context else { return }
           write(reply, stream: stream, context)

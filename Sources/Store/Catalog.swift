@@ -10,6 +10,7 @@ struct TenantKey: RawRepresentable, Hashable {
 extension Statement {
   fileprivate static let tenantKey = Statement("tenant_key", PackageResources.tenant_key_sql)
   fileprivate static let addTenant = Statement("tenant_add", PackageResources.tenant_add_sql)
+  fileprivate static let ping = Statement("ping", "SELECT 1")
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
 }
 
@@ -63,6 +64,12 @@ final class Catalog: Sendable {
       return key
     case .failure(let error): throw error.rpcError
     }
+  }
+
+  /// Whether PostgreSQL answers.
+  func isReachable() async -> Bool {
+    let answer = await retried { (connection) throws(PostgresError) in try connection.run(Command(.ping)).count }
+    return (try? answer.get()) == 1
   }
 
   /// Makes sure that a partition holds each of these times.

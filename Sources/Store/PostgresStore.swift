@@ -50,6 +50,11 @@ public final class PostgresStore: InteractionStore {
     recorder.close()
   }
 
+  /// Whether PostgreSQL answers now.
+  public func isReachable() async -> Bool {
+    await catalog.isReachable()
+  }
+
   /// Keeps this month's partition and the next two in being, so that no call has to wait for one.
   private func makePartitionsAhead() async {
     while !Task.isCancelled {

@@ -24,9 +24,8 @@ struct Serve: AsyncParsableCommand {
     let config = try await settings.reader()
     let logger = try config.logger()
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
-    let addresses = try config.addresses(data: data)
-    let socketMode = try config.socketMode()
-    let readers = try config.count("readers", default: 4, in: 1...64)
+    let configuration = try config.server(data: data)
+    let readers = try config.count("readers", in: 1...64) ?? 4
     if let data { try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true) }
     let verifier = await TokenVerifier(
       TokenVerifier.Configuration(
@@ -48,7 +47,7 @@ struct Serve: AsyncParsableCommand {
       try await migrate(url, logger)
       try await serve(
         store: PostgresStore(.init(url: url, readers: readers), logger: logger), cluster: cluster,
-        server: ParleyServer.Configuration(addresses: addresses, socketMode: socketMode), verifier, logger)
+        server: configuration, verifier, logger)
     } catch {
       await cluster?.stop()
       throw error
@@ -73,17 +72,20 @@ struct Serve: AsyncParsableCommand {
     store: PostgresStore, cluster: PrivateCluster?, server: ParleyServer.Configuration, _ verifier: TokenVerifier,
     _ logger: Logger
   ) async throws {
-    let dispatcher = Dispatcher(verifier: verifier, service: InteractionService(store: store), logger: logger)
-    let server = ParleyServer(server, dispatcher: dispatcher, logger: logger) { addresses in
+    let health = Health()
+    let dispatcher = Dispatcher(
+      verifier: verifier, service: InteractionService(store: store), health: health, logger: logger)
+    let server = try ParleyServer(server, dispatcher: dispatcher, health: health, logger: logger) { addresses in
       print("parley \(Version.current) listens on \(addresses.map(\.description).joined(separator: " and "))")
       fflush(nil)
     }
     // Ended in reverse: the server drains while the store still writes, the store before the cluster.
-    var services: [any Service] = [StoreService(store: store), server]
+    var services: [any Service] = [StoreService(store: store), HealthService(store: store, health: health), server]
     if let cluster { services.insert(ClusterService(cluster: cluster), at: 0) }
     let group = ServiceGroup(
       configuration: .init(
-        services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) },
+        services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+            failureTerminationBehavior: .gracefullyShutdownGroup) },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
   }
@@ -94,10 +96,24 @@ private struct StoreService: Service {
   var store: PostgresStore
 
   func run() async throws {
-    await withGracefulShutdownHandler {
+    await withTaskCancellationOrGracefulShutdownHandler {
       await store.run()
-    } onGracefulShutdown: {
+    } onCancelOrGracefulShutdown: {
       store.close()
+    }
+  }
+}
+
+/// Looks whether PostgreSQL answers, and lets health say so.
+private struct HealthService: Service {
+  var store: PostgresStore
+  var health: Health
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      repeat {
+        health.setDatabaseAway(!(await store.isReachable()))
+      } while (try? await Task.sleep(for: .seconds(1))) != nil
     }
   }
 }
@@ -108,7 +124,8 @@ private struct ClusterService: Service {
 
   func run() async throws {
     await cancelWhenGracefulShutdown { await cluster.keepAlive() }
-    await cluster.stop()
+    // Also when this task was cancelled, which would take the program that stops PostgreSQL with it.
+    await Task { await cluster.stop() }.value
   }
 }
 

@@ -41,6 +41,18 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "The permissions of Unix sockets, in octal (660).")
   var socketMode: String?
 
+  @Flag(help: "Answer gRPC reflection, so that tools such as grpcurl know the schema.")
+  var reflection = false
+
+  @Option(help: "Close a gRPC connection after this many seconds, gently (never).")
+  var grpcMaxAge: Int?
+
+  @Option(help: "Close a gRPC connection without calls after this many seconds (never).")
+  var grpcMaxIdle: Int?
+
+  @Option(help: "Ask a silent gRPC peer for a sign of life after this many seconds (60).")
+  var grpcKeepalive: Int?
+
   @Option(help: "trace, debug, info, notice, warning, error or critical (info).")
   var logLevel: String?
 
@@ -68,6 +80,10 @@ struct ServerSettings: ParsableArguments {
     set(["jwt", "audience"], jwtAudience)
     set(["readers"], readers.map(String.init))
     set(["socket", "mode"], socketMode)
+    set(["reflection"], reflection ? "true" : nil)
+    set(["grpc", "max", "age"], grpcMaxAge.map(String.init))
+    set(["grpc", "max", "idle"], grpcMaxIdle.map(String.init))
+    set(["grpc", "keepalive"], grpcKeepalive.map(String.init))
     set(["log", "level"], logLevel)
     var providers: [any ConfigProvider] = [
       InMemoryProvider(name: "flags", values: flags),
@@ -99,7 +115,19 @@ extension ConfigReader {
     return logger
   }
 
-  func addresses(data: String?) throws -> [Address] {
+  func server(data: String?) throws -> ParleyServer.Configuration {
+    var server = ParleyServer.Configuration(addresses: try addresses(data: data), socketMode: try socketMode())
+    let reflection = string(forKey: "reflection", default: "false")
+    guard let isOn = Bool(reflection) else { throw CommandFailure("reflection \(reflection): allowed are true and false") }
+    server.reflection = isOn
+    let seconds = 1...86_400_000
+    server.grpc.ageSecondsMax = try count("grpc.max.age", in: seconds).map(Int64.init)
+    server.grpc.idleSecondsMax = try count("grpc.max.idle", in: seconds).map(Int64.init)
+    if let keepalive = try count("grpc.keepalive", in: seconds) { server.grpc.keepaliveSeconds = Int64(keepalive) }
+    return server
+  }
+
+  private func addresses(data: String?) throws -> [Address] {
     let given = stringArray(forKey: "listen", default: [])
     let defaults = (data.map { ["unix:\($0)/parley.sock"] } ?? []) + ["127.0.0.1:7310"]
     return try (given.isEmpty ? defaults : given).map { text in
@@ -110,15 +138,16 @@ extension ConfigReader {
     }
   }
 
-  func count(_ key: ConfigKey, default count: Int, in allowed: ClosedRange<Int>) throws -> Int {
-    guard let text = string(forKey: key) else { return count }
+  /// A number; nil where none is given.
+  func count(_ key: ConfigKey, in allowed: ClosedRange<Int>) throws -> Int? {
+    guard let text = string(forKey: key) else { return nil }
     guard let value = Int(text), allowed.contains(value) else {
       throw CommandFailure("\(key) \(text): allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
     }
     return value
   }
 
-  func socketMode() throws -> UInt32 {
+  private func socketMode() throws -> UInt32 {
     let text = string(forKey: "socket.mode", default: "660")
     guard let mode = UInt32(text, radix: 8), mode <= 0o777 else {
       throw CommandFailure("socket mode \(text): allowed are three octal digits, such as 660")

@@ -1,0 +1,74 @@
+import Domain
+import Synchronization
+import Wire
+
+/// Whether the server is fit to serve, for load balancers and orchestrators (`grpc.health.v1.Health`):
+/// not while it drains, nor while PostgreSQL is away.
+public final class Health: Sendable {
+  private struct State {
+    var isDatabaseAway = false
+    var isDraining = false
+    var watchers: [UInt64: AsyncStream<Bool>.Continuation] = [:]
+    var nextWatcher: UInt64 = 0
+
+    var isServing: Bool { !isDatabaseAway && !isDraining }
+  }
+
+  private let state = Mutex(State())
+
+  public init() {}
+
+  public var isServing: Bool { state.withLock { $0.isServing } }
+
+  public func setDatabaseAway(_ isAway: Bool) { change { $0.isDatabaseAway = isAway } }
+  func setDraining() { change { $0.isDraining = true } }
+
+  private func change(_ change: (inout State) -> Void) {
+    state.withLock { state in
+      let before = state.isServing
+      change(&state)
+      guard state.isServing != before else { return }
+      for watcher in state.watchers.values { watcher.yield(state.isServing) }
+    }
+  }
+
+  /// What it is now, and whenever it changes.
+  private func changes() -> AsyncStream<Bool> {
+    let (stream, continuation) = AsyncStream.makeStream(of: Bool.self, bufferingPolicy: .bufferingNewest(1))
+    let watcher = state.withLock { state in
+      state.nextWatcher += 1
+      state.watchers[state.nextWatcher] = continuation
+      continuation.yield(state.isServing)
+      return state.nextWatcher
+    }
+    continuation.onTermination = { [weak self] _ in
+      self?.state.withLock { _ = $0.watchers.removeValue(forKey: watcher) }
+    }
+    return stream
+  }
+
+  func check(_ payload: [UInt8]) throws(RPCError) -> [UInt8] {
+    let service = try HealthCheck.service(inRequest: payload)
+    guard HealthCheck.services.contains(service) else {
+      throw RPCError(.notFound, .methodUnknown, "there is no service \(service.prefix(64)) here")
+    }
+    return HealthCheck.response(isServing ? .serving : .notServing)
+  }
+
+  func watch(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+    do throws(RPCError) {
+      guard let request = try await requests.next() else { return GRPCResponse(.failure(.cancelled)) }
+      let service = try HealthCheck.service(inRequest: request.bytes)
+      let isKnown = HealthCheck.services.contains(service)
+      if !isKnown { try await responses.send(HealthCheck.response(.serviceUnknown)) }
+      for await isServing in changes() where isKnown {
+        try await responses.send(HealthCheck.response(isServing ? .serving : .notServing))
+        // A drain waits for its calls; a watch would wait for ever.
+        if state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }
+      }
+      return GRPCResponse(.failure(.cancelled))
+    } catch {
+      return GRPCResponse(.failure(error))
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import Domain
+import Wire
+
+/// Tells clients such as grpcurl what the server speaks (`grpc.reflection.v1` and `v1alpha`, whose
+/// messages are the same). Off unless asked for.
+struct Reflection: Sendable {
+  static let services = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+
+  private let filesByName: [String: [UInt8]]
+  private let filesBySymbol: [String: [UInt8]]
+
+  init() throws(RPCError) {
+    let files = try ProtoFile.files(inSet: PackageResources.descriptors_binpb)
+    filesByName = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.encoded) })
+    filesBySymbol = Dictionary(
+      files.flatMap { file in file.symbols.map { ($0, file.encoded) } }, uniquingKeysWith: { first, _ in first })
+  }
+
+  func answer(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+    do throws(RPCError) {
+      while let request = try await requests.next() {
+        let answer = answer(to: try ReflectionMessages.question(request.bytes))
+        try await responses.send(try ReflectionMessages.encode(answer, to: request.bytes))
+      }
+      return GRPCResponse(.success([]))
+    } catch {
+      return GRPCResponse(.failure(error))
+    }
+  }
+
+  private func answer(to question: ReflectionMessages.Question) -> ReflectionMessages.Answer {
+    switch question {
+    case .listServices: .services(([Method.service, HealthCheck.service] + Self.services).sorted())
+    case .fileNamed(let name): file(filesByName[name], "file \(name.prefix(128))")
+    case .fileDeclaring(let symbol): file(filesBySymbol[symbol], "symbol \(symbol.prefix(128))")
+    case .extensions: .failure(RPCError(.notFound, .methodUnknown, "there are no extensions here"))
+    }
+  }
+
+  private func file(_ file: [UInt8]?, _ description: String) -> ReflectionMessages.Answer {
+    file.map { .files([$0]) } ?? .failure(RPCError(.notFound, .methodUnknown, "there is no \(description) here"))
+  }
+}

@@ -1,0 +1,133 @@
+public import Domain
+
+/// The headers of a gRPC request, read (gRPC over HTTP2, Requests).
+public struct GRPCRequestHead: Sendable {
+  public var service: String
+  public var method: String
+  /// Without what is HTTP's or gRPC's own. Values of `-bin` keys are still in base64.
+  public var metadata = Metadata()
+  /// nil: the caller did not say.
+  public var timeout: Duration?
+  /// How the request's messages may be compressed.
+  public var encoding: Compression?
+  /// How the caller takes compressed answers.
+  public var accepts: Set<Compression> = []
+
+  /// Why a request is refused before it is a call.
+  public enum Refusal: Error, Sendable {
+    /// With a bare HTTP status: this is no gRPC.
+    case http(status: Int)
+    case rpc(RPCError)
+    /// UNIMPLEMENTED, naming the encodings that are.
+    case encoding(RPCError)
+  }
+
+  public init(_ headers: some Sequence<(name: String, value: String)>) throws(Refusal) {
+    var (httpMethod, path, contentType): (String?, String?, String?)
+    var refusal: Refusal?
+    service = ""
+    method = ""
+    for (name, value) in headers {
+      switch name {
+      case ":method": httpMethod = value
+      case ":path": path = value
+      case "content-type": contentType = value
+      case "grpc-timeout":
+        timeout = GRPCTimeout.parse(value)
+        if timeout == nil {
+          refusal = .rpc(
+            RPCError(
+              .invalidArgument, .metadataInvalid,
+              "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u and n"))
+        }
+      case "grpc-encoding":
+        encoding = Compression(rawValue: value)
+        if encoding == nil, value != "identity" { refusal = Self.unknownEncoding(value) }
+      case "grpc-accept-encoding":
+        let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
+        accepts = Set(names.compactMap(Compression.init(rawValue:)))
+      case "te", "user-agent", "grpc-message-type", "content-length": break
+      default: if !name.hasPrefix(":") { metadata.add(name, value) }
+      }
+    }
+    guard httpMethod == "POST" else { throw .http(status: 405) }
+    guard let contentType, Self.isGRPC(contentType) else { throw .http(status: 415) }
+    let parts = (path ?? "").split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[0].isEmpty, !parts[2].contains("/") else {
+      throw .rpc(.methodUnknown(service: "", method: path ?? ""))
+    }
+    (service, method) = (String(parts[1]), String(parts[2]))
+    if let refusal { throw refusal }
+  }
+
+  /// `application/grpc`, also with `+proto` or parameters.
+  private static func isGRPC(_ contentType: String) -> Bool {
+    let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+    return type == "application/grpc" || type == "application/grpc+proto"
+  }
+
+  private static func unknownEncoding(_ name: String) -> Refusal {
+    .encoding(
+      RPCError(
+        .unimplemented, .encodingUnknown,
+        "grpc-encoding \(name.prefix(32)) is not known here; allowed are \(acceptEncoding)"))
+  }
+
+  /// The value of `grpc-accept-encoding`.
+  public static let acceptEncoding = (["identity"] + Compression.allCases.map(\.rawValue)).joined(separator: ",")
+}
+
+/// The value of `grpc-timeout`.
+public enum GRPCTimeout {
+  /// 1 to 8 digits and a unit.
+  public static func parse(_ text: String) -> Duration? {
+    let digits = text.utf8.dropLast()
+    guard (1...8).contains(digits.count), digits.allSatisfy({ (48...57).contains($0) }) else { return nil }
+    let count = digits.reduce(Int64(0)) { $0 * 10 + Int64($1 - 48) }
+    switch text.utf8.last {
+    case UInt8(ascii: "H"): return .seconds(count * 3600)
+    case UInt8(ascii: "M"): return .seconds(count * 60)
+    case UInt8(ascii: "S"): return .seconds(count)
+    case UInt8(ascii: "m"): return .milliseconds(count)
+    case UInt8(ascii: "u"): return .microseconds(count)
+    case UInt8(ascii: "n"): return .nanoseconds(count)
+    default: return nil
+    }
+  }
+}
+
+/// The value of `grpc-message`: printable ASCII as it is, anything else and % percent-encoded.
+public enum GRPCStatusMessage {
+  public static func encode(_ message: String) -> String {
+    guard message.utf8.contains(where: { !isPlain($0) }) else { return message }
+    var encoded = ""
+    for byte in message.utf8 {
+      if isPlain(byte) {
+        encoded.unicodeScalars.append(Unicode.Scalar(byte))
+      } else {
+        encoded += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
+      }
+    }
+    return encoded
+  }
+
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    (0x20...0x7e).contains(byte) && byte != UInt8(ascii: "%")
+  }
+}
+
+extension RPCError {
+  public static func methodUnknown(service: String, method: String) -> RPCError {
+    RPCError(
+      .unimplemented, .methodUnknown,
+      "there is no method \(method.prefix(64)) of service \(service.prefix(64)); the service is \(Method.service)")
+  }
+
+  /// As the same thing is told on any protocol.
+  public init(_ error: GRPCStreamError) {
+    switch error {
+    case .malformed(let message): self.init(.internal, .requestMalformed, message)
+    case .messageTooLarge(let bytes): self = .messageTooLarge(bytes: bytes)
+    }
+  }
+}
