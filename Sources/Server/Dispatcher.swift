@@ -49,11 +49,18 @@ public struct Dispatcher: Sendable {
     try gate.admit(R(encoded: call.payload), from: claims, at: .now)
   }
 
-  /// What PostgreSQL said, and what should not happen, is for the log alone.
+  /// What PostgreSQL said, and what should not happen, is for the log alone. What any stranger can
+  /// cause is not worth a line of it.
   private func log(_ error: RPCError, of call: Call) {
     guard let cause = error.cause else { return }
+    let level: Logger.Level =
+      switch error.code {
+      case .internal: .error
+      case .unauthenticated: .debug
+      default: .warning
+      }
     logger.log(
-      level: error.code == .internal ? .error : .warning, "a call failed",
+      level: level, "a call failed",
       metadata: ["method": "\(call.method)", "code": "\(error.code.name)", "cause": "\(cause)"])
   }
 }

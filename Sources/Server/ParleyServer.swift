@@ -131,16 +131,16 @@ public final class ParleyServer: Service {
   private func addTTRPC(to context: ChannelHandlerContext) throws {
     let runner = CallRunner<Reply>(memory: memory, loop: context.eventLoop) { .failure($0) }
     try context.pipeline.syncOperations.addHandler(
-      TTRPCHandler(dispatcher: dispatcher, runner: runner, logger: logger), position: .after(context.handler))
+      TTRPCHandler(dispatcher: dispatcher, runner: runner, logger: logger))
   }
 
   private func addGRPC(to context: ChannelHandlerContext) throws {
     let runner = CallRunner<GRPCResponse>(memory: memory, loop: context.eventLoop) { GRPCResponse(.failure($0)) }
-    try context.pipeline.syncOperations.addHandlers(
-      [
-        configuration.grpc.http2Handler(), configuration.grpc.managementHandler(on: context.eventLoop),
-        GRPCHandler(methods: methods, runner: runner, logger: logger),
-      ], position: .after(context.handler))
+    // One after the other: each writes through those before it as soon as it is added.
+    let pipeline = context.pipeline.syncOperations
+    try pipeline.addHandler(configuration.grpc.http2Handler())
+    try pipeline.addHandler(configuration.grpc.managementHandler(on: context.eventLoop))
+    try pipeline.addHandler(GRPCHandler(methods: methods, runner: runner, logger: logger))
   }
 
   private func drain(_ listeners: [Listener]) async {

@@ -203,9 +203,9 @@ public final class PrivateCluster: Sendable {
   private func run(_ program: String, _ arguments: String...) async throws {
     var options = PlatformOptions()
     options.createSession = true  // A Ctrl-C meant for Parley must not stop PostgreSQL first.
-    user.apply(to: &options)
+    let command = user.prefix + ["\(binaries)/\(program)"] + arguments
     let result = try await Subprocess.run(
-      .path(FilePath("\(binaries)/\(program)")), arguments: Arguments(arguments), workingDirectory: "/",
+      .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())), workingDirectory: "/",
       platformOptions: options, output: .string(limit: 65_536), error: .string(limit: 65_536))
     guard result.terminationStatus.isSuccess else {
       let said = [result.standardError, result.standardOutput].compactMap(\.self).joined(separator: " ")
@@ -243,11 +243,11 @@ private struct OperatingSystemUser {
       [.posixPermissions: mode, .ownerAccountID: Int(uid), .groupOwnerAccountID: Int(gid)], ofItemAtPath: path)
   }
 
-  func apply(to options: inout PlatformOptions) {
-    guard geteuid() != uid else { return }
-    options.userID = uid
-    options.groupID = gid
-    options.supplementaryGroups = []
+  /// The words before a command that runs it as this user: util-linux's setpriv. (swift-subprocess 1.0
+  /// can change the user itself, but does so between clone and exec with glibc's wrappers, which wait
+  /// there for threads the child does not have.)
+  var prefix: [String] {
+    geteuid() == uid ? [] : ["/usr/bin/setpriv", "--reuid", "\(uid)", "--regid", "\(gid)", "--clear-groups", "--"]
   }
 }
 

@@ -331,7 +331,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   private func write(
     _ id: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload, promise: EventLoopPromise<Void>? = nil
   ) {
-    guard let context else {
+    // A connection may end while its handlers are being set up; then HTTP/2's is gone already.
+    guard let context, context.channel.isActive else {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }

@@ -72,6 +72,15 @@ final class Arena {
     return (values.count, array)
   }
 
+  /// The bytes of a message made here, which lives until then for this is a call on its owner; after
+  /// `prefixBytes` that `prefix` fills in, given the message's size.
+  func encode<M>(
+    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, prefixBytes: Int = 0,
+    prefix: (UnsafeMutableRawBufferPointer, _ size: Int) -> Void = { _, _ in }
+  ) -> [UInt8] {
+    withExtendedLifetime(self) { kind.encode(message, prefixBytes: prefixBytes, prefix: prefix) }
+  }
+
   /// Calls `body` with an allocator that takes from this arena, for protobuf-c to unpack with.
   func withAllocator<R>(_ body: (UnsafeMutablePointer<ProtobufCAllocator>) -> R) -> R {
     var allocator = ProtobufCAllocator(

@@ -23,6 +23,6 @@ public enum HealthCheck {
     let arena = Arena()
     let message = arena.make(.healthCheckResponse)
     message.pointee.status = .init(status.rawValue)
-    return MessageKind.healthCheckResponse.encode(message)
+    return arena.encode(.healthCheckResponse, message)
   }
 }

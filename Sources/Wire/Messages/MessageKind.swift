@@ -49,7 +49,8 @@ struct MessageKind<M>: Sendable {
     try bytes.withUnsafeBufferPointer { (bytes) throws(RPCError) in try decode(UnsafeRawBufferPointer(bytes), body) }
   }
 
-  /// The message's bytes, after `prefixBytes` that `prefix` fills in, given the message's size.
+  /// The bytes of a message whose memory the caller keeps; one made in an arena is encoded by
+  /// `Arena.encode`. They stand after `prefixBytes` that `prefix` fills in, given the message's size.
   func encode(
     _ message: UnsafePointer<M>, prefixBytes: Int = 0,
     prefix: (UnsafeMutableRawBufferPointer, _ size: Int) -> Void = { _, _ in }

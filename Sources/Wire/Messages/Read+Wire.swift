@@ -102,7 +102,7 @@ extension ListInteractions: WireMessage {
     message.pointee.view =
       view == .full
       ? PARLEY__V1__INTERACTION_VIEW__INTERACTION_VIEW_FULL : PARLEY__V1__INTERACTION_VIEW__INTERACTION_VIEW_BASIC
-    return MessageKind.listInteractionsRequest.encode(message)
+    return arena.encode(.listInteractionsRequest, message)
   }
 }
 
@@ -124,7 +124,7 @@ extension InteractionPage: WireMessage {
     (message.pointee.n_interactions, message.pointee.interactions) =
       arena.array(interactions) { arena.interaction($0) }
     message.pointee.next_page_token = arena.text(nextPageToken)
-    return MessageKind.listInteractionsResponse.encode(message)
+    return arena.encode(.listInteractionsResponse, message)
   }
 }
 
@@ -139,7 +139,7 @@ extension GetInteraction: WireMessage {
     let arena = Arena()
     let message = arena.make(.getInteractionRequest)
     message.pointee.id = arena.text(id)
-    return MessageKind.getInteractionRequest.encode(message)
+    return arena.encode(.getInteractionRequest, message)
   }
 }
 
@@ -157,6 +157,6 @@ extension Interaction: WireMessage {
     let arena = Arena()
     let message = arena.make(.getInteractionResponse)
     message.pointee.interaction = arena.interaction(self)
-    return MessageKind.getInteractionResponse.encode(message)
+    return arena.encode(.getInteractionResponse, message)
   }
 }

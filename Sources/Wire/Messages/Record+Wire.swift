@@ -16,7 +16,7 @@ extension RecordInteraction: WireMessage {
     let message = arena.make(.recordInteractionRequest)
     message.pointee.interaction = arena.interaction(interaction)
     message.pointee.request_id = arena.text(requestID)
-    return MessageKind.recordInteractionRequest.encode(message)
+    return arena.encode(.recordInteractionRequest, message)
   }
 }
 
@@ -38,7 +38,7 @@ extension RecordInteractions: WireMessage {
     let message = arena.make(.recordInteractionsRequest)
     (message.pointee.n_interactions, message.pointee.interactions) =
       arena.array(interactions.compactMap { try? $0.get() }) { arena.interaction($0) }
-    return MessageKind.recordInteractionsRequest.encode(message)
+    return arena.encode(.recordInteractionsRequest, message)
   }
 }
 
@@ -57,7 +57,7 @@ extension Recorded: WireMessage {
     message.pointee.interaction_id = arena.text(id.description)
     message.pointee.created_at = arena.timestamp(createdAt)
     message.pointee.already_recorded = alreadyRecorded ? 1 : 0
-    return MessageKind.recordInteractionResponse.encode(message)
+    return arena.encode(.recordInteractionResponse, message)
   }
 }
 
@@ -95,6 +95,6 @@ extension [Result<Recorded, RPCError>]: WireMessage {
       }
       return Optional(result)
     }
-    return MessageKind.recordInteractionsResponse.encode(message)
+    return arena.encode(.recordInteractionsResponse, message)
   }
 }

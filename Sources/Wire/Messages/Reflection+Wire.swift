@@ -64,7 +64,7 @@ public enum ReflectionMessages {
         message.pointee.message_response_case = .init(7)
         message.pointee.error_response = failure
       }
-      return MessageKind.reflectionResponse.encode(message)
+      return arena.encode(.reflectionResponse, message)
     }
   }
 }

@@ -25,7 +25,7 @@ extension GetStats: WireMessage {
       case .hour: PARLEY__V1__STATS_INTERVAL__STATS_INTERVAL_HOUR
       case .day: PARLEY__V1__STATS_INTERVAL__STATS_INTERVAL_DAY
       }
-    return MessageKind.getStatsRequest.encode(message)
+    return arena.encode(.getStatsRequest, message)
   }
 }
 
@@ -65,7 +65,7 @@ extension StatsReport: WireMessage {
     }
     message.pointee.start_time = arena.timestamp(start)
     message.pointee.end_time = arena.timestamp(end)
-    return MessageKind.getStatsResponse.encode(message)
+    return arena.encode(.getStatsResponse, message)
   }
 }
 

@@ -4,7 +4,8 @@ public import Domain
 extension RPCError {
   /// As an encoded `google.rpc.Status`, for gRPC's `grpc-status-details-bin`.
   public func encodedStatus() -> [UInt8] {
-    MessageKind.status.encode(Arena().status(self))
+    let arena = Arena()
+    return arena.encode(.status, arena.status(self))
   }
 
   /// From a `google.rpc.Status`; nil when it says OK.
@@ -92,7 +93,7 @@ extension Arena {
   ) -> UnsafeMutablePointer<Google__Protobuf__Any>? {
     let any = make(google__protobuf__any__init)
     any.pointee.type_url = text(typeURL(kind))
-    any.pointee.value = kind.encode(message).withUnsafeBytes { bytes($0) }
+    any.pointee.value = encode(kind, message).withUnsafeBytes { bytes($0) }
     return any
   }
 

@@ -49,7 +49,7 @@ public enum Envelope {
       entry.pointee.value = arena.text($0.value)
       return Optional(entry)
     }
-    return frame(.ttrpcRequest, request, stream: stream, kind: .request)
+    return frame(.ttrpcRequest, request, in: arena, stream: stream, kind: .request)
   }
 
   /// Reads a response frame's data.
@@ -69,13 +69,13 @@ public enum Envelope {
     case .success(let payload): response.pointee.payload = payload.withUnsafeBytes { arena.bytes($0) }
     case .failure(let error): response.pointee.status = arena.status(error)
     }
-    return frame(.ttrpcResponse, response, stream: stream, kind: .response)
+    return frame(.ttrpcResponse, response, in: arena, stream: stream, kind: .response)
   }
 
   private static func frame<M>(
-    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, stream: UInt32, kind frameKind: FrameHeader.Kind
+    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, in arena: Arena, stream: UInt32, kind frameKind: FrameHeader.Kind
   ) -> [UInt8] {
-    kind.encode(message, prefixBytes: FrameHeader.bytes) { bytes, size in
+    arena.encode(kind, message, prefixBytes: FrameHeader.bytes) { bytes, size in
       FrameHeader(dataBytes: size, stream: stream, kind: frameKind).write(to: bytes)
     }
   }

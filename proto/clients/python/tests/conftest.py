@@ -41,7 +41,8 @@ def service() -> Service:
         value = os.environ.get(name)
         if not value:
             pytest.fail(
-                f"{name} is not set: these tests need a running Parley; see tests/conftest.py"
+                f"{name} is not set: these tests need a running Parley; see tests/conftest.py",
+                pytrace=False,
             )
         return value
 

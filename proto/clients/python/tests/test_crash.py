@@ -221,6 +221,7 @@ def test_a_kill_at_any_time_costs_the_last_seconds_at_most(
 
     found = [i.id for i in recorded()]
     assert len(set(found)) == len(found)
-    assert set(found) <= set(agent.recorded)
+    # The kill may have come between recording one and saying so.
+    assert len(set(found) - set(agent.recorded)) <= 1
     safe = {id for id, time in agent.recorded.items() if time < killed - 3}
     assert safe <= set(found)

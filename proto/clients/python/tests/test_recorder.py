@@ -57,6 +57,7 @@ def test_closing_flushes(
     assert ids(recorded()) == sorted(sent)
     assert list(tmp_path.iterdir()) == []
     recorder.close()
+    assert not recorder.flush()
     with pytest.raises(RuntimeError, match="closed"):
         recorder.record(Interaction(conversation_id=conversation))
 

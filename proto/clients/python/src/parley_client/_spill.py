@@ -133,12 +133,14 @@ class SpillFile:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
-        self._stream = os.fdopen(descriptor, "rb")
+        self._descriptor = descriptor
+        # In a forked child the stream may be locked for ever; there the descriptor is closed alone.
+        self._stream = os.fdopen(descriptor, "rb", closefd=False)
         self._batches = batches(self._records(), len)
         self._current: list[bytes] = []
         self._later: list[bytes] = []
         self.damaged = 0
-        """Whole records whose checksum is wrong, so far."""
+        """Records that cannot be read, so far. What follows a lost frame boundary counts as one."""
 
     def batch(self) -> list[bytes]:
         """The same batch until it is settled, then the next; empty when none is left."""
@@ -157,14 +159,14 @@ class SpillFile:
     def delete(self) -> None:
         """The end of the file, when nothing in it is left to send. Raises OSError."""
         self._path.unlink()
-        self._stream.close()
+        self.release()
 
     def release(self) -> None:
         """Leaves the file to whoever claims it next."""
-        self._stream.close()
+        os.close(self._descriptor)
 
     def _records(self) -> Iterator[bytes]:
-        size = os.fstat(self._stream.fileno()).st_size
+        size = os.fstat(self._descriptor).st_size
         while len(header := self._stream.read(_HEADER.size)) == _HEADER.size:
             length, checksum = _HEADER.unpack(header)
             if not 0 < length <= size - self._stream.tell():
@@ -176,7 +178,8 @@ class SpillFile:
                 self.damaged += 1
         torn = size - self._stream.tell() + len(header)
         if torn:
-            _log.warning("%s ends in %d bytes of a record cut short", self._path, torn)
+            self.damaged += 1
+            _log.warning("%s ends in %d bytes that are no record", self._path, torn)
 
 
 class _Appender:

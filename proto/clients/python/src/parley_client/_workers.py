@@ -90,13 +90,9 @@ class Memory:
         return len(self._entries)
 
     def batch(self) -> tuple[list[bytes], int]:
-        """The oldest records that make one batch, and the mark to discard them by."""
+        """The oldest records, as many as make one batch, and the mark to discard them by."""
         records = next(batches((entry.record for entry in self._entries), len), [])
         return records, self._discarded + len(records)
-
-    def everything(self) -> tuple[list[bytes], int]:
-        """All records, and the mark to discard them by."""
-        return [entry.record for entry in self._entries], self._discarded + len(self._entries)
 
     def discard(self, mark: int) -> None:
         """Drops what came before the mark, as far as the other reader has not."""
@@ -168,7 +164,8 @@ class Keeper(threading.Thread):
         while self._wait():
             self._keep()
             self._tell()
-        self._keep()
+        while self._keep():
+            pass
         with self._memory.changed:
             self._memory.lose(len(self._memory))
         self._tell()
@@ -183,15 +180,17 @@ class Keeper(threading.Thread):
                 self._memory.changed.wait(seconds if seconds < threading.TIMEOUT_MAX else None)
             return False
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
+        """Spills a batch, or what there is room for; false when there is none, or nothing to do."""
         with self._memory.changed:
-            records, mark = self._memory.everything()
+            records, mark = self._memory.batch()
             self.busy = True
         kept = 0
         try:
             kept = self._spill.append(records)
-        except OSError as error:
-            _log.error("the spill cannot be written, %d records wait: %s", len(records), error)
+        except Exception as error:
+            if not self._not_before:
+                _log.error("the spill cannot be written, and is tried until it can: %s", error)
         left = len(records) - kept
         with self._memory.changed:
             self._memory.discard(mark - left)
@@ -199,6 +198,7 @@ class Keeper(threading.Thread):
             self.busy = False
             if kept:
                 self._kept()
+        return kept > 0
 
     def _tell(self) -> None:
         with self._memory.changed:
@@ -252,8 +252,9 @@ class Sender(threading.Thread):
         with self._memory.changed:
             self._stopping = True
             self._memory.changed.notify_all()
-        if self._client is not None:
-            self._client.close()
+        client = self._client
+        if client is not None:
+            client.close()
 
     def release(self) -> None:
         """Leaves the file being sent to others. For a thread that has ended, or was not forked."""

@@ -36,8 +36,8 @@ class ParleyClient:
     ``tls`` nothing is encrypted. Each call has ``timeout`` seconds (its own, or the client's), its
     retries included; a service that is away (UNAVAILABLE) is tried up to four times.
 
-    Every method raises a `ParleyError`. May be used by many threads at once. Raises ValueError for
-    an address it cannot read.
+    What fails raises a `ParleyError`; what the token's callable raises passes through. Many threads
+    may use one client. Raises ValueError for an address it cannot read.
     """
 
     def __init__(

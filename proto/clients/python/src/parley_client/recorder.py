@@ -128,13 +128,14 @@ class BackgroundRecorder:
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until the service has answered for all that was recorded, the spill included.
 
-        False when ``timeout`` seconds do not suffice, or in a forked child, which does not send;
-        nothing is lost by that. What other processes are sending from the same directory is theirs
-        to wait for.
+        False when ``timeout`` seconds do not suffice, when the recorder is closed, and in a forked
+        child, which does not send; nothing is lost by that. What other processes are sending from
+        the same directory is theirs to wait for.
         """
         with self._memory.changed:
             self._sender.look()
-            return self._memory.changed.wait_for(self._nothing_left, timeout) and self._sends
+            self._memory.changed.wait_for(lambda: self._closed or self._nothing_left(), timeout)
+            return self._sends and self._nothing_left()
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Flushes for up to ``timeout`` seconds, or until the service is away, and spills the rest.

@@ -1,0 +1,130 @@
+import Domain
+import TestSupport
+import Testing
+
+@Suite struct InteractionServiceTests {
+  @Test func aRecordIsAnsweredAsTheStoreAnswers() async throws {
+    let store = FakeStore { interaction in .success(Recorded(id: interaction.id, alreadyRecorded: true)) }
+    let id = InteractionID(at: now)
+    var draft = InteractionDraft.sample(at: now)
+    draft.id = id.description
+    let recorded = try await InteractionService(store: store).record(admit(RecordInteraction(interaction: draft)))
+    #expect(recorded == Recorded(id: id, alreadyRecorded: true))
+  }
+
+  @Test func aRecordTheStoreRefusesIsRefused() async {
+    let store = FakeStore { _ in .failure(.draining) }
+    await #expect(throws: RPCError.draining) {
+      _ = try await InteractionService(store: store)
+        .record(admit(RecordInteraction(interaction: .sample(at: now))))
+    }
+  }
+
+  @Test func eachOfABatchGetsItsOwnAnswerInItsPlace() async throws {
+    let conflict = RPCError(.alreadyExists, .interactionConflict, "taken")
+    let store = FakeStore { interaction in
+      interaction.content.contextSize == 13
+        ? .failure(conflict)
+        : .success(Recorded(id: interaction.id, alreadyRecorded: interaction.content.contextSize == 7))
+    }
+    var drafts = (0..<20).map { index in
+      var draft = InteractionDraft.sample(at: now - Int64(index))
+      draft.content.contextSize = Int32(index)
+      return draft
+    }
+    for bad in [0, 5, 6, 19] { drafts[bad].content.conversationID = "" }
+    let batch = RecordInteractions(interactions: drafts.map { .success($0) })
+    let results = try await InteractionService(store: store).record(admit(batch))
+
+    #expect(results.count == 20)
+    for (index, result) in results.enumerated() {
+      switch index {
+      case 0, 5, 6, 19: #expect(result.error?.violations.map(\.field) == ["interactions[\(index)].conversation_id"])
+      case 13: #expect(result.error == conflict)
+      default:
+        let recorded = try result.get()
+        #expect(recorded.createdAt == now - Int64(index))
+        #expect(recorded.alreadyRecorded == (index == 7))
+      }
+    }
+  }
+
+  @Test func whatIsNotThereIsNotFound() async {
+    let id = InteractionID(at: now)
+    let error = await #expect(throws: RPCError.self) {
+      _ = try await InteractionService(store: FakeStore()).get(admit(GetInteraction(id: id.description)))
+    }
+    #expect(error?.code == .notFound)
+    #expect(error?.reason == .interactionNotFound)
+    #expect(error?.message == "there is no interaction \(id)")
+  }
+
+  @Test func whatIsThereIsAnswered() async throws {
+    let interaction = try checked(.sample(at: now))
+    let service = InteractionService(store: FakeStore(rows: [interaction]))
+    #expect(try await service.get(admit(GetInteraction(id: interaction.id.description))) == interaction)
+  }
+
+  @Test func pagesLeadThroughAListToItsEnd() async throws {
+    let rows = try (0..<5).map { try checked(.sample(at: now - Int64($0))) }
+    let service = InteractionService(store: FakeStore(rows: rows))
+    var (seen, token, pages): ([Interaction], String, Int) = ([], "", 0)
+    repeat {
+      let page = try await service.list(admit(ListInteractions(pageSize: 2, pageToken: token)))
+      seen += page.interactions
+      token = page.nextPageToken
+      pages += 1
+    } while !token.isEmpty && pages < 10
+    #expect(seen == rows)
+    #expect(pages == 3)
+  }
+
+  @Test func aTokenOfOneTenantIsRefusedToAnother() async throws {
+    let rows = try (0..<3).map { try checked(.sample(at: now - Int64($0))) }
+    let page = try await InteractionService(store: FakeStore(rows: rows)).list(admit(ListInteractions(pageSize: 2)))
+    let stolen = ListInteractions(pageSize: 2, pageToken: page.nextPageToken)
+    let error = #expect(throws: RPCError.self) {
+      _ = try Gate().admit(stolen, from: .all(of: "another airline"), at: now)
+    }
+    #expect(error?.reason == .pageTokenInvalid)
+  }
+
+  private func admit<R: Request>(_ request: R) throws -> Admitted<R.Checked> {
+    try Gate().admit(request, from: .all(of: tenant.description), at: now)
+  }
+}
+
+/// Keeps some rows, newest first, and answers what it is told to.
+private struct FakeStore: InteractionStore {
+  var rows: [Interaction] = []
+  var outcome: @Sendable (Interaction) -> Result<Recorded, RPCError>
+
+  init(
+    rows: [Interaction] = [],
+    _ outcome: @escaping @Sendable (Interaction) -> Result<Recorded, RPCError> = { _ in .failure(.draining) }
+  ) {
+    self.rows = rows
+    self.outcome = outcome
+  }
+
+  func record(
+    _ interactions: [Interaction], for tenant: Tenant
+  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
+    interactions.map(outcome)
+  }
+
+  func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
+    rows.first { $0.id == id }
+  }
+
+  func page(
+    _ query: ListInteractions.Checked, of tenant: Tenant
+  ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
+    let rest = rows.filter { row in query.after.map { row.id < $0 } ?? true }
+    return (Array(rest.prefix(query.pageSize)), rest.count > query.pageSize)
+  }
+
+  func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
+    StatsReport(start: query.start, end: query.end)
+  }
+}

@@ -1,0 +1,396 @@
+"""The machine's worst day: what an answer promised is there afterwards, exactly once."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from checks import Mismatch, Scenario, check, eventually, require, require_equal, shortened
+from ttrpc import DEADLINE_EXCEEDED, UNAVAILABLE, Away, Connection, Refusal, new_id, record_request
+from workshop import IS_ROOT, Server, is_alive, kill_all, listens, postgres_user
+
+WRITERS = 8
+PAUSE = 0.003
+
+
+class Writer(threading.Thread):
+    """Records one interaction after another, each until it is answered, and notes the answers in a log."""
+
+    def __init__(self, address, token, log, stopping):
+        super().__init__(daemon=True)
+        self._address = address
+        self._token = token
+        self._log = log
+        self._stopping = stopping
+        self._connection = None
+        self.answered = 0
+        self.surprises = []
+
+    def run(self):
+        with open(self._log, "a", encoding="ascii") as log:
+            while not self._stopping.is_set():
+                id = new_id()
+                self._record_until_answered(id)
+                log.write(id + "\n")
+                log.flush()
+                self.answered += 1
+                time.sleep(PAUSE)
+
+    def _record_until_answered(self, id):
+        while True:
+            try:
+                self._connection = self._connection or Connection(self._address, self._token, timeout=20)
+                self._connection.record(id, seconds=10)
+                return
+            except Away:
+                self._connection = None
+            except Refusal as refusal:
+                if refusal.code not in (UNAVAILABLE, DEADLINE_EXCEEDED):
+                    self.surprises.append(str(refusal))
+            time.sleep(0.05)
+
+
+class Writers:
+    """Several of them at once."""
+
+    def __init__(self, server, tenant, folder):
+        self.server = server
+        self.tenant = tenant
+        self._stopping = threading.Event()
+        self._logs = [folder / f"answered.{number}" for number in range(WRITERS)]
+        token = server.token(tenant)
+        self._writers = [Writer(server.unix, token, log, self._stopping) for log in self._logs]
+        for writer in self._writers:
+            writer.start()
+
+    def answered(self):
+        return sum(writer.answered for writer in self._writers)
+
+    def await_answers(self, count, seconds=30):
+        """Until so many more are answered, by each of them at least one."""
+        before = [writer.answered for writer in self._writers]
+
+        def enough():
+            more = [writer.answered - begun for writer, begun in zip(self._writers, before)]
+            return sum(more) >= count and min(more) > 0
+
+        eventually(enough, f"{count} more interactions are answered", seconds)
+
+    def stop(self):
+        self._stopping.set()
+        for writer in self._writers:
+            writer.join(60)
+            require(not writer.is_alive(), "a writer waits for ever")
+
+    def log(self):
+        return [id for log in self._logs for id in log.read_text().split()]
+
+    def surprises(self):
+        return [surprise for writer in self._writers for surprise in writer.surprises]
+
+
+class CrashScenario(Scenario):
+    def prepare(self):
+        self.server = Server(self.workshop, self.folder / "data").start()
+        self.writers = None
+
+    def finish(self):
+        if self.writers:
+            self.writers._stopping.set()
+        self.server.end()
+
+    def _every_answer_is_kept_once(self):
+        self.writers.stop()
+        answered = self.writers.log()
+        connection = self.server.connect(self.writers.tenant)
+        kept = connection.all_ids()
+        require_equal(len(kept), len(set(kept)), "the listed ids, without repeats,")
+        lost = set(answered) - set(kept)
+        require(not lost, f"{len(lost)} of {len(answered)} answered interactions are lost")
+        # The writers repeat each until it is answered, so nothing is there that has no answer.
+        require_equal(len(kept), len(answered), "the count of those kept")
+        require_equal(connection.total(), len(answered), "the statistics' total")
+
+    def _retries_find_themselves(self):
+        connection = self.server.connect(self.writers.tenant)
+        for id in self.writers.log()[::50]:
+            require(connection.record(id), f"{id} was recorded a second time")
+        require_equal(connection.total(), self.writers.answered(), "the statistics' total after the retries")
+
+
+class KilledServer(CrashScenario):
+    """kill -9 of `parley serve` alone."""
+
+    def prepare(self):
+        super().prepare()
+        self.caller = self.server.caller("acme")
+        self.recorded = self.caller.record(conversation_id="before")["interaction_id"]
+        self.postmaster = self.server.postmaster()
+        self.server.kill()
+
+    @check
+    def killedServerLeavesItsPostgreSQL(self):
+        time.sleep(0.5)
+        require_equal(self.server.postmaster(), self.postmaster, "the postmaster")
+        require(self.server.socket.exists(), "the socket's file is gone, so taking its place is not tried")
+
+    @check
+    def killedServerAdoptsItsPostgreSQL(self):
+        self.server.start(seconds=15)
+        require_equal(self.server.postmaster(), self.postmaster, "the postmaster")
+        require_equal(self.caller.get(self.recorded)["conversation_id"], "before", "the record")
+
+    @check
+    def deadServersSocketIsTakenOver(self):
+        require(listens(self.server.socket), "nobody listens at the dead server's socket")
+
+    @check
+    def adoptedPostgreSQLIsKeptAlive(self):
+        kill_all(self.server.postgres_processes())
+        self.caller.record(conversation_id="after")
+        require_equal(self.caller.total(), 2, "the interactions")
+
+    @check
+    def adoptedPostgreSQLIsStoppedAtTheEnd(self):
+        require_equal(self.server.stop(), 0, "the status")
+        require_equal(self.server.postgres_processes(), [], "PostgreSQL's processes")
+
+
+class KilledMachine(CrashScenario):
+    """kill -9 of everything at once, while eight record, three times."""
+
+    def prepare(self):
+        super().prepare()
+        self.writers = Writers(self.server, "acme", self.folder)
+        for _ in range(3):
+            self.writers.await_answers(300)
+            self.server.kill_with_postgres()
+            self.server.start()
+        self.writers.await_answers(100)
+
+    @check
+    def killedMachineKeepsEveryAnswerOnce(self):
+        self._every_answer_is_kept_once()
+
+    @check
+    def killedMachineKnowsItsRetries(self):
+        self._retries_find_themselves()
+
+    @check
+    def killedMachineFailsCallsWithNothingButUnavailable(self):
+        require_equal(self.writers.surprises(), [], "other refusals")
+
+    @check
+    def stalePidFileOfAStrangerIsNoPostgreSQL(self):
+        """After a reboot the old process id may be anybody's."""
+        self.server.kill_with_postgres()
+        stranger = self.workshop.popen(["sleep", "120"], cwd="/", **postgres_user())
+        try:
+            pid_file = self.server.data / "postgres/postmaster.pid"
+            lines = pid_file.read_text().splitlines(keepends=True)
+            pid_file.write_text("".join([f"{stranger.pid}\n"] + lines[1:]))
+            self.server.start()
+            require_equal(self.server.connect("acme").total(), self.writers.answered(), "the interactions")
+            require(stranger.poll() is None, "the stranger was killed")
+        finally:
+            stranger.kill()
+            stranger.wait()
+
+
+class KilledPostgres(CrashScenario):
+    """kill -9 of PostgreSQL, whole or in part, under a server that goes on."""
+
+    def prepare(self):
+        super().prepare()
+        self.writers = Writers(self.server, "acme", self.folder)
+        self.writers.await_answers(100)
+
+    @check
+    def killedBackendIsReplaced(self):
+        postmaster = self.server.postmaster()
+        kill_all([self._busy_backend()])
+        self.writers.await_answers(200)
+        require_equal(self.server.postmaster(), postmaster, "the postmaster")
+
+    def _busy_backend(self):
+        asked = self.server.psql(
+            "SELECT pid FROM pg_stat_activity WHERE usename = 'parley' AND query ILIKE '%insert%' LIMIT 1"
+        )
+        return int(asked.communicate(timeout=20)[0])
+
+    @check
+    def killedPostmasterIsStartedAgain(self):
+        postmaster = self.server.postmaster()
+        os.kill(postmaster, signal.SIGKILL)
+        self.writers.await_answers(200)
+        require(self.server.postmaster() not in (postmaster, None), "no other postmaster runs")
+
+    @check
+    def killedPostgreSQLIsStartedAgain(self):
+        kill_all(self.server.postgres_processes())
+        self.writers.await_answers(200)
+
+    @check
+    def stoppedPostgreSQLIsStartedAgain(self):
+        # As somebody's pg_ctl stop -m fast would.
+        os.kill(self.server.postmaster(), signal.SIGINT)
+        self.writers.await_answers(200)
+
+    @check
+    def frozenPostgreSQLMeetsDeadlines(self):
+        connection = self.server.connect("acme")
+        frozen = self.server.postgres_processes()
+        kill_all(frozen, signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            try:
+                connection.record(new_id(), "frozen", seconds=1)
+                raise Mismatch("a frozen PostgreSQL has recorded")
+            except Refusal as refusal:
+                require(refusal.code in (DEADLINE_EXCEEDED, UNAVAILABLE), f"refused with {refusal}")
+            require(time.monotonic() - begin < 5, f"answered after {time.monotonic() - begin:.1f} s, asked for 1 s")
+        finally:
+            kill_all(frozen, signal.SIGCONT)
+        self.writers.await_answers(200)
+
+    @check
+    def serverOutlivesItsPostgreSQL(self):
+        require(is_alive(self.server.process.pid), f"serve has ended: {shortened(self.server.err)}")
+
+    @check
+    def killedPostgreSQLKeepsEveryAnswerOnce(self):
+        self.writers.stop()
+        # The call on the frozen PostgreSQL may have been recorded, for its fate was left open.
+        ids = {one["id"] for one in self.server.caller("acme").everything("--conversation", "frozen")}
+        kept = self.server.connect("acme").all_ids()
+        require_equal(len(kept), len(set(kept)), "the listed ids, without repeats,")
+        require_equal(set(self.writers.log()) - set(kept), set(), "the lost answers")
+        require_equal(set(kept) - set(self.writers.log()), ids, "what nobody has an answer for")
+
+    @check
+    def killedPostgreSQLFailsCallsWithNothingButUnavailable(self):
+        require_equal(self.writers.surprises(), [], "other refusals")
+
+
+class Drain(CrashScenario):
+    """SIGTERM while calls are under way: a lock in PostgreSQL holds them there."""
+
+    CALLS = 24
+
+    def prepare(self):
+        super().prepare()
+        self.connection = self.server.connect("acme")
+        self.connection.record(new_id())
+        self.idle = self.server.connect("acme")
+        self.lock = self.server.psql("BEGIN; LOCK TABLE parley.interactions; SELECT 'locked'; SELECT pg_sleep(4); COMMIT")
+        self._await_lock()
+        self.ids = [new_id() for _ in range(self.CALLS)]
+        for id in self.ids:
+            self.connection.send("RecordInteraction", record_request(id, "c"))
+        time.sleep(0.5)
+        self.server.process.send_signal(signal.SIGTERM)
+        self.signalled = time.monotonic()
+
+    def finish(self):
+        self.lock.kill()
+        self.lock.wait()
+        super().finish()
+
+    def _await_lock(self):
+        def locked():
+            asked = self.server.psql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted")
+            return int(asked.communicate(timeout=20)[0]) > 0
+
+        eventually(locked, "the lock is had")
+
+    @check
+    def drainingServerTakesNoNewConnections(self):
+        eventually(lambda: not listens(self.server.socket), "new connections are refused", seconds=2)
+        require(self.server.process.poll() is None, "it has ended, with calls under way")
+
+    @check
+    def drainingServerTakesNoNewCalls(self):
+        try:
+            self.idle.record(new_id())
+            raise Mismatch("a new call was answered")
+        except Away:
+            pass
+        except Refusal as refusal:
+            require_equal(refusal.code, UNAVAILABLE, "the refusal's code")
+
+    @check
+    def drainingServerAnswersCallsUnderWay(self):
+        require(time.monotonic() - self.signalled < 3, "the calls are not held any more, so nothing is seen")
+        answers = [self.connection.receive()[1] for _ in self.ids]
+        refused = [str(answer) for answer in answers if isinstance(answer, Refusal)]
+        require_equal(refused, [], "the refusals")
+
+    @check
+    def drainedServerEndsWithStatusZero(self):
+        require_equal(self.server.wait(20), 0, "the status")
+        require_equal(self.server.postgres_processes(), [], "PostgreSQL's processes")
+
+    @check
+    def drainedServerHasKeptWhatItAnswered(self):
+        self.server.start()
+        connection = self.server.connect("acme")
+        for id in self.ids:
+            require(connection.record(id), f"{id} was answered and is not there")
+
+    @check
+    def callThatNeverEndsDoesNotHoldTheDrain(self):
+        self.lock = self.server.psql("BEGIN; LOCK TABLE parley.interactions; SELECT pg_sleep(300)")
+        self._await_lock()
+        self.server.connect("acme").send("RecordInteraction", record_request(new_id(), "c"))
+        time.sleep(0.3)
+        require_equal(self.server.stop(seconds=45), 0, "the status")
+        require_equal(self.server.postgres_processes(), [], "PostgreSQL's processes")
+
+
+class KilledStart(Scenario):
+    """Killed or stopped while it starts."""
+
+    def finish(self):
+        self.server.end()
+
+    @check
+    def killedWhileMakingItsClusterStartsAgain(self):
+        self.server = Server(self.workshop, self.folder / "killed")
+        for pause in (0.1, 0.3, 0.5, 0.8, 1.1):
+            self.server.launch()
+            time.sleep(pause)
+            self.server.kill()
+        self.server.start()
+        self.server.caller("acme").record(conversation_id="c")
+        require_equal(self.server.stop(), 0, "the status")
+
+    @check
+    def clusterMadeAcrossKillsIsWhole(self):
+        """Two initdbs must not have worked in one folder."""
+        self.server.start()
+        amcheck = self.server.psql(
+            "CREATE EXTENSION IF NOT EXISTS amcheck;"
+            "SELECT bt_index_check(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = indexrelid "
+            "JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND c.relkind = 'i'"
+        )
+        _, err = amcheck.communicate(timeout=30)
+        require_equal(amcheck.returncode, 0, f"the status of the indexes' check ({err.decode()})")
+        require_equal(self.server.stop(), 0, "the status")
+        self.server.end()
+
+    @check
+    def terminatedWhileStartingLeavesNoPostgreSQL(self):
+        self.server = Server(self.workshop, self.folder / "terminated").launch()
+        eventually(self.server.postmaster, "PostgreSQL starts", seconds=30)
+        self.server.process.send_signal(signal.SIGTERM)
+        self.server.wait()
+        eventually(lambda: not self.server.postgres_processes(), "PostgreSQL is gone, too", seconds=10)
+
+    @check
+    def terminatedWhileStartingStartsAgain(self):
+        self.server.start()
+        self.server.caller("acme").record(conversation_id="c")
+
+
+SCENARIOS = [KilledMachine, KilledPostgres, Drain, KilledStart, KilledServer]

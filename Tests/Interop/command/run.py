@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Uses `parley` as a new user, as an operator and as a machine's worst day would.
+
+usage: run.py PARLEY_BINARY WORKDIR [NAME...]
+
+Everything is made in a folder of its own in WORKDIR, and is gone afterwards. PostgreSQL's programs are
+needed; as root, PostgreSQL runs as the user postgres. With names, only the scenarios whose name holds one of them.
+"""
+
+import signal
+import sys
+import time
+
+from checks import run_all
+import crashes
+import serving
+from workshop import Workshop
+
+AT_ONCE = 8
+MODULES = [crashes, serving]
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__.strip())
+    binary, parent, *names = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    scenarios = [scenario for module in MODULES for scenario in module.SCENARIOS]
+    if names:
+        scenarios = [kind for kind in scenarios if any(name in kind.__name__ for name in names)]
+    workshop = Workshop(binary, parent)
+    begin = time.monotonic()
+    try:
+        tally = run_all(scenarios, workshop, AT_ONCE)
+    finally:
+        workshop.close()
+    print(f"{len(scenarios)} scenarios in {time.monotonic() - begin:.0f} s")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    sys.exit(1 if tally.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+import Domain
+import TestSupport
+import Testing
+import Wire
+
+@Suite(.timeLimit(.minutes(5)))
+struct DeadlineTests {
+  @Test(arguments: [Int64.min, -1_000_000_000, -1, 1])
+  func callWithoutTimeFailsAtOnce(nanoseconds: Int64) async throws {
+    try await TestServer.with { server in
+      let peer = try server.connect()
+      try await peer.expectService(as: server.token)
+      let begun = ContinuousClock.now
+      let reply = try await peer.reply(
+        .recordInteraction, RecordInteraction(interaction: .sample()), server.token,
+        timeout: .nanoseconds(nanoseconds))
+      #expect(reply.error?.code == .deadlineExceeded && reply.error?.reason == .deadlineExceeded)
+      #expect(ContinuousClock.now - begun < .seconds(5))
+      if nanoseconds < 0 { #expect(try server.interactionCount() == 0) }
+    }
+  }
+
+  @Test func deadlineCancelsTheStatementInPostgreSQL() async throws {
+    try await TestServer.with { server in
+      try await server.record()
+      let lock = try TableLock(against: .readsAndWrites, in: server.database)
+      let peer = try server.connect()
+      for timeout in [Duration.milliseconds(300), .seconds(1)] {
+        let begun = ContinuousClock.now
+        try await peer.start(.getStats, GetStats(), server.token, timeout: timeout)
+        try await peer.start(.listInteractions, ListInteractions(), server.token, timeout: timeout)
+        try await eventually("both statements wait") { try server.database.waitingStatements() == 2 }
+        for _ in 0..<2 {
+          #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
+          #expect((timeout..<timeout + .seconds(3)).contains(ContinuousClock.now - begun))
+        }
+        try await eventually("the statements are cancelled") { try server.database.waitingStatements() == 0 }
+      }
+      try lock.release()
+      try await peer.expectService(as: server.token)
+    }
+  }
+
+  @Test func callsThatWaitForAReaderObeyTheirDeadlinesToo() async throws {
+    try await TestServer.with { server in
+      try await server.record()
+      let lock = try TableLock(against: .readsAndWrites, in: server.database)
+      let peer = try server.connect()
+      for _ in 0..<4 { try await peer.start(.getStats, GetStats(), server.token) }
+      try await eventually("all readers wait") { try server.database.waitingStatements() == 4 }
+      let begun = ContinuousClock.now
+      try await peer.start(.getStats, GetStats(), server.token, timeout: .milliseconds(200))
+      #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
+      #expect(ContinuousClock.now - begun < .seconds(3))
+      try lock.release()
+      for _ in 0..<4 { #expect(try await peer.nextReply().reply.error == nil) }
+    }
+  }
+
+  @Test func recordPastItsDeadlineIsFoundByARetry() async throws {
+    try await TestServer.with { server in
+      try await server.record()
+      let lock = try TableLock(against: .writes, in: server.database)
+      let peer = try server.connect()
+      let id = InteractionID(at: .now)
+      var draft = InteractionDraft.sample(at: id.time)
+      draft.id = id.description
+      let request = RecordInteraction(interaction: draft)
+      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(1))
+      try await eventually("the row waits") { try server.database.waitingStatements(of: "owner") == 1 }
+      let error = try #require(try await peer.nextReply().reply.error)
+      #expect(error.code == .deadlineExceeded && error.message.contains("same id"))
+      try lock.release()
+      let recorded: Recorded = try await peer.answer(.recordInteraction, request, server.token)
+      #expect(recorded.id == id && recorded.alreadyRecorded)
+      #expect(try server.interactionCount() == 2)
+    }
+  }
+
+  /// A record that still waits in the queue when its time is up is not written at all.
+  @Test func recordWhoseTimeIsUpInTheQueueIsNotWritten() async throws {
+    try await TestServer.with { server in
+      try await server.record()
+      let lock = try TableLock(against: .writes, in: server.database)
+      let peer = try server.connect()
+      let request = RecordInteraction(interaction: .sample())
+      let written = try await peer.start(.recordInteraction, request, server.token)
+      try await eventually("the row waits") { try server.database.waitingStatements(of: "owner") == 1 }
+      let reply = try await peer.reply(.recordInteraction, request, server.token, timeout: .milliseconds(200))
+      #expect(reply.error?.code == .deadlineExceeded)
+      try lock.release()
+      let (answered, late) = try await peer.nextReply()
+      #expect(answered == written && late.error == nil)
+      try await peer.expectService(as: server.token)
+      #expect(try server.interactionCount() == 2)
+    }
+  }
+}
