@@ -30,7 +30,7 @@ struct Violations {
   }
 
   func check() throws(RPCError) {
-    if !found.isEmpty { throw .invalid(found) }
+    if !found.isEmpty { throw .invalid(Array(found.prefix(Limits.violationsMax))) }
   }
 }
 

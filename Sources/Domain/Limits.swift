@@ -18,6 +18,9 @@ public enum Limits {
 
   // MARK: A request
 
+  /// Of its rules a request can break told at once: gRPC clients take some 8 KiB of trailers.
+  public static let violationsMax = 16
+
   public static let batchInteractionsMax = 1000
   public static let pageSizeDefault = 50
   public static let pageSizeMax = 200

@@ -98,6 +98,7 @@ extension RPCError.Reason {
   public static let interactionNotFound = Self(rawValue: "INTERACTION_NOT_FOUND")
   public static let interactionConflict = Self(rawValue: "INTERACTION_CONFLICT")
   public static let interactionRefused = Self(rawValue: "INTERACTION_REFUSED")
+  public static let serviceUnknown = Self(rawValue: "SERVICE_UNKNOWN")
   public static let tokenMissing = Self(rawValue: "TOKEN_MISSING")
   public static let tokenInvalid = Self(rawValue: "TOKEN_INVALID")
   public static let tokenExpired = Self(rawValue: "TOKEN_EXPIRED")

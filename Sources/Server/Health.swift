@@ -50,7 +50,7 @@ public final class Health: Sendable {
   func check(_ payload: [UInt8]) throws(RPCError) -> [UInt8] {
     let service = try HealthCheck.service(inRequest: payload)
     guard HealthCheck.services.contains(service) else {
-      throw RPCError(.notFound, .methodUnknown, "there is no service \(service.prefix(64)) here")
+      throw RPCError(.notFound, .serviceUnknown, "there is no service \(service.prefix(64)) here")
     }
     return HealthCheck.response(isServing ? .serving : .notServing)
   }

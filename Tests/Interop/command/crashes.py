@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
 
 from checks import Mismatch, Scenario, check, eventually, require, require_equal, shortened
 from ttrpc import DEADLINE_EXCEEDED, UNAVAILABLE, Away, Connection, Refusal, new_id, record_request
-from workshop import IS_ROOT, Server, is_alive, kill_all, listens, postgres_user
+from workshop import Server, is_alive, kill_all, listens, postgres_user
 
 WRITERS = 8
 PAUSE = 0.003
@@ -215,7 +214,7 @@ class KilledPostgres(CrashScenario):
 
     def _busy_backend(self):
         asked = self.server.psql(
-            "SELECT pid FROM pg_stat_activity WHERE usename = 'parley' AND query ILIKE '%insert%' LIMIT 1"
+            "SELECT pid FROM pg_stat_activity WHERE usename = 'parley' ORDER BY state_change DESC LIMIT 1"
         )
         return int(asked.communicate(timeout=20)[0])
 

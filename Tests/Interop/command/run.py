@@ -13,11 +13,14 @@ import time
 
 from checks import run_all
 import crashes
+import databases
 import serving
+import settings
+import tokens
 from workshop import Workshop
 
 AT_ONCE = 8
-MODULES = [crashes, serving]
+MODULES = [crashes, databases, serving, settings, tokens]
 
 
 def main():

@@ -1,0 +1,89 @@
+// Command ttrpc records an interaction over ttRPC, reads it back, asks for statistics, and shows what
+// an error says.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/containerd/ttrpc"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"parley"
+	api "parley/ttrpc/v1"
+)
+
+func main() {
+	network, address := "tcp", os.Getenv("PARLEY_ADDRESS")
+	if path := strings.TrimPrefix(address, "unix:"); path != address {
+		network, address = "unix", path
+	}
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	connection := ttrpc.NewClient(conn)
+	defer connection.Close()
+	client := api.NewInteractionServiceClient(connection)
+
+	// Every call gets a deadline; the server stops its work when it passes.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ctx = ttrpc.WithMetadata(ctx, ttrpc.MD{"authorization": {"Bearer " + os.Getenv("PARLEY_TOKEN")}})
+
+	interaction := &api.Interaction{
+		Id:               parley.NewID(time.Now()),
+		ConversationId:   "example-go-ttrpc",
+		CustomerMessage:  "Where is my bag?",
+		AgentResponse:    "It arrives at noon.",
+		DetectedIntents:  []*api.Intent{{Name: "baggage_status", Confidence: 0.9}},
+		ModelUsed:        "gpt-4o",
+		ProcessingTimeMs: 1192,
+		ConfidenceScore:  0.81,
+		TokenUsage:       &api.TokenUsage{PromptTokens: 1558, CompletionTokens: 23},
+	}
+	recorded, err := client.RecordInteraction(ctx, &api.RecordInteractionRequest{Interaction: interaction})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("recorded", recorded.InteractionId)
+
+	read, err := client.GetInteraction(ctx, &api.GetInteractionRequest{Id: recorded.InteractionId})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("read", read.Interaction.AgentResponse)
+
+	stats, err := client.GetStats(ctx, &api.GetStatsRequest{
+		Filter: &api.InteractionFilter{
+			XConversationId: &api.InteractionFilter_ConversationId{ConversationId: interaction.ConversationId},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("stats", stats.Totals.TotalInteractions, "interactions,", stats.Totals.TotalTokens, "tokens")
+
+	interaction.ConfidenceScore = 1.5
+	_, err = client.RecordInteraction(ctx, &api.RecordInteractionRequest{Interaction: interaction})
+	if status.Code(err) != codes.InvalidArgument {
+		log.Fatalf("a confidence of 1.5 is not refused: %v", err)
+	}
+	for _, detail := range status.Convert(err).Details() {
+		switch detail := detail.(type) {
+		case *errdetails.BadRequest:
+			for _, violation := range detail.FieldViolations {
+				fmt.Println("refused", violation.Field, violation.Description)
+			}
+		case *errdetails.ErrorInfo:
+			fmt.Println("refused by", detail.Domain, detail.Reason)
+		}
+	}
+}
