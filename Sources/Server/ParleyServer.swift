@@ -41,22 +41,32 @@ public final class ParleyServer: Service {
   private let dispatcher: Dispatcher
   private let health: Health
   private let memory = CallMemory()
-  private let methods: ServiceMethods
+  private let methods: any GRPCMethods
   private let logger: Logger
   private let onListening: @Sendable ([Address]) -> Void
   private let counts = ConnectionCounts()
   private let group: any EventLoopGroup
 
   /// - Parameter onListening: told the addresses once all are listened on, with the ports the system chose.
-  public init(
+  public convenience init(
     _ configuration: Configuration, dispatcher: Dispatcher, health: Health, logger: Logger,
     onListening: @escaping @Sendable ([Address]) -> Void
   ) throws {
+    let methods = ServiceMethods(
+      dispatcher: dispatcher, health: health, reflection: configuration.reflection ? try Reflection() : nil)
+    self.init(
+      configuration, dispatcher: dispatcher, health: health, methods: methods, logger: logger, onListening: onListening)
+  }
+
+  /// With other gRPC methods than Parley's, for tests of the layer.
+  package init(
+    _ configuration: Configuration, dispatcher: Dispatcher, health: Health, methods: any GRPCMethods, logger: Logger,
+    onListening: @escaping @Sendable ([Address]) -> Void
+  ) {
     self.configuration = configuration
     self.dispatcher = dispatcher
     self.health = health
-    self.methods = ServiceMethods(
-      dispatcher: dispatcher, health: health, reflection: configuration.reflection ? try Reflection() : nil)
+    self.methods = methods
     self.logger = logger
     self.onListening = onListening
     self.group = MultiThreadedEventLoopGroup.singleton

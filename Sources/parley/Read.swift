@@ -122,9 +122,9 @@ struct ShowStats: AsyncParsableCommand {
     rows += report.byHandoffReason.map { row("handed over: \(name($0))", $0.stats) }
     rows += report.series.map { row($0.start.rfc3339, $0.stats) }
     print(table(headings, rows, rightAligned: Set(1...12)))
-    print(
-      "\nconfidence  " + report.totals.confidenceHistogram.enumerated().map { "0.\($0)–:\($1)" }.joined(separator: "  ")
-    )
+    let counts = report.totals.confidenceHistogram.map { "\($0)" }
+    print("\nCONFIDENCE FROM" + (0..<10).map { "     0.\($0)" }.joined())
+    print("COUNT          " + counts.map { String(repeating: " ", count: max(8 - $0.count, 1)) + $0 }.joined())
   }
 
   private func name(_ group: StatsGroup) -> String {

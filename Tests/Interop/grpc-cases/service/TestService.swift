@@ -1,0 +1,135 @@
+import Domain
+import Server
+import Wire
+
+/// `grpc.testing.TestService`, as gRPC's doc/interop-test-descriptions.md has its server side.
+/// `UnimplementedCall` and `grpc.testing.UnimplementedService` are absent, as they must be.
+struct TestService: GRPCMethods {
+  func method(service: String, name: String) -> GRPCMethod? {
+    guard service == "grpc.testing.TestService" else { return nil }
+    return switch name {
+    case "EmptyCall": .unary { _ in .success([]) }
+    case "UnaryCall": .unaryWithMetadata(unary)
+    case "StreamingOutputCall": .streaming(requestsMax: 1, fullDuplex)
+    case "StreamingInputCall": .streaming(streamingInput)
+    case "FullDuplexCall": .streaming(fullDuplex)
+    case "HalfDuplexCall": .streaming(halfDuplex)
+    default: nil
+    }
+  }
+
+  private func unary(_ request: GRPCRequest) async -> GRPCResponse {
+    var response = GRPCResponse(.success([]))
+    do throws(RPCError) {
+      // SimpleRequest
+      let fields = try decoded(request.message)
+      try checkCompression(fields.message(8), of: request.message)
+      try checkStatus(fields.message(7))
+      response.reply = .success(payload(ofSize: fields.number(2)))
+      response.compress = fields.message(6).map { $0.number(1) == 1 }
+    } catch {
+      response.reply = .failure(error)
+    }
+    echo(request.head, into: &response)
+    return response
+  }
+
+  private func streamingInput(
+    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
+  ) async -> GRPCResponse {
+    await answer(head) { () throws(RPCError) in
+      var size = 0
+      while let request = try await requests.next() {
+        // StreamingInputCallRequest
+        let fields = try decoded(request)
+        try checkCompression(fields.message(2), of: request)
+        size += fields.message(1)?.bytes(2).count ?? 0
+      }
+      try await responses.send(Encoded.number(1, size))
+    }
+  }
+
+  private func fullDuplex(
+    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
+  ) async -> GRPCResponse {
+    responses.setInitialMetadata(initialEcho(head))
+    return await answer(head) { () throws(RPCError) in
+      while let request = try await requests.next() { try await answer(decoded(request), responses) }
+    }
+  }
+
+  private func halfDuplex(
+    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
+  ) async -> GRPCResponse {
+    await answer(head) { () throws(RPCError) in
+      var all: [Fields] = []
+      while let request = try await requests.next() { all.append(try decoded(request)) }
+      for request in all { try await answer(request, responses) }
+    }
+  }
+
+  /// Sends what a StreamingOutputCallRequest asks for.
+  private func answer(_ request: Fields, _ responses: GRPCResponseMessages) async throws(RPCError) {
+    try checkStatus(request.message(7))
+    for parameters in request.messages(2) {
+      do {
+        try await Task.sleep(for: .microseconds(parameters.number(2)))
+      } catch {
+        throw .cancelled
+      }
+      try await responses.send(
+        payload(ofSize: parameters.number(1)), compress: parameters.message(3).map { $0.number(1) == 1 })
+    }
+  }
+
+  private func answer(
+    _ head: GRPCRequestHead, _ body: () async throws(RPCError) -> Void
+  ) async -> GRPCResponse {
+    var response = GRPCResponse(.success([]))
+    do throws(RPCError) {
+      try await body()
+    } catch {
+      response.reply = .failure(error)
+    }
+    echo(head, into: &response)
+    return response
+  }
+
+  private func decoded(_ message: GRPCMessage) throws(RPCError) -> Fields {
+    guard let fields = Fields(message.bytes) else {
+      throw RPCError(.invalidArgument, .requestMalformed, "a message cannot be decoded")
+    }
+    return fields
+  }
+
+  private func checkCompression(_ expected: Fields?, of message: GRPCMessage) throws(RPCError) {
+    guard let expected, (expected.number(1) == 1) != message.wasCompressed else { return }
+    throw RPCError(.invalidArgument, .requestMalformed, "the message is not compressed as it says")
+  }
+
+  /// EchoStatus
+  private func checkStatus(_ status: Fields?) throws(RPCError) {
+    guard let status, let code = RPCError.Code(rawValue: Int32(truncatingIfNeeded: status.number(1))) else { return }
+    throw RPCError(code, .internalError, status.text(2))
+  }
+
+  /// A response with a Payload of zeros.
+  private func payload(ofSize size: Int) -> [UInt8] {
+    Encoded.bytes(1, Encoded.bytes(2, [UInt8](repeating: 0, count: max(size, 0))))
+  }
+
+  private func initialEcho(_ head: GRPCRequestHead) -> Metadata {
+    echo("x-grpc-test-echo-initial", of: head)
+  }
+
+  private func echo(_ head: GRPCRequestHead, into response: inout GRPCResponse) {
+    response.initialMetadata = initialEcho(head)
+    response.trailingMetadata = echo("x-grpc-test-echo-trailing-bin", of: head)
+  }
+
+  private func echo(_ key: String, of head: GRPCRequestHead) -> Metadata {
+    var metadata = Metadata()
+    for value in head.metadata[key] { metadata.add(key, value) }
+    return metadata
+  }
+}
