@@ -95,6 +95,9 @@ let package = Package(
       dependencies: ["CPostgres", "Domain", "Store", .product(name: "Logging", package: "swift-log")],
       path: "Tests/TestSupport",
       swiftSettings: strict),
+    // The Swift program of README.md, letter for letter, so that it can be compiled and run.
+    .executableTarget(
+      name: "ReadmeExample", dependencies: ["ParleyClient", "Wire"], path: "Tests/Interop/readme", swiftSettings: strict),
     .testTarget(name: "DomainTests", dependencies: ["Domain", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),
@@ -132,6 +135,7 @@ let package = Package(
         "Domain", "Server", "Wire",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       path: "Tests/Interop/grpc-cases/service",
       swiftSettings: strict),

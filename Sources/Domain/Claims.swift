@@ -14,6 +14,12 @@ public struct Tenant: Hashable, Sendable, LosslessStringConvertible {
     else { return nil }
     self.description = name
   }
+
+  public static func == (a: Tenant, b: Tenant) -> Bool { a.description.isExactly(b.description) }
+
+  public func hash(into hasher: inout Hasher) {
+    for byte in description.utf8 { hasher.combine(byte) }
+  }
 }
 
 /// Who calls, as verified from the call's metadata. Never made from a request's body.

@@ -8,6 +8,14 @@ public struct Intent: Hashable, Sendable {
     self.name = name
     self.confidence = confidence
   }
+
+  public static func == (a: Intent, b: Intent) -> Bool {
+    a.confidence == b.confidence && a.name.isExactly(b.name)
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(confidence)
+  }
 }
 
 /// Everything about an interaction but its identity: what a retry must repeat to be the same.
@@ -31,6 +39,26 @@ public struct InteractionContent: Hashable, Sendable {
   public var estimatedCostNanos: Int64 = 0
 
   public init() {}
+
+  public static func == (a: InteractionContent, b: InteractionContent) -> Bool {
+    a.numbers == b.numbers && a.tokens == b.tokens && a.handoffTriggered == b.handoffTriggered
+      && a.detectedIntents == b.detectedIntents && zip(a.texts, b.texts).allSatisfy { $0.isExactly($1) }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    for byte in conversationID.utf8 { hasher.combine(byte) }
+    hasher.combine(estimatedCostNanos)
+  }
+
+  private var texts: [String] {
+    [conversationID, customerMessage, agentResponse, modelUsed, handoffReason, messageType]
+  }
+
+  private var numbers: (Int32, Int32, Double, Int64) {
+    (contextSize, processingTimeMilliseconds, confidenceScore, estimatedCostNanos)
+  }
+
+  private var tokens: (Int32, Int32) { (promptTokens, completionTokens) }
 }
 
 /// A recorded interaction, or one that meets every rule and may be. Its time is the id's.

@@ -57,8 +57,9 @@ public struct InteractionFilter: Hashable, Sendable {
     add(messageType)
     add(handoffTriggered.map { "\($0)" })
     add(handoffReason)
-    add(minConfidence.map { "\($0)" })
-    add(maxConfidence.map { "\($0)" })
+    // -0 equals 0, and is 0 here.
+    add(minConfidence.map { "\($0 + 0)" })
+    add(maxConfidence.map { "\($0 + 0)" })
     add(intent)
     add(startTime.map { "\($0.milliseconds)" })
     add(endTime.map { "\($0.milliseconds)" })

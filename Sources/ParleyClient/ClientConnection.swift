@@ -22,21 +22,32 @@ final class ClientConnection: Sendable {
   }
 
   func reply(to call: Call) async -> Reply {
-    let channel: any Channel
-    do {
-      channel = try await open()
-    } catch {
-      return .failure(.connectionLost("no connection to \(address): \(error)"))
+    let answer = ClientAnswer()
+    let loop = group.any()
+    let deadline = call.timeout.map { timeout in
+      loop.scheduleTask(in: TimeAmount(timeout)) { answer.give(.failure(.deadlineExceeded)) }
     }
-    let promise = channel.eventLoop.makePromise(of: Reply.self)
-    let ticket = ClientHandler.Ticket(call: call, promise: promise)
+    defer { deadline?.cancel() }
     return await withTaskCancellationHandler {
-      channel.writeAndFlush(ticket).whenFailure { error in
-        promise.succeed(.failure(.connectionLost("the connection to \(self.address) was lost: \(error)")))
+      await withCheckedContinuation { continuation in
+        answer.wait(continuation)
+        send(call, answer)
       }
-      return (try? await promise.futureResult.get()) ?? .failure(.cancelled)
     } onCancel: {
-      channel.pipeline.fireUserInboundEventTriggered(ClientHandler.Abandon(promise: promise))
+      answer.give(.failure(.cancelled))
+    }
+  }
+
+  private func send(_ call: Call, _ answer: ClientAnswer) {
+    open().whenComplete { result in
+      switch result {
+      case .success(let channel):
+        channel.writeAndFlush(ClientHandler.Ticket(call: call, answer: answer)).whenFailure { error in
+          answer.give(.failure(.connectionLost("the connection to \(self.address) was lost: \(error)")))
+        }
+      case .failure(let error):
+        answer.give(.failure(.connectionLost("no connection to \(self.address): \(error)")))
+      }
     }
   }
 
@@ -52,16 +63,13 @@ final class ClientConnection: Sendable {
     }
   }
 
-  private func open() async throws -> any Channel {
-    enum Step {
-      case use(any Channel)
-      case wait(EventLoopFuture<any Channel>)
-      case connect(EventLoopPromise<any Channel>)
-    }
+  /// The connection, opened where there is none; calls that come meanwhile share it.
+  private func open() -> EventLoopFuture<any Channel> {
+    enum Step { case use(EventLoopFuture<any Channel>), connect(EventLoopPromise<any Channel>) }
     let step: Step = state.withLock { state in
       switch state {
-      case .open(let channel) where channel.isActive: return .use(channel)
-      case .opening(let future): return .wait(future)
+      case .open(let channel) where channel.isActive: return .use(channel.eventLoop.makeSucceededFuture(channel))
+      case .opening(let future): return .use(future)
       case .open, .closed:
         let promise = group.any().makePromise(of: (any Channel).self)
         state = .opening(promise.futureResult)
@@ -69,23 +77,17 @@ final class ClientConnection: Sendable {
       }
     }
     switch step {
-    case .use(let channel): return channel
-    case .wait(let future): return try await future.get()
+    case .use(let future): return future
     case .connect(let promise):
-      do {
-        let channel = try await connect()
-        state.withLock { $0 = .open(channel) }
-        promise.succeed(channel)
-        return channel
-      } catch {
-        state.withLock { $0 = .closed }
-        promise.fail(error)
-        throw error
+      connect().whenComplete { result in
+        self.state.withLock { $0 = (try? result.get()).map(State.open) ?? .closed }
+        promise.completeWith(result)
       }
+      return promise.futureResult
     }
   }
 
-  private func connect() async throws -> any Channel {
+  private func connect() -> EventLoopFuture<any Channel> {
     let bootstrap = ClientBootstrap(group: group)
       .connectTimeout(.seconds(5))
       .channelInitializer { channel in
@@ -94,11 +96,44 @@ final class ClientConnection: Sendable {
         }
       }
     switch address {
-    case .unix(let path): return try await bootstrap.connect(unixDomainSocketPath: path).get()
+    case .unix(let path): return bootstrap.connect(unixDomainSocketPath: path)
     case .tcp(let host, let port):
-      return try await bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
-        .connect(host: host, port: port).get()
+      return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).connect(host: host, port: port)
     }
+  }
+}
+
+/// The answer to a call, given once: by the server, the deadline, the caller's change of mind or the
+/// connection's end, whichever comes first.
+final class ClientAnswer: Sendable {
+  private enum State {
+    case pending
+    case waited(CheckedContinuation<Reply, Never>)
+    case given(Reply)
+  }
+
+  private let state = Mutex(State.pending)
+
+  func wait(_ continuation: CheckedContinuation<Reply, Never>) {
+    let given: Reply? = state.withLock { state in
+      if case .given(let reply) = state { return reply }
+      state = .waited(continuation)
+      return nil
+    }
+    if let given { continuation.resume(returning: given) }
+  }
+
+  func give(_ reply: Reply) {
+    let continuation: CheckedContinuation<Reply, Never>? = state.withLock { state in
+      defer { if case .given = state {} else { state = .given(reply) } }
+      if case .waited(let continuation) = state { return continuation }
+      return nil
+    }
+    continuation?.resume(returning: reply)
+  }
+
+  var isGiven: Bool {
+    state.withLock { if case .given = $0 { true } else { false } }
   }
 }
 
@@ -111,38 +146,32 @@ final class ClientHandler: ChannelDuplexHandler {
   /// A call on its way, and who waits for its reply.
   struct Ticket: Sendable {
     var call: Call
-    var promise: EventLoopPromise<Reply>
-  }
-
-  /// Nobody waits for that reply any more.
-  struct Abandon: Sendable {
-    var promise: EventLoopPromise<Reply>
-  }
-
-  private struct Waiting {
-    var promise: EventLoopPromise<Reply>
-    var deadline: Scheduled<Void>?
+    var answer: ClientAnswer
   }
 
   private var session = ClientSession()
-  private var waiting: [UInt32: Waiting] = [:]
+  private var waiting: [UInt32: ClientAnswer] = [:]
+  private var sweepCount = 1024
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     let ticket = unwrapOutboundIn(data)
+    guard !ticket.answer.isGiven else {
+      promise?.succeed()
+      return
+    }
     do throws(RPCError) {
       let (stream, frame) = try session.open(ticket.call)
-      let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-      let deadline = ticket.call.timeout.map { timeout in
-        context.eventLoop.scheduleTask(in: TimeAmount(timeout)) {
-          bound.value.finish(stream, .failure(.deadlineExceeded))
-        }
+      // Answers that nobody waits for any more, and that never came, must not pile up.
+      if waiting.count >= sweepCount {
+        waiting = waiting.filter { !$0.value.isGiven }
+        sweepCount = max(1024, 2 * waiting.count)
       }
-      waiting[stream] = Waiting(promise: ticket.promise, deadline: deadline)
+      waiting[stream] = ticket.answer
       context.write(wrapOutboundOut(ByteBuffer(bytes: frame)), promise: promise)
       // The next call opens another connection.
       if session.isExhausted { context.close(promise: nil) }
     } catch {
-      ticket.promise.succeed(.failure(error))
+      ticket.answer.give(.failure(error))
       promise?.succeed()
     }
   }
@@ -170,16 +199,8 @@ final class ClientHandler: ChannelDuplexHandler {
     context.close(promise: nil)
   }
 
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    guard let abandon = event as? Abandon else { return context.fireUserInboundEventTriggered(event) }
-    let stream = waiting.first { $0.value.promise.futureResult === abandon.promise.futureResult }?.key
-    if let stream { finish(stream, .failure(.cancelled)) }
-  }
-
   private func finish(_ stream: UInt32, _ reply: Reply) {
-    guard let waiting = waiting.removeValue(forKey: stream) else { return }
-    waiting.deadline?.cancel()
-    waiting.promise.succeed(reply)
+    waiting.removeValue(forKey: stream)?.give(reply)
   }
 
   private func failAll(_ error: RPCError) {

@@ -21,6 +21,11 @@ struct GenerationalCache<Key: Hashable, Value> {
       return value
     }
     set {
+      guard let newValue else {
+        young[key] = nil
+        old[key] = nil
+        return
+      }
       if young.count >= generationMax, young[key] == nil {
         old = young
         young.removeAll(keepingCapacity: true)

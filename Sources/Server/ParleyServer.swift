@@ -107,11 +107,9 @@ public final class ParleyServer: Service {
         let bound = Address.tcp(host: host, port: channel.localAddress?.port ?? port)
         return Listener(channel: channel, quiescing: quiescing, address: bound)
       case .unix(let path):
-        var channel: (any Channel)?
-        let file = try await UnixSocketFile(path: path, mode: mode_t(configuration.socketMode)) {
-          channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
-        }
-        return Listener(channel: channel!, quiescing: quiescing, address: address, file: file)
+        let (file, socket) = try UnixSocketFile.bind(path: path, mode: mode_t(configuration.socketMode))
+        let channel = try await bootstrap.withBoundSocket(socket).get()
+        return Listener(channel: channel, quiescing: quiescing, address: address, file: file)
       }
     } catch let failure as UnixSocketFile.Failure {
       throw ListenFailure(description: failure.description)

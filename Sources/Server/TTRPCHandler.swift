@@ -16,6 +16,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private let runner: CallRunner<Reply>
   private let logger: Logger
   private var context: ChannelHandlerContext?
+  private var isProceeding = false
   private var isReadHeld = false
   private var isFlushDue = false
   private var frameTimer: Scheduled<Void>?
@@ -77,6 +78,10 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   private func proceed(_ context: ChannelHandlerContext) {
+    // A call may be answered within `run`: the loop that started it goes on, without a deeper stack.
+    guard !isProceeding else { return }
+    isProceeding = true
+    defer { isProceeding = false }
     while let action = session.next() {
       switch action {
       case .start(let call, let stream):
@@ -93,9 +98,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
         write(.failure(error), stream: stream, context)
       case .close(let reason):
         logger.info("closing a connection", metadata: ["reason": "\(reason)"])
-        context.flush()
-        context.close(promise: nil)
-        return
+        return closeWhenSent(context)
       }
     }
     watchFrame(context)
@@ -159,6 +162,12 @@ final class TTRPCHandler: ChannelDuplexHandler {
 
   private func closeIfDrained(_ context: ChannelHandlerContext) {
     guard session.isDraining, session.callsInFlight == 0, !isFlushDue else { return }
-    context.close(promise: nil)
+    closeWhenSent(context)
+  }
+
+  /// Closes once the peer has taken all that was written.
+  private func closeWhenSent(_ context: ChannelHandlerContext) {
+    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in bound.value.close(promise: nil) }
   }
 }

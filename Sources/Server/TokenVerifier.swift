@@ -65,7 +65,7 @@ public final class TokenVerifier: Sendable {
   public func claims(from metadata: Metadata) async throws(RPCError) -> Claims {
     let token = try bearerToken(metadata)
     let claims = try await claims(ofToken: token)
-    if let tenant = try single("x-tenant-id", in: metadata), tenant != claims.tenant.description {
+    if let tenant = try single("x-tenant-id", in: metadata), !tenant.isExactly(claims.tenant.description) {
       throw RPCError(.unauthenticated, .tenantMismatch, "x-tenant-id is not the tenant of the token")
     }
     return claims
@@ -140,10 +140,10 @@ public final class TokenVerifier: Sendable {
     if let issuer = configuration.issuer, payload.iss?.value != issuer {
       throw invalid("the token's iss is not the one expected here")
     }
-    if let audience = configuration.audience, payload.aud?.value.contains(audience) != true {
+    if let audience = configuration.audience, payload.aud?.values.contains(audience) != true {
       throw invalid("the token's aud does not hold the one expected here")
     }
-    if let tenant = payload.tenant, let other = payload.tenantID, tenant != other {
+    if let tenant = payload.tenant, let other = payload.tenantID, !tenant.isExactly(other) {
       throw invalid("the token's tenant and tenant_id differ")
     }
     guard let name = payload.tenant ?? payload.tenantID else { throw invalid("the token has no tenant") }
@@ -174,12 +174,36 @@ public struct TokenPayload: JWTPayload {
   public var exp: ExpirationClaim
   public var nbf: NotBeforeClaim?
   public var iss: IssuerClaim?
-  public var aud: AudienceClaim?
+  public var aud: Audience?
   public var tenant: String?
   public var tenantID: String?
   /// Separated by spaces (RFC 8693, section 4.2).
   public var scope: String?
   public var scopes: [String]?
+
+  /// One text or an array of them (RFC 7519, section 4.1.3). (JWTKit's own stops the process at an
+  /// empty array.)
+  public struct Audience: Codable, Sendable {
+    var values: [String]
+
+    init(values: [String]) {
+      self.values = values
+    }
+
+    public init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      if let one = try? container.decode(String.self) {
+        values = [one]
+      } else {
+        values = try container.decode([String].self)
+      }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      if values.count == 1 { try container.encode(values[0]) } else { try container.encode(values) }
+    }
+  }
 
   enum CodingKeys: String, CodingKey {
     case exp, nbf, iss, aud, tenant, scope, scopes
@@ -189,7 +213,7 @@ public struct TokenPayload: JWTPayload {
   public init(tenant: String, scope: String, expires: Date, issuer: String? = nil, audience: String? = nil) {
     self.exp = ExpirationClaim(value: expires)
     self.iss = issuer.map { IssuerClaim(value: $0) }
-    self.aud = audience.map { AudienceClaim(value: $0) }
+    self.aud = audience.map { Audience(values: [$0]) }
     self.tenant = tenant
     self.scope = scope
   }

@@ -11,22 +11,29 @@ struct UnixSocketFile {
   let path: String
   private let inode: Int?
 
-  /// Clears the way, lets `bind` make the file, and notes which one it is. A lock on the folder keeps
-  /// two servers that start together from removing each other's.
-  init<R>(path: String, mode: mode_t, bind: () async throws -> R) async throws where R: Sendable {
+  /// Clears the way and binds a socket to the path, noting which file that made. A lock on the folder
+  /// keeps two servers that start together from removing each other's.
+  ///
+  /// - Returns: the file, and the bound socket, which is the caller's to listen on and to close. (NIO
+  ///   would remove whatever is at the path when it closes a socket it had bound itself.)
+  static func bind(path: String, mode: mode_t) throws(Failure) -> (file: UnixSocketFile, socket: CInt) {
+    func failure(_ what: String) -> Failure {
+      Failure(description: "unix:\(path): \(what): \(String(cString: strerror(errno)))")
+    }
     let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
     let lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard lock >= 0 else {
-      throw Failure(description: "unix:\(path): the folder \(folder): \(String(cString: strerror(errno)))")
-    }
+    guard lock >= 0 else { throw failure("the folder \(folder)") }
     defer { close(lock) }
-    // Held for moments; a waiting thread is worth its simplicity at start.
     flock(lock, LOCK_EX)
-    try Self.removeIfDead(path)
-    _ = try await bind()
-    chmod(path, mode)
-    self.path = path
-    self.inode = Self.attributes(of: path)?[.systemFileNumber] as? Int
+    try removeIfDead(path)
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw failure("a socket") }
+    // Before anybody listens on it, so nobody comes in by the permissions it was made with.
+    guard withAddress(of: path, { Foundation.bind(descriptor, $0, $1) }) == 0, chmod(path, mode) == 0 else {
+      defer { close(descriptor) }
+      throw failure("it cannot be made")
+    }
+    return (UnixSocketFile(path: path, inode: attributes(of: path)?[.systemFileNumber] as? Int), descriptor)
   }
 
   func remove() {
@@ -49,16 +56,20 @@ struct UnixSocketFile {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
     guard descriptor >= 0 else { return true }
     defer { close(descriptor) }
+    let result = withAddress(of: path) { connect(descriptor, $0, $1) }
+    // Only a refusal says that nobody listens.
+    return result == 0 || errno != ECONNREFUSED
+  }
+
+  private static func withAddress(
+    of path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
+  ) -> CInt {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix($0.count - 1)) }
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
     }
-    // Only a refusal says that nobody listens.
-    return result == 0 || errno != ECONNREFUSED
   }
 
   /// Of the file itself, not of what a link leads to; nil where there is none.

@@ -22,7 +22,7 @@ public struct Call: Sendable {
   }
 
   /// What it weighs while it is under way.
-  public var bytes: Int { payload.count + metadata.bytes }
+  public var bytes: Int { payload.count + metadata.bytes + service.utf8.count + method.utf8.count }
 }
 
 /// The encoded answer to a call, or the error instead of it.

@@ -118,7 +118,7 @@ private struct Importer {
     do throws(InteractionJSON.Failure) {
       let (json, unknown) = try InteractionJSON.read(text)
       report.unknownFields.formUnion(unknown)
-      if let onlyTenant, json.tenant != onlyTenant {
+      if let onlyTenant, json.tenant?.isExactly(onlyTenant) != true {
         report.otherTenants += 1
         return nil
       }

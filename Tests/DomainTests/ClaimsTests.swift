@@ -19,6 +19,11 @@ import Testing
     #expect(Tenant(name) == nil)
   }
 
+  @Test func theSameNameIsTheSameTenant() {
+    #expect(Tenant("caf\u{e9}") == Tenant("caf\u{e9}"))
+    #expect(Set([Tenant("a"), Tenant("a"), Tenant("b")]).count == 2)
+  }
+
   /// PostgreSQL keeps their rows apart by their bytes; nothing in here may mix them up.
   @Test func namesThatLookTheSameAreDifferentTenants() throws {
     let composed = try #require(Tenant("caf\u{e9}"))

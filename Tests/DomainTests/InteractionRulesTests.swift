@@ -396,6 +396,16 @@ import Testing
       ])
   }
 
+  /// The answer must fit into the trailers of a gRPC call.
+  @Test func atMost16ViolationsAreToldAtOnce() {
+    var draft = InteractionDraft.sample(at: now)
+    draft.content.detectedIntents = [Intent](repeating: Intent(name: "", confidence: 2), count: 8)
+    #expect(fields(draft).count == 16)
+    draft.content.detectedIntents += draft.content.detectedIntents
+    #expect(fields(draft).count == 16)
+    #expect(fields(draft).last == "interaction.detected_intents[7].confidence")
+  }
+
   /// A long list is refused for its length, and read no further than it may be long.
   @Test func pastTheLastAllowedIntentNoneIsLookedAt() {
     var draft = InteractionDraft.sample(at: now)

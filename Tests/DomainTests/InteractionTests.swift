@@ -14,6 +14,24 @@ import Testing
 
   typealias Change = @Sendable (inout InteractionContent, String) -> Void
 
+  @Test(
+    arguments: [
+      { $0.conversationID = "x" }, { $0.customerMessage = "x" }, { $0.agentResponse = "x" },
+      { $0.detectedIntents[0].name = "x" }, { $0.detectedIntents[1].confidence = 0.5 },
+      { $0.detectedIntents.removeLast() }, { $0.detectedIntents.reverse() }, { $0.modelUsed = "x" },
+      { $0.contextSize += 1 }, { $0.processingTimeMilliseconds += 1 },
+      { $0.confidenceScore = $0.confidenceScore.nextUp }, { $0.handoffTriggered = false }, { $0.handoffReason = "x" },
+      { $0.messageType = "x" }, { $0.promptTokens += 1 }, { $0.completionTokens += 1 }, { $0.estimatedCostNanos += 1 },
+    ] as [@Sendable (inout InteractionContent) -> Void])
+  func everyFieldIsPartOfTheContent(change: @Sendable (inout InteractionContent) -> Void) {
+    let content = InteractionDraft.sample(at: now).content
+    var other = content
+    #expect(other == content)
+    #expect(other.hashValue == content.hashValue)
+    change(&other)
+    #expect(other != content)
+  }
+
   /// What is stored is bytes: a retry in another normal form of Unicode would change them.
   @Test(
     arguments: [

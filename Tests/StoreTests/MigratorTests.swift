@@ -59,7 +59,7 @@ import Testing
 
   @Test func refusesASchemaNewerThanItself() async throws {
     try await TestDatabase.with { database in
-      #expect(try await migrator(database).migrate(and("newer", "CREATE TABLE parley.newer ()")) == ["newer"])
+      #expect(try await migrator(database).migrate(and("newer", "CREATE TABLE parley.newer ();")) == ["newer"])
       let error = await #expect(throws: Migrator.Failure.self) { try await migrator(database).migrate() }
       let words = try #require(error?.description)
       #expect(words.contains("at version \(Migrator.all.count + 1), newer than the \(Migrator.all.count)"))

@@ -63,7 +63,8 @@ import Testing
         }.all()
         for answer in answers { #expect(throws: Never.self) { try answer.get().get() } }
         let made = try database.sql(
-          "SELECT tableoid::regclass, count(*) FROM parley.interactions GROUP BY 1 ORDER BY 1::text")
+          "SELECT tableoid::regclass, count(*) FROM parley.interactions GROUP BY 1 ORDER BY min(tableoid::regclass::text)"
+        )
         #expect(made == (1...6).map { ["parley.interactions_2022_0\($0)", "10"] })
       }
     }

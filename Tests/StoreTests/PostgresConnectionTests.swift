@@ -84,10 +84,10 @@ import Testing
         Issue.record("\(refused)")
         return
       }
-      let right = await connection.run { (connection) throws(PostgresError) in
+      let right = try await connection.run { (connection) throws(PostgresError) in
         try Self.number(connection.run(Command(Statement("wrong", "SELECT 1"))))
-      }
-      #expect(try right.get() == 1)
+      }.get()
+      #expect(right == 1)
     }
   }
 

@@ -149,8 +149,10 @@ extension DatabaseSession {
 
   /// The processes of Parley's connections of that purpose, in that state.
   func backends(_ purpose: PostgresConnection.Purpose, _ condition: String = "true") throws -> [String] {
+    // A transaction sees them as they were at its first look, but for the clearing.
     try sql(
       """
+      SELECT pg_stat_clear_snapshot();
       SELECT pid FROM pg_stat_activity
       WHERE datname = current_database() AND application_name = 'parley \(purpose.rawValue)' AND \(condition)
       """
@@ -165,6 +167,7 @@ extension DatabaseSession {
   func terminateParley() throws {
     try sql(
       """
+      SELECT pg_stat_clear_snapshot();
       SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
       WHERE datname = current_database() AND application_name LIKE 'parley %'
       """)

@@ -287,7 +287,20 @@ import Wire
   /// However much is wrong with a batch, its answer arrives: what was recorded must be told.
   @Test func theAnswerToTheWorstBatchFitsAFrame() throws {
     var draft = InteractionDraft()
-    draft.content.detectedIntents = [Intent](repeating: Intent(name: "", confidence: 2), count: 64)
+    // What is told of it is as long as it can be.
+    draft.id = String(repeating: "\u{1}", count: 41)
+    draft.createdAt = Timestamp(milliseconds: 253_402_300_799_999)
+    draft.content.conversationID = String(repeating: "x", count: 129)
+    draft.content.modelUsed = String(repeating: "x", count: 129)
+    draft.content.handoffReason = String(repeating: "x", count: 257)
+    draft.content.confidenceScore = -.greatestFiniteMagnitude
+    draft.content.contextSize = .min
+    draft.content.processingTimeMilliseconds = .min
+    draft.content.estimatedCostNanos = .min
+    draft.content.detectedIntents = [Intent](
+      repeating: Intent(name: "", confidence: -.greatestFiniteMagnitude), count: 64)
+    draft.content.promptTokens = .min
+    draft.content.messageType = draft.id
     let batch = RecordInteractions(interactions: [Result](repeating: .success(draft), count: 1000))
     try #require(batch.encoded().count <= Limits.frameBytesMax)
     let results = try batch.checked(tenant: Tenant("airline")!, now: .now)

@@ -62,7 +62,7 @@ import Wire
     session.finished(stream: 1)
     session.finished(stream: 1)
     #expect(session.callsInFlight == 0)
-    #expect(!session.isFull)
+    #expect(session.isFull == false)
   }
 
   @Test func everyFrameIsCounted() {
@@ -202,12 +202,12 @@ import Wire
     let streams = (0..<1030).map { UInt32(2 * $0 + 1) }
     let started = session.steps(after: streams.flatMap { request(stream: $0) })
     #expect(started == streams.prefix(1024).map { .start($0) })
-    #expect(session.isFull)
+    #expect(session.isFull == true)
 
     session.finished(stream: 501)
-    #expect(!session.isFull)
+    #expect(session.isFull == false)
     #expect(session.steps() == [.start(2049)])
-    #expect(session.isFull)
+    #expect(session.isFull == true)
 
     for stream in [1, 3, 5, 7, 9] as [UInt32] { session.finished(stream: stream) }
     #expect(session.steps() == [2051, 2053, 2055, 2057, 2059].map { .start($0) })
@@ -230,20 +230,20 @@ import Wire
       steps += session.steps(after: request(stream: stream, payload: payload))
     }
     #expect(steps == [.start(1), .start(3), .start(5), .start(7), .start(9)])
-    #expect(session.isFull)
+    #expect(session.isFull == true)
     session.finished(stream: 1)
     session.finished(stream: 3)
     #expect(session.steps() == [.start(11)])
   }
 
-  /// Whatever part of the request is large.
   @Test func namesOfMethodsWeighToo() {
+    // Whatever part of the request is large.
     var session = ServerSession()
     let name = String(repeating: "m", count: 4_000_000)
     for stream in [1, 3, 5, 7, 9, 11] as [UInt32] {
       _ = session.steps(after: frame(stream: stream, envelope(service: "s", method: name)))
     }
-    #expect(session.isFull)
+    #expect(session.isFull == true)
   }
 
   // MARK: Draining

@@ -25,6 +25,8 @@ public struct GRPCConnectionConfiguration: Sendable {
     // gRPC clients measure their bandwidth with up to ten pings a second, and reset a stream for every
     // deadline that passes; swift-nio-http2's defaults of 200 each would end such connections.
     connection.controlFrameRateLimit.maximumCount = Limits.controlFramesPerHalfMinuteMax
+    // Frames may still be on their way for every stream that was reset because its call was refused.
+    connection.maximumRecentlyResetStreams = Limits.callsInFlightPerConnectionMax
     var stream = NIOHTTP2Handler.StreamConfiguration()
     stream.streamResetFrameRateLimit.maximumCount = Limits.streamResetsPerHalfMinuteMax
     return NIOHTTP2Handler(

@@ -133,7 +133,6 @@ final class GRPCHandler: ChannelDuplexHandler {
       if data.endStream { stream.isRequestEnded = true }
       return
     }
-    bufferedBytes -= stream.decoder.bufferedBytes
     stream.decoder.append(buffer.readableBytesView)
     do throws(GRPCStreamError) {
       while let message = try stream.decoder.next() {
@@ -146,9 +145,8 @@ final class GRPCHandler: ChannelDuplexHandler {
     } catch {
       return answer(stream, GRPCResponse(.failure(RPCError(error))))
     }
-    bufferedBytes += stream.decoder.bufferedBytes
+    count(unfinished: stream.heldBytes, of: stream)
     guard bufferedBytes <= 2 * Limits.callBytesInFlightPerConnectionMax else {
-      bufferedBytes -= stream.decoder.bufferedBytes
       return answer(
         stream, GRPCResponse(.failure(.overloaded("the unfinished requests of this connection are too large"))))
     }
@@ -159,9 +157,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private func end(_ stream: GRPCStream) {
     stream.isRequestEnded = true
     guard !stream.isAnswered else { return }
-    let unfinished = stream.decoder.bufferedBytes
-    bufferedBytes -= unfinished
-    guard unfinished == 0 else {
+    guard stream.decoder.bufferedBytes == 0 else {
       return answer(stream, GRPCResponse(.failure(RPCError(.malformed("the request ended within a message")))))
     }
     if let inbox = stream.inbox {
@@ -171,6 +167,7 @@ final class GRPCHandler: ChannelDuplexHandler {
       return answer(stream, GRPCResponse(.failure(.wrongMessageCount)))
     }
     stream.message = nil
+    count(unfinished: 0, of: stream)
     let call = Call(
       service: head.service, method: head.method, metadata: head.metadata, timeout: head.timeout,
       payload: message.bytes)
@@ -189,7 +186,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   ) {
     guard let context, let head = stream.head else { return }
     let inbox = GRPCInbox()
-    inbox.onEmpty = { [self] in
+    inbox.onTake = { [self] in
+      if !stream.isAnswered { count(unfinished: stream.heldBytes, of: stream) }
       if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream.id, windowBytes: stream.windowBytes) }
     }
     stream.inbox = inbox
@@ -200,6 +198,12 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.call = runner.run(
       timeout: head.timeout, isBounded: false, bytes: 0, { await body(head, requests, responses) }
     ) { [self] in answer(stream, $0) }
+  }
+
+  /// Keeps the sum of what unfinished requests hold.
+  private func count(unfinished bytes: Int, of stream: GRPCStream) {
+    bufferedBytes += bytes - stream.countedBytes
+    stream.countedBytes = bytes
   }
 
   /// Opens a window again that has shrunk to its half, for bytes that were taken.
@@ -226,10 +230,8 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   /// The stream has ended on both sides, or was reset.
   private func closed(_ stream: GRPCStream) {
-    if !stream.isAnswered {
-      bufferedBytes -= stream.decoder.bufferedBytes
-      stream.isAnswered = true
-    }
+    stream.isAnswered = true
+    count(unfinished: 0, of: stream)
     if let call = stream.call { runner.cancel(call) }
     stream.inbox?.finish(.failure(.cancelled))
   }
@@ -254,6 +256,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private func answer(_ stream: GRPCStream, _ response: GRPCResponse) {
     guard !stream.isAnswered else { return }
     stream.isAnswered = true
+    count(unfinished: 0, of: stream)
     if let call = stream.call { runner.cancel(call) }
     switch response.reply {
     case .success(let payload):
@@ -358,6 +361,8 @@ private final class GRPCStream {
   var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
   var requestsMax = 1
   var messageCount = 0
+  /// What the connection counts of an unfinished request.
+  var countedBytes = 0
   /// Of a unary request, until it is complete.
   var message: GRPCMessage?
   /// Of a streaming request.
@@ -379,6 +384,9 @@ private final class GRPCStream {
     self.method = method
     decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
   }
+
+  /// Of requests not complete or not taken, as large as they are when decompressed.
+  var heldBytes: Int { decoder.bufferedBytes + (message?.bytes.count ?? 0) + (inbox?.bytes ?? 0) }
 
   /// Of the caller's deadline, and of the longest a call may take.
   var timeLeft: Duration {

@@ -97,11 +97,13 @@ extension NIOLoopBound where Value: Any {
 final class GRPCInbox {
   typealias Taker = @Sendable (Result<GRPCMessage?, RPCError>) -> Void
 
-  private var messages: [GRPCMessage] = []
+  private var messages = CircularBuffer<GRPCMessage>()
   private var end: Result<Void, RPCError>?
   private var taker: Taker?
-  /// Called when all that came was taken: more may come.
-  var onEmpty: () -> Void = {}
+  /// Called when a message was taken.
+  var onTake: () -> Void = {}
+  /// Of the messages not yet taken.
+  private(set) var bytes = 0
 
   var isEmpty: Bool { messages.isEmpty }
 
@@ -109,9 +111,10 @@ final class GRPCInbox {
     if let taker {
       self.taker = nil
       taker(.success(message))
-      onEmpty()
+      onTake()
     } else {
       messages.append(message)
+      bytes += message.bytes.count
     }
   }
 
@@ -128,8 +131,9 @@ final class GRPCInbox {
   func next(_ taker: @escaping Taker) {
     if !messages.isEmpty {
       let message = messages.removeFirst()
+      bytes -= message.bytes.count
       taker(.success(message))
-      if messages.isEmpty { onEmpty() }
+      onTake()
     } else if let end {
       taker(end.map { nil })
     } else {

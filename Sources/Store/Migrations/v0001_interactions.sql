@@ -82,7 +82,7 @@ CREATE FUNCTION parley.id_milliseconds(id uuid) RETURNS bigint
 -- The least id of that moment or later.
 CREATE FUNCTION parley.id_lower_bound(at timestamptz) RETURNS uuid
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-  RETURN rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
+  RETURN rpad(lpad(to_hex(ceil(extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
 
 -- Makes the partition that holds that time, if it is not there.
 CREATE FUNCTION parley.ensure_partition(milliseconds bigint) RETURNS void

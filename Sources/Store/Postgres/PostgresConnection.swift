@@ -68,7 +68,13 @@ actor PostgresConnection {
       if Task.isCancelled {
         throw PostgresError(kind: .cancelled, message: "cancelled before it began")
       }
-      return try body(self)
+      do throws(PostgresError) {
+        return try body(self)
+      } catch {
+        // PostgreSQL tells a cancelled statement from one that took too long by nothing.
+        guard error.isStatementCancelled, Task.isCancelled else { throw error }
+        throw PostgresError(kind: .cancelled, message: error.message)
+      }
     }
   }
 
@@ -100,7 +106,11 @@ actor PostgresConnection {
       }
       PQclear(try nextResult(connection))  // The sync.
       try check(PQexitPipelineMode(connection))
-      if let refusal { throw refusal }
+      if let refusal {
+        // A transaction that the commands began themselves is still open, and dead.
+        if PQtransactionStatus(connection) == PQTRANS_INERROR { try script("ROLLBACK") }
+        throw refusal
+      }
       return answers
     } catch {
       // A refusal leaves the connection in order; anything else leaves it unknown.

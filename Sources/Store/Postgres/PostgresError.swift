@@ -7,7 +7,7 @@ struct PostgresError: Error {
     case connectionLost
     /// PostgreSQL refused, and rolled back.
     case refused(sqlState: String)
-    /// The task was cancelled before anything was sent.
+    /// The task was cancelled; nothing has taken effect.
     case cancelled
     /// An answer was not of the form its statement promises.
     case unexpectedAnswer
@@ -18,6 +18,10 @@ struct PostgresError: Error {
 
   var isConnectionLost: Bool {
     if case .connectionLost = kind { true } else { false }
+  }
+
+  var isStatementCancelled: Bool {
+    if case .refused("57014") = kind { true } else { false }
   }
 
   /// The data of the statement is to blame, not the server or the moment (SQLSTATE classes 22 and 23,

@@ -76,7 +76,9 @@ struct Row {
   private func array(_ column: Int) throws(PostgresError) -> [UnsafeRawBufferPointer] {
     let bytes = try bytes(column)
     guard bytes.count >= 12 else { throw unexpected(column) }
-    guard bytes.bigEndian(at: 0, Int32.self) == 1, bytes.count >= 20 else { return [] }
+    let dimensions = bytes.bigEndian(at: 0, Int32.self)
+    if dimensions == 0 { return [] }
+    guard dimensions == 1, bytes.count >= 20 else { throw unexpected(column) }
     var elements: [UnsafeRawBufferPointer] = []
     var place = 20
     for _ in 0..<bytes.bigEndian(at: 12, Int32.self) {

@@ -57,6 +57,12 @@ public struct GRPCRequestHead: Sendable {
       throw .rpc(.methodUnknown(service: "", method: path ?? ""))
     }
     (service, method) = (String(parts[1]), String(parts[2]))
+    guard metadata.entries.count <= Limits.metadataEntriesMax else {
+      throw .rpc(
+        RPCError(
+          .invalidArgument, .metadataInvalid,
+          "metadata has \(metadata.entries.count) entries; at most \(Limits.metadataEntriesMax) are allowed"))
+    }
     if let refusal { throw refusal }
   }
 
@@ -120,8 +126,11 @@ extension RPCError {
   public static func methodUnknown(service: String, method: String) -> RPCError {
     RPCError(
       .unimplemented, .methodUnknown,
-      "there is no method \(method.prefix(64)) of service \(service.prefix(64)); the service is \(Method.service)")
+      "there is no method \(start(of: method)) of service \(start(of: service)); the service is \(Method.service)")
   }
+
+  /// By scalars, for a character may be of any length.
+  private static func start(of name: String) -> String { String(name.unicodeScalars.prefix(64)) }
 
   /// As the same thing is told on any protocol.
   public init(_ error: GRPCStreamError) {

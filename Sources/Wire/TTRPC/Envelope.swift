@@ -38,9 +38,10 @@ public enum Envelope {
     request.pointee.payload = call.payload.withUnsafeBytes { arena.bytes($0) }
     if let timeout = call.timeout {
       let (seconds, attoseconds) = timeout.components
-      let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+      let (whole, tooMany) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+      let (nanoseconds, tooFar) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)
       // No time left is still a deadline; 0 would say there is none.
-      request.pointee.timeout_nano = overflow ? .max : nanoseconds + attoseconds / 1_000_000_000
+      request.pointee.timeout_nano = tooMany || tooFar ? (seconds < 0 ? -1 : .max) : nanoseconds
       if request.pointee.timeout_nano == 0 { request.pointee.timeout_nano = -1 }
     }
     (request.pointee.n_metadata, request.pointee.metadata) = arena.array(call.metadata.entries) {

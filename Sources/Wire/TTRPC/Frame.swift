@@ -78,14 +78,21 @@ public struct FrameDecoder: Sendable {
   }
 
   public mutating func append(_ bytes: UnsafeRawBufferPointer) {
-    if start == buffer.count {
-      buffer.removeAll(keepingCapacity: buffer.capacity <= 65_536)
-      start = 0
-    } else if start > buffer.count / 2 {
+    if case .failed = state { return }
+    if start > buffer.count / 2 {
       buffer.removeSubrange(..<start)
       start = 0
     }
     buffer.append(contentsOf: bytes)
+  }
+
+  /// Takes note that so many bytes are done with. A buffer that a large frame has grown is given back,
+  /// or every idle connection would keep the largest frame it ever saw.
+  private mutating func drop(_ count: Int) {
+    start += count
+    guard start == buffer.count else { return }
+    buffer.removeAll(keepingCapacity: buffer.capacity <= 65_536)
+    start = 0
   }
 
   /// The next event, or nil when more bytes are needed.
@@ -112,7 +119,7 @@ public struct FrameDecoder: Sendable {
         return .frame(header, data: take(header.dataBytes) { [UInt8]($0) })
       case .discarding(let header, let bytesLeft):
         let discarded = min(bytesLeft, available)
-        start += discarded
+        drop(discarded)
         guard discarded == bytesLeft else {
           state = .discarding(header, bytesLeft: bytesLeft - discarded)
           return nil
@@ -126,7 +133,7 @@ public struct FrameDecoder: Sendable {
   }
 
   private mutating func take<R>(_ count: Int, _ body: (UnsafeRawBufferPointer) -> R) -> R {
-    defer { start += count }
+    defer { drop(count) }
     return buffer.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[start..<start + count])) }
   }
 }

@@ -1,13 +1,14 @@
 """The machine's worst day: what an answer promised is there afterwards, exactly once."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 
 from checks import Mismatch, Scenario, check, eventually, require, require_equal, shortened
 from ttrpc import DEADLINE_EXCEEDED, UNAVAILABLE, Away, Connection, Refusal, new_id, record_request
-from workshop import Server, is_alive, kill_all, listens, postgres_user
+from workshop import Server, is_alive, kill_all, listens, may_make_namespaces, postgres_user
 
 WRITERS = 8
 PAUSE = 0.003
@@ -392,4 +393,54 @@ class KilledStart(Scenario):
         self.server.caller("acme").record(conversation_id="c")
 
 
-SCENARIOS = [KilledMachine, KilledPostgres, Drain, KilledStart, KilledServer]
+class FullDisk(CrashScenario):
+    """The data folder's disk fills up and has room again; it is a small one in memory."""
+
+    def prepare(self):
+        data = self.folder / "data"
+        data.mkdir()
+        mount = 'mount -t tmpfs -o size=200m,mode=755 none "$0" && exec "$@"'
+        disk = [shutil.which("unshare"), "--mount", "--propagation", "private", "/bin/sh", "-c", mount, data]
+        secret = self.workshop.new_secret(self.folder)
+        self.server = Server(self.workshop, data, "--jwt-secret-file", secret, secret=secret, prefix=disk).start()
+        # The disk is mounted for the server alone, and seen through it.
+        self.ballast = f"/proc/{self.server.process.pid}/root{data}/ballast"
+        self.writers = Writers(self.server, "acme", self.folder)
+        self.writers.await_answers(100)
+
+    def _fill(self):
+        with open(self.ballast, "wb", buffering=0) as ballast:
+            for size in (1 << 20, 1 << 12):
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError:
+                    pass
+
+    @check
+    def fullDiskIsNotAnswered(self):
+        self._fill()
+
+        def stands_still():
+            before = self.writers.answered()
+            time.sleep(1.5)
+            return self.writers.answered() == before
+
+        eventually(stands_still, "no more calls are answered")
+        require(is_alive(self.server.process.pid), f"serve has ended: {shortened(self.server.err)}")
+
+    @check
+    def diskWithRoomAgainIsWrittenOn(self):
+        os.remove(self.ballast)
+        self.writers.await_answers(200, seconds=40)
+
+    @check
+    def fullDiskFailsCallsWithNothingButUnavailable(self):
+        require_equal(self.writers.surprises(), [], "other refusals")
+
+    @check
+    def fullDiskKeepsEveryAnswerOnce(self):
+        self._every_answer_is_kept_once()
+
+
+SCENARIOS = ([FullDisk] if may_make_namespaces() else []) + [KilledMachine, KilledPostgres, Drain, KilledStart, KilledServer]

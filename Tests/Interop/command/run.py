@@ -14,13 +14,17 @@ import time
 from checks import run_all
 import crashes
 import databases
+import importing
+import reading
+import recording
 import serving
 import settings
 import tokens
+import usage
 from workshop import Workshop
 
 AT_ONCE = 8
-MODULES = [crashes, databases, serving, settings, tokens]
+MODULES = [crashes, databases, recording, importing, serving, settings, tokens, reading, usage]
 
 
 def main():

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 from pathlib import Path
 
 from checks import Scenario, check, eventually, require, require_equal
@@ -15,6 +14,7 @@ from workshop import (
     as_user,
     listening_ports,
     listens,
+    may_make_namespaces,
     ordinary_user,
     postgres_binaries,
     processes_in,
@@ -390,11 +390,6 @@ class Container(Scenario):
     def terminatedContainerEnds(self):
         os.kill(self.first_process, signal.SIGTERM)
         require_equal(self.server.wait(), 0, "the status after SIGTERM")
-
-
-def may_make_namespaces():
-    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True)
-    return IS_ROOT and tried.returncode == 0
 
 
 SCENARIOS = [FreshFolder, FolderNames, RefusedFolders, ClusterVersions, OrdinaryUser] + ([Root, Container] if may_make_namespaces() else [])

@@ -113,7 +113,7 @@ class WrongValues(SettingsScenario):
 
     def _serve(self, *flags, **options):
         keys = ["--jwt-secret-file", self.secret, "--listen", "127.0.0.1:0"]
-        return self.workshop.run("serve", *NO_DATABASE, *keys, *flags, seconds=20, **options)
+        return self.workshop.run("serve", *NO_DATABASE, *keys, *flags, seconds=10, **options)
 
     def _refuses_everywhere(self, flag, value, *allowed):
         words = flag.split("-")
@@ -153,7 +153,7 @@ class WrongValues(SettingsScenario):
 
     def _listens(self, *flags, **options):
         keys = ["--jwt-secret-file", self.secret]
-        return self.workshop.run("serve", *NO_DATABASE, *keys, *flags, seconds=20, **options)
+        return self.workshop.run("serve", *NO_DATABASE, *keys, *flags, seconds=10, **options)
 
     @check
     def longSocketPathIsRefused(self):
@@ -219,7 +219,7 @@ class Keys(SettingsScenario):
     """There is no way to run without."""
 
     def _serve(self, *flags):
-        return self.workshop.run("serve", *NO_DATABASE, "--listen", "127.0.0.1:0", *flags, seconds=20)
+        return self.workshop.run("serve", *NO_DATABASE, "--listen", "127.0.0.1:0", *flags, seconds=10)
 
     @check
     def serverWithoutAKeyIsRefused(self):
@@ -227,11 +227,11 @@ class Keys(SettingsScenario):
 
     @check
     def serverWithNothingIsTold(self):
-        self.workshop.run("serve", seconds=20).refused("--data")
+        self.workshop.run("serve", seconds=10).refused("--data")
 
     @check
     def serverWithoutADatabaseIsTold(self):
-        self.workshop.run("serve", "--jwt-secret-file", self.secret, seconds=20).refused("--data", "--database-url")
+        self.workshop.run("serve", "--jwt-secret-file", self.secret, seconds=10).refused("--data", "--database-url")
 
     @check
     def shortSecretIsRefused(self):
@@ -250,7 +250,7 @@ class Keys(SettingsScenario):
         data = self.folder / "data"
         data.mkdir()
         (data / "jwt.secret").touch()
-        ran = self.workshop.run("serve", "--data", data, "--listen", "127.0.0.1:0", seconds=20)
+        ran = self.workshop.run("serve", "--data", data, "--listen", "127.0.0.1:0", seconds=10)
         ran.refused(str(data / "jwt.secret"), "0 bytes", "32")
 
     @check

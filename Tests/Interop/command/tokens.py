@@ -4,9 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import shutil
-import stat
 import subprocess
 import time
 
@@ -73,7 +71,7 @@ class MintedTokens(Scenario):
     @check
     def wrongLifetimesAreRefused(self):
         for ttl in ("1", "0s", "1w", "1.5h", "", "h", "3651d", "99999999999999999999s", "1 h", "1H", "٣s"):
-            self._mint(f"--ttl={ttl}").refused("--ttl", ttl, "number", "s, m, h or d", "3650d")
+            self._mint("--ttl", ttl).refused("--ttl", ttl, "number", "s, m, h or d", "3650d")
 
     @check
     def wrongTenantsAreRefused(self):
@@ -253,8 +251,6 @@ class IssuersTokens(Scenario):
     @check
     def mintingNeedsASecret(self):
         public = self._public_key("RS256")
-        mode = stat.S_IMODE(os.stat(public).st_mode)
-        require(mode & 0o400, "the key cannot be read at all")
         token = self.workshop.run("token", "--tenant", "acme", "--jwt-secret-file", public).succeeded().out.strip()
         self._list(token).refused("TOKEN_INVALID", "algorithm")
 

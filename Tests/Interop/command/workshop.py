@@ -25,7 +25,7 @@ EVER = ["--from", "2000-01-01", "--to", "2100-01-01"]
 # What a message to a person never holds: the insides of the program, or a crash.
 INNARDS = re.compile(
     r"Error Domain=|NSCocoa|NSPOSIX|UserInfo|Fatal error|Backtrace|Stack trace|Swift runtime|\.swift:\d+"
-    r"|Optional\(|ConnectionFailure\(|\w+\(\w+:\w+:\)|Expected to decode"
+    r"|Optional\(|ConnectionFailure\(|\w+\((\w+:)+\)|Expected to decode"
 )
 # What must not reach a terminal raw: controls except the newline, and marks that turn the text around.
 UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -43,6 +43,11 @@ def postgres_user():
 def as_user(name):
     entry = pwd.getpwnam(name)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def may_make_namespaces():
+    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True)
+    return IS_ROOT and tried.returncode == 0
 
 
 def postgres_binaries():

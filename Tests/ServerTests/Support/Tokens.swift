@@ -4,7 +4,7 @@ import JWTKit
 import Server
 
 /// The secret of the tests' servers.
-let testSecret = Array("a secret for tests, 32 bytes and more".utf8)
+let testSecret = Array("a secret for tests, long enough for the largest of the hashes: 64 bytes and more".utf8)
 
 /// Made once, for making one takes long.
 let rsaKey = try! JWTKit.Insecure.RSA.PrivateKey(backing: _RSA.Signing.PrivateKey(keySize: .bits2048))

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Server
 import ServiceLifecycle
+import UnixSignals
 import Wire
 
 /// Serves `TestService` on a free port of 127.0.0.1, prints it, and ends at SIGTERM.
@@ -31,7 +32,9 @@ private struct NoStore: InteractionStore {
 
   func record(_: [Interaction], for _: Tenant) async throws(RPCError) -> [Result<Recorded, RPCError>] { throw away }
   func interaction(_: InteractionID, of _: Tenant) async throws(RPCError) -> Interaction? { throw away }
-  func page(_: ListInteractions.Checked, of _: Tenant) async throws(RPCError) -> ([Interaction], more: Bool) {
+  func page(_: ListInteractions.Checked, of _: Tenant) async throws(RPCError) -> (
+    interactions: [Interaction], more: Bool
+  ) {
     throw away
   }
   func stats(_: GetStats.Checked, of _: Tenant) async throws(RPCError) -> StatsReport { throw away }

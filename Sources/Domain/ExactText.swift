@@ -1,0 +1,7 @@
+extension String {
+  /// The same bytes. Swift's == holds texts equal that Unicode does, such as é in one scalar and in two;
+  /// PostgreSQL does not, and a tenant, or a content, that was almost another's must not pass for it.
+  public func isExactly(_ other: String) -> Bool {
+    utf8.elementsEqual(other.utf8)
+  }
+}
