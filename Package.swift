@@ -97,7 +97,8 @@ let package = Package(
       swiftSettings: strict),
     // The Swift program of README.md, letter for letter, so that it can be compiled and run.
     .executableTarget(
-      name: "ReadmeExample", dependencies: ["ParleyClient", "Wire"], path: "Tests/Interop/readme", swiftSettings: strict),
+      name: "ReadmeExample", dependencies: ["ParleyClient", "Wire"], path: "Tests/Interop/readme", swiftSettings: strict
+    ),
     .testTarget(name: "DomainTests", dependencies: ["Domain", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),

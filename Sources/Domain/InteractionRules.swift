@@ -103,7 +103,8 @@ extension InteractionDraft {
     func requireNotAhead(_ time: Timestamp, _ field: @autoclosure () -> String) {
       violations.require(
         time <= now + Limits.createdAheadMillisecondsMax, field(),
-        "lies \((time.milliseconds - now.milliseconds) / 3_600_000) hours ahead of the server; at most 24 are allowed")
+        "lies \(time.milliseconds - now.milliseconds) ms ahead of the server; at most \(Limits.createdAheadMillisecondsMax) (24 hours) are allowed"
+      )
     }
   }
 

@@ -12,6 +12,11 @@ public struct RecordInteraction: Request {
   }
 
   public func checked(tenant: Tenant, now: Timestamp) throws(RPCError) -> Interaction {
+    try checked(now: now)
+  }
+
+  /// These rules are the same for every tenant.
+  public func checked(now: Timestamp) throws(RPCError) -> Interaction {
     try interaction.checked(requestID: requestID, now: now, path: "interaction")
   }
 }
@@ -138,10 +143,10 @@ public struct GetStats: Request {
     try filter.check()
     let span = Limits.statsDaysDefault * .millisecondsPerDay
     // The default range ends after the present millisecond, so that what was just recorded is in it.
-    let end = filter.endTime ?? filter.startTime.map { $0 + span } ?? now + 1
-    let start = filter.startTime ?? end - span
+    let end = filter.endTime ?? filter.startTime.map { min($0 + span, .protobufMax) } ?? now + 1
+    let start = filter.startTime ?? max(end - span, .protobufMin)
     if let interval {
-      let points = (end.milliseconds - start.milliseconds) / interval.milliseconds
+      let points = (end.milliseconds - start.milliseconds + interval.milliseconds - 1) / interval.milliseconds
       guard points <= interval.pointsMax else {
         throw .invalid(
           "interval",

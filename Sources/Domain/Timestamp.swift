@@ -24,8 +24,12 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     guard (-62_135_596_800...253_402_300_799).contains(seconds), (0...999_999_999).contains(nanoseconds)
     else { return nil }
     let fraction = Int64(rounding == .up ? nanoseconds + 999_999 : nanoseconds) / 1_000_000
-    self.milliseconds = seconds * 1000 + fraction
+    self.milliseconds = min(seconds * 1000 + fraction, Self.protobufMax.milliseconds)
   }
+
+  /// The first and the last moment that a `google.protobuf.Timestamp` can tell.
+  static let protobufMin = Timestamp(milliseconds: -62_135_596_800_000)
+  static let protobufMax = Timestamp(milliseconds: 253_402_300_799_999)
 
   /// Whole seconds, rounded towards the past, and the nanoseconds after them.
   public var protobuf: (seconds: Int64, nanoseconds: Int32) {

@@ -1,4 +1,5 @@
 import Domain
+import Foundation
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -43,10 +44,10 @@ final class ClientConnection: Sendable {
       switch result {
       case .success(let channel):
         channel.writeAndFlush(ClientHandler.Ticket(call: call, answer: answer)).whenFailure { error in
-          answer.give(.failure(.connectionLost("the connection to \(self.address) was lost: \(error)")))
+          answer.give(.failure(.connectionLost("the connection to \(self.address) was lost: \(error.inWords)")))
         }
       case .failure(let error):
-        answer.give(.failure(.connectionLost("no connection to \(self.address): \(error)")))
+        answer.give(.failure(.connectionLost("no connection to \(self.address): \(error.inWords)")))
       }
     }
   }
@@ -65,7 +66,10 @@ final class ClientConnection: Sendable {
 
   /// The connection, opened where there is none; calls that come meanwhile share it.
   private func open() -> EventLoopFuture<any Channel> {
-    enum Step { case use(EventLoopFuture<any Channel>), connect(EventLoopPromise<any Channel>) }
+    enum Step {
+      case use(EventLoopFuture<any Channel>)
+      case connect(EventLoopPromise<any Channel>)
+    }
     let step: Step = state.withLock { state in
       switch state {
       case .open(let channel) where channel.isActive: return .use(channel.eventLoop.makeSucceededFuture(channel))
@@ -195,7 +199,7 @@ final class ClientHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    failAll(.connectionLost("\(error)"))
+    failAll(.connectionLost(error.inWords))
     context.close(promise: nil)
   }
 
@@ -205,6 +209,24 @@ final class ClientHandler: ChannelDuplexHandler {
 
   private func failAll(_ error: RPCError) {
     for stream in Array(waiting.keys) { finish(stream, .failure(error)) }
+  }
+}
+
+extension Error {
+  /// Without the names of NIO's types.
+  fileprivate var inWords: String {
+    switch self {
+    case let error as IOError: String(cString: strerror(error.errnoCode))
+    case let error as NIOConnectionError:
+      if let refusal = error.connectionErrors.first {
+        refusal.error.inWords
+      } else {
+        "the name \(error.host) leads to no address"
+      }
+    case let error as ChannelError:
+      if case .connectTimeout = error { "nobody answers" } else { "it was closed" }
+    default: "\(self)"
+    }
   }
 }
 

@@ -56,7 +56,7 @@ public struct Dispatcher: Sendable {
     let level: Logger.Level =
       switch error.code {
       case .internal: .error
-      case .unauthenticated: .debug
+      case .unauthenticated, .deadlineExceeded, .cancelled: .debug
       default: .warning
       }
     logger.log(

@@ -27,7 +27,8 @@ public final class Health: Sendable {
     state.withLock { state in
       let before = state.isServing
       change(&state)
-      guard state.isServing != before else { return }
+      // Watchers end with the drain, whatever they were told before.
+      guard state.isServing != before || state.isDraining else { return }
       for watcher in state.watchers.values { watcher.yield(state.isServing) }
     }
   }
@@ -50,7 +51,7 @@ public final class Health: Sendable {
   func check(_ payload: [UInt8]) throws(RPCError) -> [UInt8] {
     let service = try HealthCheck.service(inRequest: payload)
     guard HealthCheck.services.contains(service) else {
-      throw RPCError(.notFound, .serviceUnknown, "there is no service \(service.prefix(64)) here")
+      throw RPCError(.notFound, .serviceUnknown, "there is no service \(RPCError.excerpt(of: service)) here")
     }
     return HealthCheck.response(isServing ? .serving : .notServing)
   }
@@ -61,8 +62,12 @@ public final class Health: Sendable {
       let service = try HealthCheck.service(inRequest: request.bytes)
       let isKnown = HealthCheck.services.contains(service)
       if !isKnown { try await responses.send(HealthCheck.response(.serviceUnknown)) }
-      for await isServing in changes() where isKnown {
-        try await responses.send(HealthCheck.response(isServing ? .serving : .notServing))
+      var last: Bool?
+      for await isServing in changes() {
+        if isKnown, isServing != last {
+          try await responses.send(HealthCheck.response(isServing ? .serving : .notServing))
+          last = isServing
+        }
         // A drain waits for its calls; a watch would wait for ever.
         if state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }
       }

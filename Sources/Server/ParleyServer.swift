@@ -1,3 +1,4 @@
+import Foundation
 public import Logging
 import NIOCore
 import NIOExtras
@@ -113,6 +114,9 @@ public final class ParleyServer: Service {
       }
     } catch let failure as UnixSocketFile.Failure {
       throw ListenFailure(description: failure.description)
+    } catch let error as IOError {
+      throw ListenFailure(
+        description: "\(address): it cannot be listened on: \(String(cString: strerror(error.errnoCode)))")
     } catch {
       throw ListenFailure(description: "\(address): \(error)")
     }
@@ -147,6 +151,7 @@ public final class ParleyServer: Service {
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
     try pipeline.addHandler(configuration.grpc.http2Handler())
+    try pipeline.addHandler(StreamErrorFilter())
     try pipeline.addHandler(configuration.grpc.managementHandler(on: context.eventLoop))
     try pipeline.addHandler(GRPCHandler(methods: methods, runner: runner, logger: logger))
   }

@@ -31,8 +31,8 @@ struct Reflection: Sendable {
   private func answer(to question: ReflectionMessages.Question) -> ReflectionMessages.Answer {
     switch question {
     case .listServices: .services(([Method.service, HealthCheck.service] + Self.services).sorted())
-    case .fileNamed(let name): file(filesByName[name], "file \(name.prefix(128))")
-    case .fileDeclaring(let symbol): file(filesBySymbol[symbol], "symbol \(symbol.prefix(128))")
+    case .fileNamed(let name): file(filesByName[name], "file \(RPCError.excerpt(of: name))")
+    case .fileDeclaring(let symbol): file(filesBySymbol[symbol], "symbol \(RPCError.excerpt(of: symbol))")
     case .extensions: .failure(RPCError(.notFound, .methodUnknown, "there are no extensions here"))
     }
   }

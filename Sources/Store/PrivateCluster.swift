@@ -1,3 +1,4 @@
+import CPostgres
 import Foundation
 public import Logging
 import Subprocess
@@ -38,8 +39,19 @@ public final class PrivateCluster: Sendable {
           "\(directory) is too long a path: PostgreSQL's socket in it would have \(socketBytes) bytes, at most 107 are allowed"
       )
     }
+    // PostgreSQL's programs pass paths through a shell and a list separated by commas.
+    if let character = directory.first(where: { "\"`$\\,\n\r".contains($0) }) {
+      throw Failure(
+        description: "\(directory): a folder's name may not hold \(character.debugDescription) here; choose another")
+    }
     binaries = try Self.findBinaries(forCluster: cluster)
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    do {
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    } catch {
+      throw Failure(
+        description:
+          "the folder \(directory) cannot be made (no directory, or no permission): choose another, or make it")
+    }
     lock = try DirectoryLock(directory)
     user = try OperatingSystemUser.forPostgres(cluster: cluster)
     url = Self.url(sockets: sockets, user: "parley", database: "parley")
@@ -49,6 +61,7 @@ public final class PrivateCluster: Sendable {
 
   /// Makes the cluster if there is none, and has it run.
   public func start() async throws {
+    try await checkVersion()
     try await create()
     try await launch()
     try await createDatabase()
@@ -57,7 +70,7 @@ public final class PrivateCluster: Sendable {
   /// Starts PostgreSQL again whenever it has died, until cancelled.
   public func keepAlive() async {
     while (try? await Task.sleep(for: .seconds(1))) != nil {
-      guard !isAlive else { continue }
+      guard postmaster == nil else { continue }
       logger.warning("the private PostgreSQL is gone; starting it again")
       do {
         try await launch()
@@ -69,17 +82,26 @@ public final class PrivateCluster: Sendable {
 
   public func stop() async {
     do {
-      try await run("pg_ctl", "stop", "-D", cluster, "-m", "fast", "-w", "-t", "60")
+      guard postmaster != nil else { return }
+      try await run("pg_ctl", "stop", "-D", cluster, "-m", "fast", "-W")
+      for _ in 0..<600 where postmaster != nil { try await Task.sleep(for: .milliseconds(100)) }
     } catch {
       logger.error("the private PostgreSQL does not stop", metadata: ["reason": "\(error)"])
     }
   }
 
-  private var isAlive: Bool {
+  /// The process of the cluster's server; nil when it is dead, whatever its file says: the number may be
+  /// a stranger's by now, or that of a dead child nobody waited for.
+  private var postmaster: pid_t? {
     guard let text = try? String(contentsOfFile: cluster + "/postmaster.pid", encoding: .utf8),
       let pid = text.split(separator: "\n").first.flatMap({ pid_t($0) })
-    else { return false }
-    return kill(pid, 0) == 0 || errno == EPERM
+    else { return nil }
+    // As a container's first process, Parley inherits it.
+    _ = waitpid(pid, nil, WNOHANG)
+    guard let status = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+      let name = status.lastIndex(of: ")"), status.contains("(postgres)")
+    else { return nil }
+    return status[name...].dropFirst(2).first == "Z" ? nil : pid
   }
 
   // MARK: Steps
@@ -91,7 +113,8 @@ public final class PrivateCluster: Sendable {
     guard !files.fileExists(atPath: cluster) else { return }
     // Made aside and renamed: a folder of the cluster's name is a whole cluster, wherever this was killed.
     let unfinished = cluster + ".new"
-    if files.fileExists(atPath: unfinished) { try files.removeItem(atPath: unfinished) }
+    // A killed initdb's own clearing up may come before this one's.
+    try? files.removeItem(atPath: unfinished)
     try files.createDirectory(atPath: unfinished, withIntermediateDirectories: true)
     try user.own(unfinished, mode: 0o700)
     logger.info("making a private PostgreSQL", metadata: ["folder": "\(cluster)"])
@@ -108,7 +131,6 @@ public final class PrivateCluster: Sendable {
 
       # Parley's own. Durability is PostgreSQL's default: every commit is on disk.
       listen_addresses = ''
-      unix_socket_directories = '\(sockets.replacingOccurrences(of: "'", with: "''"))'
       unix_socket_permissions = 0700
       max_wal_size = 4GB
 
@@ -124,23 +146,33 @@ public final class PrivateCluster: Sendable {
   }
 
   private func launch() async throws {
-    if await isRunning() {
+    if postmaster != nil {
       logger.info("taking over the private PostgreSQL that runs already", metadata: ["folder": "\(cluster)"])
-      return
+    } else {
+      // pg_ctl would take a stranger with the dead server's number for the server.
+      try? FileManager.default.removeItem(atPath: cluster + "/postmaster.pid")
+      try await launchAnew()
     }
+    for _ in 0..<600 {
+      if PQping(Self.url(sockets: sockets, user: "postgres", database: "postgres")) == PQPING_OK { return }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+    throw Failure(description: "the private PostgreSQL does not answer (see \(cluster)/server.log)")
+  }
+
+  private func launchAnew() async throws {
     // After a kill, processes of the dead server may hold its memory for a moment.
     for attempt in 1... {
       do {
-        try await run("pg_ctl", "start", "-D", cluster, "-w", "-t", "120", "-l", cluster + "/server.log")
+        // Told here and not in the cluster's own file, for the folder may have been moved.
+        try await run(
+          "pg_ctl", "start", "-D", cluster, "-w", "-t", "120", "-l", cluster + "/server.log",
+          "-o", "-c unix_socket_directories='\(sockets.replacingOccurrences(of: "'", with: "'\\''"))'")
         return
-      } catch  where attempt < 10 {
+      } catch  where attempt < 10 && !Task.isCancelled {
         try await Task.sleep(for: .milliseconds(300))
       }
     }
-  }
-
-  private func isRunning() async -> Bool {
-    (try? await run("pg_ctl", "status", "-D", cluster)) != nil
   }
 
   private func createDatabase() async throws {
@@ -190,17 +222,33 @@ public final class PrivateCluster: Sendable {
           "no PostgreSQL is installed (looked in \(debian) and PATH); install it (on Debian: apt-get install postgresql) or name one with --database-url"
       )
     }
-    if let own = found.first(where: { $0.hasPrefix("\(debian)/\(made)/") }) { return own }
-    guard let other = found.first(where: { !$0.hasPrefix(debian + "/") }) else {
-      throw Failure(
-        description:
-          "\(cluster) was made by PostgreSQL \(made), which is not installed (on Debian: apt-get install postgresql-\(made))"
-      )
+    if let own = found.first(where: { $0.hasPrefix("\(debian)/\(made)/") || !$0.hasPrefix(debian + "/") }) {
+      return own
     }
-    return other
+    throw Self.versionFailure(cluster, made)
   }
 
-  private func run(_ program: String, _ arguments: String...) async throws {
+  /// Programs found in PATH may be of another version than the cluster.
+  private func checkVersion() async throws {
+    guard
+      let made = try? String(contentsOfFile: cluster + "/PG_VERSION", encoding: .utf8)
+        .trimmingCharacters(in: .whitespacesAndNewlines)
+    else { return }
+    let said = try await run("postgres", "--version")
+    let version = said.split(separator: " ").dropFirst(2).first ?? ""
+    guard version == made || version.hasPrefix(made + ".") else { throw Self.versionFailure(cluster, made) }
+  }
+
+  private static func versionFailure(_ cluster: String, _ made: String) -> Failure {
+    Failure(
+      description:
+        "\(cluster) was made by PostgreSQL \(made), which is not installed (on Debian: apt-get install postgresql-\(made))"
+    )
+  }
+
+  /// - Returns: what it said.
+  @discardableResult
+  private func run(_ program: String, _ arguments: String...) async throws -> String {
     var options = PlatformOptions()
     options.createSession = true  // A Ctrl-C meant for Parley must not stop PostgreSQL first.
     let command = user.prefix + ["\(binaries)/\(program)"] + arguments
@@ -208,10 +256,14 @@ public final class PrivateCluster: Sendable {
       .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())), workingDirectory: "/",
       platformOptions: options, output: .string(limit: 65_536), error: .string(limit: 65_536))
     guard result.terminationStatus.isSuccess else {
-      let said = [result.standardError, result.standardOutput].compactMap(\.self).joined(separator: " ")
-        .split(whereSeparator: \.isNewline).joined(separator: " ")
-      throw Failure(description: "\(program) failed: \(said) (see \(cluster)/server.log)")
+      // initdb tells its plans before its errors.
+      let lines = [result.standardError, result.standardOutput].joined(separator: "\n")
+        .split(whereSeparator: \.isNewline)
+      let said = (lines.first { $0.contains("error:") } ?? lines.first).map(String.init) ?? ""
+      let hint = said.contains("Permission denied") ? "; the user \(user.name) must be able to reach it" : ""
+      throw Failure(description: "\(program) failed: \(said)\(hint) (see \(cluster)/server.log)")
     }
+    return result.standardOutput
   }
 }
 

@@ -14,7 +14,8 @@ public enum Address: Hashable, Sendable, LosslessStringConvertible {
       return
     }
     guard let colon = description.lastIndex(of: ":"),
-      let port = UInt16(description[description.index(after: colon)...])
+      let port = UInt16(description[description.index(after: colon)...]),
+      description[description.index(after: colon)...].utf8.allSatisfy({ (48...57).contains($0) })
     else { return nil }
     var host = description[..<colon]
     if host.hasPrefix("["), host.hasSuffix("]") {

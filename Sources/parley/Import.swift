@@ -85,7 +85,7 @@ private struct Importer {
 
   mutating func run(_ lines: LineReader) async throws {
     var progress = ProgressBar(total: lines.bytesTotal)
-    defer { progress.clear() }
+    defer { ProgressBar.clear() }
     try await withThrowingTaskGroup(of: ([Line], [Result<Recorded, RPCError>]).self) { group in
       var batch: [Line] = []
       var (batchBytes, running) = (0, 0)
@@ -115,15 +115,15 @@ private struct Importer {
 
   /// The line's interaction, with its id; nil when it is bad or not wanted.
   private mutating func parse(_ text: Data, _ number: Int) -> InteractionDraft? {
-    do throws(InteractionJSON.Failure) {
-      let (json, unknown) = try InteractionJSON.read(text)
+    do throws(JSONFields.Failure) {
+      var (draft, tenant, unknown) = try InteractionDraft.read(text)
       report.unknownFields.formUnion(unknown)
-      if let onlyTenant, json.tenant?.isExactly(onlyTenant) != true {
+      if let onlyTenant, tenant?.isExactly(onlyTenant) != true {
         report.otherTenants += 1
         return nil
       }
-      var draft = try json.draft()
       if draft.id.isEmpty { draft.id = try contentID(&draft).description }
+      try check(draft)
       return draft
     } catch {
       bad(number, error.description)
@@ -131,9 +131,18 @@ private struct Importer {
     }
   }
 
-  private mutating func contentID(_ draft: inout InteractionDraft) throws(InteractionJSON.Failure) -> InteractionID {
+  /// The service's own rules, before it is asked: a line too large to be sent at all is a bad line.
+  private func check(_ draft: InteractionDraft) throws(JSONFields.Failure) {
+    do {
+      _ = try RecordInteraction(interaction: draft).checked(now: .now)
+    } catch {
+      throw JSONFields.Failure(error.message.replacingOccurrences(of: "interaction.", with: ""))
+    }
+  }
+
+  private mutating func contentID(_ draft: inout InteractionDraft) throws(JSONFields.Failure) -> InteractionID {
     guard let time = draft.createdAt, time.milliseconds >= 0 else {
-      throw InteractionJSON.Failure("created_at: is missing or before 1970; a line needs it, or an id")
+      throw JSONFields.Failure("created_at: is missing or before 1970; a line needs it, or an id")
     }
     let digest = SHA256.hash(data: RecordInteraction(interaction: draft).encoded())
     let text = digest.map { String($0, radix: 16) }.joined(separator: ".")
@@ -156,6 +165,7 @@ private struct Importer {
 
   private mutating func bad(_ number: Int, _ reason: String) {
     report.bad += 1
+    ProgressBar.clear()
     say("line \(number): \(printable(reason))")
   }
 }
@@ -163,7 +173,10 @@ private struct Importer {
 /// Reads lines from a file or standard input, a block at a time.
 private final class LineReader {
   private let handle: FileHandle
-  private var buffer = Data()
+  /// Bytes read; lines up to `start` are done with, no newline stands before `unsearched`.
+  private var buffer: [UInt8] = []
+  private var start = 0
+  private var unsearched = 0
   private var lineNumber = 0
   private var isAtEnd = false
   private(set) var bytesRead: Int64 = 0
@@ -186,18 +199,24 @@ private final class LineReader {
   /// The next line that is not blank, without its newline.
   func next() throws -> (number: Int, text: Data)? {
     while true {
-      if let newline = buffer.firstIndex(of: UInt8(ascii: "\n")) {
-        let line = Data(buffer[..<newline])
-        buffer = buffer[buffer.index(after: newline)...]
+      if let newline = buffer[unsearched...].firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Data(buffer[start..<newline])
+        start = newline + 1
+        unsearched = start
         if let found = found(line) { return found }
       } else if isAtEnd {
-        let line = Data(buffer)
-        buffer = Data()
+        let line = Data(buffer[start...])
+        start = buffer.count
+        unsearched = start
         return line.isEmpty ? nil : found(line)
       } else if let block = try handle.read(upToCount: 1 << 16), !block.isEmpty {
-        buffer = Data(buffer) + block
+        buffer.removeSubrange(..<start)
+        start = 0
+        unsearched = buffer.count
+        buffer.append(contentsOf: block)
         bytesRead += Int64(block.count)
       } else {
+        unsearched = buffer.count
         isAtEnd = true
       }
     }
@@ -213,7 +232,7 @@ private final class LineReader {
 /// A bar on a terminal's standard error; nothing anywhere else.
 private struct ProgressBar {
   private let total: Int64?
-  private let isShown = isatty(STDERR_FILENO) == 1
+  private static let isShown = isatty(STDERR_FILENO) == 1
   private var shown = ContinuousClock.now
 
   init(total: Int64?) {
@@ -221,20 +240,21 @@ private struct ProgressBar {
   }
 
   mutating func show(_ bytes: Int64) {
-    guard isShown, .now - shown > .milliseconds(100) else { return }
+    guard Self.isShown, .now - shown > .milliseconds(100) else { return }
     shown = .now
-    guard let total, total > 0 else { return write("\r\(bytes) bytes") }
+    guard let total, total > 0 else { return Self.write("\r\(bytes) bytes") }
     let filled = Int(min(bytes, total) * 40 / total)
-    write(
+    Self.write(
       "\r[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
     )
   }
 
-  func clear() {
+  /// Makes the line free for others.
+  static func clear() {
     if isShown { write("\r\u{1B}[K") }
   }
 
-  private func write(_ text: String) {
+  private static func write(_ text: String) {
     FileHandle.standardError.write(Data(text.utf8))
   }
 }

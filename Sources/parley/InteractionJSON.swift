@@ -4,60 +4,102 @@ import Foundation
 // The shapes of JSON that the command reads and prints: the schema's field names, 64-bit integers as
 // plain numbers.
 
-struct IntentJSON: Codable {
-  var name: String
-  var confidence: Double
+extension InteractionDraft {
+  /// Reads an interaction as `record` and `import` take it: every field but the conversation may be left
+  /// out, the time may also be `created_at_ms`, token counts may stand flat, and the cost may be
+  /// `estimated_cost_usd`, a decimal string. `tenant` and `updated_at` are read over.
+  ///
+  /// - Returns: also the line's tenant, to choose by, and the names of fields that are none of an interaction.
+  static func read(
+    _ json: Data
+  ) throws(JSONFields.Failure) -> (draft: InteractionDraft, tenant: String?, unknownFields: Set<String>) {
+    var fields = try JSONFields(json)
+    var draft = InteractionDraft()
+    draft.id = try fields.text("id") ?? ""
+    draft.createdAt = try time(&fields)
+    draft.content.conversationID = try fields.text("conversation_id") ?? ""
+    draft.content.customerMessage = try fields.text("customer_message") ?? ""
+    draft.content.agentResponse = try fields.text("agent_response") ?? ""
+    draft.content.detectedIntents =
+      try fields.objects("detected_intents") { (intent) throws(JSONFields.Failure) in
+        Intent(
+          name: try intent.required(try intent.text("name"), "name"),
+          confidence: try intent.required(try intent.number("confidence"), "confidence"))
+      } ?? []
+    draft.content.modelUsed = try fields.text("model_used") ?? ""
+    draft.content.contextSize = try fields.whole("context_size") ?? 0
+    draft.content.processingTimeMilliseconds = try fields.whole("processing_time_ms") ?? 0
+    draft.content.confidenceScore = try fields.number("confidence_score") ?? 0
+    draft.content.handoffTriggered = try fields.bool("handoff_triggered") ?? false
+    draft.content.handoffReason = try fields.text("handoff_reason") ?? ""
+    draft.content.messageType = try fields.text("message_type") ?? ""
+    let flat = try tokens(&fields)
+    let nested = try fields.object("token_usage") { (usage) throws(JSONFields.Failure) in try tokens(&usage) }
+    draft.content.promptTokens = try one(flat.prompt, nested?.prompt, "prompt_tokens") ?? 0
+    draft.content.completionTokens = try one(flat.completion, nested?.completion, "completion_tokens") ?? 0
+    draft.totalTokens = try one(flat.total, nested?.total, "total_tokens") ?? 0
+    let nanos = try fields.text("estimated_cost_usd").map { (usd) throws(JSONFields.Failure) in
+      try InteractionJSON.nanos(usd: usd)
+    }
+    draft.content.estimatedCostNanos = try one(try fields.whole("estimated_cost_nanos"), nanos, "estimated_cost") ?? 0
+    _ = try fields.text("updated_at")
+    let tenant = try fields.text("tenant")
+    return (draft, tenant, fields.unknown)
+  }
+
+  private static func time(_ fields: inout JSONFields) throws(JSONFields.Failure) -> Timestamp? {
+    let parsed = try fields.text("created_at").map { (text) throws(JSONFields.Failure) in
+      guard let time = Timestamp(rfc3339: text) else {
+        throw JSONFields.Failure("created_at: \(text.prefix(64)) is not RFC 3339, such as 2026-01-31T12:00:00Z")
+      }
+      return time
+    }
+    return try one(try fields.whole("created_at_ms").map(Timestamp.init(milliseconds:)), parsed, "created_at")
+  }
+
+  private static func tokens(
+    _ fields: inout JSONFields
+  ) throws(JSONFields.Failure) -> (prompt: Int32?, completion: Int32?, total: Int32?) {
+    (try fields.whole("prompt_tokens"), try fields.whole("completion_tokens"), try fields.whole("total_tokens"))
+  }
+
+  private static func one<Value: Equatable>(
+    _ a: Value?, _ b: Value?, _ field: String
+  ) throws(JSONFields.Failure) -> Value? {
+    if let a, let b, a != b { throw JSONFields.Failure("\(field): is given twice, with different values") }
+    return a ?? b
+  }
 }
 
-struct TokenUsageJSON: Codable {
-  var promptTokens: Int32?
-  var completionTokens: Int32?
-  var totalTokens: Int32?
-}
+/// An interaction, as it is printed.
+struct InteractionJSON: Encodable {
+  struct IntentJSON: Encodable {
+    var name: String
+    var confidence: Double
+  }
 
-/// An interaction, as it is printed, and as `record` and `import` read it: there every field but the
-/// conversation may be left out, the time may also be `created_at_ms`, token counts may stand flat, and
-/// the cost may be `estimated_cost_usd`, a decimal string.
-struct InteractionJSON: Codable {
-  var id: String?
-  var conversationId: String?
-  var createdAt: String?
-  var createdAtMs: Int64?
+  struct TokenUsageJSON: Encodable {
+    var promptTokens: Int32
+    var completionTokens: Int32
+    var totalTokens: Int32
+  }
+
+  var id: String
+  var conversationId: String
+  var createdAt: String
   var customerMessage: String?
   var agentResponse: String?
-  var detectedIntents: [IntentJSON]?
-  var modelUsed: String?
-  var contextSize: Int32?
-  var processingTimeMs: Int32?
-  var confidenceScore: Double?
-  var handoffTriggered: Bool?
-  var handoffReason: String?
-  var messageType: String?
-  var tokenUsage: TokenUsageJSON?
-  var promptTokens: Int32?
-  var completionTokens: Int32?
-  var totalTokens: Int32?
-  var estimatedCostNanos: Int64?
-  var estimatedCostUsd: String?
+  var detectedIntents: [IntentJSON]
+  var modelUsed: String
+  var contextSize: Int32
+  var processingTimeMs: Int32
+  var confidenceScore: Double
+  var handoffTriggered: Bool
+  var handoffReason: String
+  var messageType: String
+  var tokenUsage: TokenUsageJSON
+  var estimatedCostNanos: Int64
   var updatedAt: String?
-  /// Read to choose lines by; never sent.
-  var tenant: String?
-
-  static let fields: Set<String> = [
-    "id", "conversation_id", "created_at", "created_at_ms", "customer_message", "agent_response", "detected_intents",
-    "model_used", "context_size", "processing_time_ms", "confidence_score", "handoff_triggered", "handoff_reason",
-    "message_type", "token_usage", "prompt_tokens", "completion_tokens", "total_tokens", "estimated_cost_nanos",
-    "estimated_cost_usd", "updated_at", "tenant",
-  ]
-
-  /// Why some JSON is no interaction.
-  struct Failure: Error, CustomStringConvertible {
-    var description: String
-
-    init(_ description: String) {
-      self.description = description
-    }
-  }
 
   init(_ interaction: Interaction, texts: Bool) {
     let content = interaction.content
@@ -82,69 +124,8 @@ struct InteractionJSON: Codable {
     updatedAt = interaction.updatedAt?.rfc3339
   }
 
-  /// - Returns: also the names of fields that are none of an interaction.
-  static func read(_ json: Data) throws(Failure) -> (InteractionJSON, unknownFields: Set<String>) {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    do {
-      let interaction = try decoder.decode(InteractionJSON.self, from: json)
-      let names = try JSONDecoder().decode([String: Anything].self, from: json).keys
-      return (interaction, Set(names).subtracting(fields))
-    } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
-      throw Failure("\(path(context)): \(context.debugDescription)")
-    } catch DecodingError.keyNotFound(let key, let context) {
-      throw Failure("\(path(context, key)): is missing")
-    } catch DecodingError.dataCorrupted(let context) {
-      let place = path(context)
-      throw Failure(
-        place.isEmpty ? "is not JSON: \(context.debugDescription)" : "\(place): \(context.debugDescription)")
-    } catch {
-      throw Failure("\(error)")
-    }
-  }
-
-  private static func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
-    (context.codingPath + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
-  }
-
-  func draft() throws(Failure) -> InteractionDraft {
-    var draft = InteractionDraft()
-    draft.id = id ?? ""
-    draft.createdAt = try time()
-    draft.content.conversationID = conversationId ?? ""
-    draft.content.customerMessage = customerMessage ?? ""
-    draft.content.agentResponse = agentResponse ?? ""
-    draft.content.detectedIntents = (detectedIntents ?? []).map { Intent(name: $0.name, confidence: $0.confidence) }
-    draft.content.modelUsed = modelUsed ?? ""
-    draft.content.contextSize = contextSize ?? 0
-    draft.content.processingTimeMilliseconds = processingTimeMs ?? 0
-    draft.content.confidenceScore = confidenceScore ?? 0
-    draft.content.handoffTriggered = handoffTriggered ?? false
-    draft.content.handoffReason = handoffReason ?? ""
-    draft.content.messageType = messageType ?? ""
-    draft.content.promptTokens = try one(promptTokens, tokenUsage?.promptTokens, "prompt_tokens") ?? 0
-    draft.content.completionTokens = try one(completionTokens, tokenUsage?.completionTokens, "completion_tokens") ?? 0
-    draft.totalTokens = try one(totalTokens, tokenUsage?.totalTokens, "total_tokens") ?? 0
-    let nanos = try estimatedCostUsd.map { (text) throws(Failure) in try Self.nanos(usd: text) }
-    draft.content.estimatedCostNanos = try one(estimatedCostNanos, nanos, "estimated_cost") ?? 0
-    return draft
-  }
-
-  private func time() throws(Failure) -> Timestamp? {
-    let parsed = try createdAt.map { (text) throws(Failure) in
-      guard let time = Timestamp(rfc3339: text) else { throw Failure("created_at: \(text) is not RFC 3339") }
-      return time
-    }
-    return try one(createdAtMs.map(Timestamp.init(milliseconds:)), parsed, "created_at")
-  }
-
-  private func one<Value: Equatable>(_ a: Value?, _ b: Value?, _ field: String) throws(Failure) -> Value? {
-    if let a, let b, a != b { throw Failure("\(field): is given twice, with different values") }
-    return a ?? b
-  }
-
   /// A decimal number of dollars, exactly.
-  static func nanos(usd text: String) throws(Failure) -> Int64 {
+  static func nanos(usd text: String) throws(JSONFields.Failure) -> Int64 {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     let fraction = parts.count == 2 ? String(parts[1]) : ""
     let isDecimal =
@@ -152,15 +133,11 @@ struct InteractionJSON: Codable {
       && parts.allSatisfy { part in !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } }
     guard isDecimal, let nanos = Int64(parts[0] + fraction + String(repeating: "0", count: 9 - fraction.utf8.count))
     else {
-      throw Failure("estimated_cost_usd: \(text) is no decimal number of dollars with at most 9 places")
+      throw JSONFields.Failure(
+        "estimated_cost_usd: \(text.prefix(64)) is no decimal number of dollars with at most 9 places")
     }
     return nanos
   }
-}
-
-/// Any JSON value, unread.
-private struct Anything: Decodable {
-  init(from decoder: any Decoder) throws {}
 }
 
 struct RecordedJSON: Encodable {

@@ -62,6 +62,9 @@ struct Record: AsyncParsableCommand {
   var requestID: String?
 
   func run() async throws {
+    if conversation == nil, hasContent {
+      throw CommandFailure("--conversation is missing; without any of these flags, JSON is read from standard input")
+    }
     let draft = try conversation == nil ? readDraft() : flagsDraft()
     let recorded = try await client.ask { (client) throws(RPCError) in
       try await client.record(draft, requestID: requestID ?? "")
@@ -76,14 +79,22 @@ struct Record: AsyncParsableCommand {
     }
   }
 
+  /// Any flag was given that says what to record.
+  private var hasContent: Bool {
+    let texts = [customerMessage, agentResponse, model, costUsd, reason, type, createdAt, id]
+    let counts = [processingMs, contextSize, promptTokens, completionTokens]
+    return handoff || confidence != nil || !intents.isEmpty || texts.contains { $0 != nil }
+      || counts.contains { $0 != nil }
+  }
+
   private func readDraft() throws -> InteractionDraft {
     do {
-      let (json, unknown) = try InteractionJSON.read(FileHandle.standardInput.readDataToEndOfFile())
+      let (draft, _, unknown) = try InteractionDraft.read(FileHandle.standardInput.readDataToEndOfFile())
       guard unknown.isEmpty else {
-        throw CommandFailure("unknown fields: \(unknown.sorted().joined(separator: ", "))")
+        throw CommandFailure("standard input: unknown fields: \(unknown.sorted().joined(separator: ", "))")
       }
-      return try json.draft()
-    } catch let failure as InteractionJSON.Failure {
+      return draft
+    } catch let failure as JSONFields.Failure {
       throw CommandFailure("standard input: \(failure)")
     }
   }
@@ -91,7 +102,11 @@ struct Record: AsyncParsableCommand {
   private func flagsDraft() throws -> InteractionDraft {
     var draft = InteractionDraft()
     draft.id = id ?? ""
-    draft.createdAt = try createdAt.map(Timestamp.init(argument:))
+    do {
+      draft.createdAt = try createdAt.map(Timestamp.init(argument:))
+    } catch {
+      throw CommandFailure("--created-at \(error)")
+    }
     draft.content.conversationID = conversation ?? ""
     draft.content.customerMessage = customerMessage ?? ""
     draft.content.agentResponse = agentResponse ?? ""

@@ -26,31 +26,53 @@ struct Serve: AsyncParsableCommand {
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
     let configuration = try config.server(data: data)
     let readers = try config.count("readers", in: 1...64) ?? 4
-    if let data { try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true) }
-    let verifier = await TokenVerifier(
-      TokenVerifier.Configuration(
-        keys: try config.keys(data: data), issuer: config.string(forKey: "jwt.issuer"),
-        audience: config.string(forKey: "jwt.audience")))
-
-    var cluster: PrivateCluster?
-    let url: String
-    if let given = config.string(forKey: "database.url") {
-      url = given
-    } else if let data {
-      let own = try PrivateCluster(directory: data, logger: logger)
-      try await own.start()
-      (cluster, url) = (own, own.url)
-    } else {
+    // What is wrong is told before anything is made.
+    let databaseURL = config.string(forKey: "database-url")
+    guard data != nil || databaseURL != nil else {
       throw CommandFailure("no database: give --data DIR for a private PostgreSQL or --database-url for another")
     }
+    if data == nil || databaseURL != nil { _ = try config.givenKeys() }
+    let cluster = databaseURL == nil ? try data.map { try PrivateCluster(directory: $0, logger: logger) } : nil
+    let verifier = await TokenVerifier(
+      TokenVerifier.Configuration(
+        keys: try config.keys(data: data), issuer: config.string(forKey: "jwt-issuer"),
+        audience: config.string(forKey: "jwt-audience")))
+    guard let url = databaseURL ?? cluster?.url else { return }
+    guard try await isStarted(cluster, url, logger) else {
+      await cluster?.stop()
+      return
+    }
     do {
-      try await migrate(url, logger)
       try await serve(
         store: PostgresStore(.init(url: url, readers: readers), logger: logger), cluster: cluster,
         server: configuration, verifier, logger)
     } catch {
       await cluster?.stop()
       throw error
+    }
+  }
+
+  /// Has the database run, with the schema in it; false when a signal to stop came before.
+  private func isStarted(_ cluster: PrivateCluster?, _ url: String, _ logger: Logger) async throws -> Bool {
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        try await cluster?.start()
+        try await migrate(url, logger)
+        return true
+      }
+      group.addTask {
+        for await _ in await UnixSignalsSequence(trapping: .sigterm, .sigint) { return false }
+        return true
+      }
+      do {
+        let isStarted = try await group.next() ?? false
+        group.cancelAll()
+        return isStarted
+      } catch {
+        group.cancelAll()
+        await Task { await cluster?.stop() }.value
+        throw error
+      }
     }
   }
 
@@ -84,8 +106,11 @@ struct Serve: AsyncParsableCommand {
     if let cluster { services.insert(ClusterService(cluster: cluster), at: 0) }
     let group = ServiceGroup(
       configuration: .init(
-        services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
-            failureTerminationBehavior: .gracefullyShutdownGroup) },
+        services: services.map {
+          .init(
+            service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+            failureTerminationBehavior: .gracefullyShutdownGroup)
+        },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
   }

@@ -35,7 +35,7 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "Require this aud in tokens.")
   var jwtAudience: String?
 
-  @Option(help: "How many reads run at once (4).")
+  @Option(help: "How many reads run at once, 1 to 64 (4).")
   var readers: Int?
 
   @Option(help: "The permissions of Unix sockets, in octal (660).")
@@ -44,13 +44,13 @@ struct ServerSettings: ParsableArguments {
   @Flag(help: "Answer gRPC reflection, so that tools such as grpcurl know the schema.")
   var reflection = false
 
-  @Option(help: "Close a gRPC connection after this many seconds, gently (never).")
+  @Option(help: "Close a gRPC connection after this many seconds, 1 to 86400000, gently (never).")
   var grpcMaxAge: Int?
 
-  @Option(help: "Close a gRPC connection without calls after this many seconds (never).")
+  @Option(help: "Close a gRPC connection without calls after this many seconds, 1 to 86400000 (never).")
   var grpcMaxIdle: Int?
 
-  @Option(help: "Ask a silent gRPC peer for a sign of life after this many seconds (60).")
+  @Option(help: "Ask a silent gRPC peer for a sign of life after this many seconds, 1 to 86400000 (60).")
   var grpcKeepalive: Int?
 
   @Option(help: "trace, debug, info, notice, warning, error or critical (info).")
@@ -73,38 +73,58 @@ struct ServerSettings: ParsableArguments {
     }
     set(["listen"], addresses)
     set(["data"], directory)
-    set(["database", "url"], databaseUrl)
-    set(["jwt", "secret", "file"], jwtSecretFile)
-    set(["jwt", "public", "key", "file"], jwtPublicKeyFiles)
-    set(["jwt", "issuer"], jwtIssuer)
-    set(["jwt", "audience"], jwtAudience)
+    set(["database-url"], databaseUrl)
+    set(["jwt-secret-file"], jwtSecretFile)
+    set(["jwt-public-key-file"], jwtPublicKeyFiles)
+    set(["jwt-issuer"], jwtIssuer)
+    set(["jwt-audience"], jwtAudience)
     set(["readers"], readers.map(String.init))
-    set(["socket", "mode"], socketMode)
+    set(["socket-mode"], socketMode)
     set(["reflection"], reflection ? "true" : nil)
-    set(["grpc", "max", "age"], grpcMaxAge.map(String.init))
-    set(["grpc", "max", "idle"], grpcMaxIdle.map(String.init))
-    set(["grpc", "keepalive"], grpcKeepalive.map(String.init))
-    set(["log", "level"], logLevel)
+    set(["grpc-max-age"], grpcMaxAge.map(String.init))
+    set(["grpc-max-idle"], grpcMaxIdle.map(String.init))
+    set(["grpc-keepalive"], grpcKeepalive.map(String.init))
+    set(["log-level"], logLevel)
     var providers: [any ConfigProvider] = [
       InMemoryProvider(name: "flags", values: flags),
       EnvironmentVariablesProvider().prefixKeys(with: "parley"),
     ]
     if let file = file ?? ProcessInfo.processInfo.environment["PARLEY_CONFIG"] {
       let path: [AbsoluteConfigKey: ConfigValue] = [["filePath"]: ConfigValue(.string(file), isSecret: false)]
-      do {
-        providers.append(
-          try await FileProvider<JSONSnapshot>(config: ConfigReader(provider: InMemoryProvider(values: path))))
-      } catch {
-        throw CommandFailure("--config \(file): \(error)")
-      }
+      try check(file)
+      providers.append(
+        try await FileProvider<JSONSnapshot>(config: ConfigReader(provider: InMemoryProvider(values: path))))
     }
     return ConfigReader(providers: providers)
   }
 }
 
+extension ServerSettings {
+  private static let keys: Set<String> = [
+    "listen", "data", "database-url", "jwt-secret-file", "jwt-public-key-file", "jwt-issuer", "jwt-audience",
+    "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle", "grpc-keepalive", "log-level",
+  ]
+
+  /// A setting that nobody reads is a mistake of whoever wrote it.
+  private func check(_ file: String) throws {
+    guard let content = FileManager.default.contents(atPath: file) else {
+      throw CommandFailure("--config \(file): not found, or it cannot be read")
+    }
+    guard let settings = try? JSONDecoder().decode([String: JSONValue].self, from: content) else {
+      throw CommandFailure("--config \(file): is not a JSON object")
+    }
+    let unknown = Set(settings.keys).subtracting(Self.keys)
+    guard unknown.isEmpty else {
+      throw CommandFailure(
+        "--config \(file): unknown settings \(unknown.sorted().joined(separator: ", ")); known are \(Self.keys.sorted().joined(separator: ", "))"
+      )
+    }
+  }
+}
+
 extension ConfigReader {
   func logger() throws -> Logger {
-    let name = string(forKey: "log.level", default: "info")
+    let name = string(forKey: "log-level", default: "info")
     guard let level = Logger.Level(rawValue: name) else {
       throw CommandFailure(
         "log level \(name): allowed are \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -117,18 +137,20 @@ extension ConfigReader {
 
   func server(data: String?) throws -> ParleyServer.Configuration {
     var server = ParleyServer.Configuration(addresses: try addresses(data: data), socketMode: try socketMode())
-    let reflection = string(forKey: "reflection", default: "false")
-    guard let isOn = Bool(reflection) else { throw CommandFailure("reflection \(reflection): allowed are true and false") }
+    let reflection = string(forKey: "reflection") ?? bool(forKey: "reflection").map { "\($0)" } ?? "false"
+    guard let isOn = Bool(reflection) else {
+      throw CommandFailure("reflection \(reflection): allowed are true and false")
+    }
     server.reflection = isOn
     let seconds = 1...86_400_000
-    server.grpc.ageSecondsMax = try count("grpc.max.age", in: seconds).map(Int64.init)
-    server.grpc.idleSecondsMax = try count("grpc.max.idle", in: seconds).map(Int64.init)
-    if let keepalive = try count("grpc.keepalive", in: seconds) { server.grpc.keepaliveSeconds = Int64(keepalive) }
+    server.grpc.ageSecondsMax = try count("grpc-max-age", in: seconds).map(Int64.init)
+    server.grpc.idleSecondsMax = try count("grpc-max-idle", in: seconds).map(Int64.init)
+    if let keepalive = try count("grpc-keepalive", in: seconds) { server.grpc.keepaliveSeconds = Int64(keepalive) }
     return server
   }
 
   private func addresses(data: String?) throws -> [Address] {
-    let given = stringArray(forKey: "listen", default: [])
+    let given = texts("listen")
     let defaults = (data.map { ["unix:\($0)/parley.sock"] } ?? []) + ["127.0.0.1:7310"]
     return try (given.isEmpty ? defaults : given).map { text in
       guard let address = Address(text) else {
@@ -138,9 +160,14 @@ extension ConfigReader {
     }
   }
 
-  /// A number; nil where none is given.
+  /// Several texts, or one that stands alone.
+  private func texts(_ key: ConfigKey) -> [String] {
+    stringArray(forKey: key) ?? string(forKey: key).map { [$0] } ?? []
+  }
+
+  /// A number; nil where none is given. A file may hold it as a number or as a text.
   func count(_ key: ConfigKey, in allowed: ClosedRange<Int>) throws -> Int? {
-    guard let text = string(forKey: key) else { return nil }
+    guard let text = string(forKey: key) ?? int(forKey: key).map(String.init) else { return nil }
     guard let value = Int(text), allowed.contains(value) else {
       throw CommandFailure("\(key) \(text): allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
     }
@@ -148,7 +175,7 @@ extension ConfigReader {
   }
 
   private func socketMode() throws -> UInt32 {
-    let text = string(forKey: "socket.mode", default: "660")
+    let text = string(forKey: "socket-mode") ?? int(forKey: "socket-mode").map(String.init) ?? "660"
     guard let mode = UInt32(text, radix: 8), mode <= 0o777 else {
       throw CommandFailure("socket mode \(text): allowed are three octal digits, such as 660")
     }
@@ -157,23 +184,11 @@ extension ConfigReader {
 
   /// The keys that tokens are verified with. Without any, a folder of the server's own gets a secret.
   func keys(data: String?) throws -> [TokenVerifier.Key] {
-    var keys: [TokenVerifier.Key] = []
-    if let file = string(forKey: "jwt.secret.file") {
-      keys.append(.hs256(secret: try SecretFile(path: file).secret()))
-    }
-    for file in stringArray(forKey: "jwt.public.key.file", default: []) {
-      do {
-        keys.append(try TokenVerifier.Key(pem: try String(contentsOfFile: file, encoding: .utf8)))
-      } catch let error as TokenVerifier.Key.KeyError {
-        throw CommandFailure("--jwt-public-key-file \(file) \(error)")
-      } catch {
-        throw CommandFailure("--jwt-public-key-file \(file): it cannot be read")
-      }
-    }
+    var keys = try givenKeys()
     if keys.isEmpty {
       guard let data else {
         throw CommandFailure(
-          "no key to verify tokens with: give --jwt-secret-file or --jwt-public-key-file (there is no way to run without)"
+          "no key to verify tokens with: give --jwt-secret-file or --jwt-public-key-file, or --data for a folder with a secret (there is no way to run without)"
         )
       }
       let file = SecretFile(data: data)
@@ -181,6 +196,24 @@ extension ConfigReader {
         say("made a secret for tokens in \(file.path); mint one with: parley token --data \(data) --tenant NAME")
       }
       keys.append(.hs256(secret: try file.secret()))
+    }
+    return keys
+  }
+
+  /// Of files that were named.
+  func givenKeys() throws -> [TokenVerifier.Key] {
+    var keys: [TokenVerifier.Key] = []
+    if let file = string(forKey: "jwt-secret-file") {
+      keys.append(.hs256(secret: try SecretFile(path: file).secret()))
+    }
+    for file in texts("jwt-public-key-file") {
+      do {
+        keys.append(try TokenVerifier.Key(pem: try String(contentsOfFile: file, encoding: .utf8)))
+      } catch let error as TokenVerifier.Key.KeyError {
+        throw CommandFailure("--jwt-public-key-file \(file) \(error)")
+      } catch {
+        throw CommandFailure("--jwt-public-key-file \(file): it cannot be read")
+      }
     }
     return keys
   }

@@ -52,7 +52,8 @@ extension RPCError {
 struct CommandFailure: Error, CustomStringConvertible {
   var description: String
 
+  /// - Parameter description: may repeat what callers or servers wrote, line by line.
   init(_ description: String) {
-    self.description = description
+    self.description = description.split(separator: "\n").map { printable($0) }.joined(separator: "\n")
   }
 }

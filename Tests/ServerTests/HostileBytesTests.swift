@@ -403,14 +403,18 @@ struct HostileBytesTests {
     #expect(counts.add(false))
   }
 
+  /// (Over TCP the peer would only see it behind all that it did not read.)
   @Test func peerThatNeverReadsLargeAnswersIsCutOff() async throws {
-    try await surviving { server, address in
+    try await TestServer.with { server in
+      let witness = try server.connect()
+      try await witness.expectService(as: server.token)
       try await server.recordLargePage()
-      let peer = try RawConnection(to: address)
+      let peer = try server.connect()
       let request = ListInteractions(pageSize: 200, view: .full)
       let answers = 2 * Limits.unreadAnswerBytesPerConnectionMax / Limits.pageBytesMax
       try await peer.send((0..<answers).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
       try await eventually("the peer is cut off", within: .seconds(30)) { peer.isHungUp }
+      try await witness.expectService(as: server.token)
     }
   }
 

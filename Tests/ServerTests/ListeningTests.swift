@@ -63,17 +63,21 @@ struct ListeningTests {
     }
   }
 
-  /// Neither taken for dead for being busy.
+  /// Not taken for dead for being busy, nor waited for.
   @Test func socketOfAServerWithAFullQueueIsLeftAlone() async throws {
     try await withFolder { folder in
       let path = "\(folder)/s"
       let other = try OtherListener(at: .unix(path: path), backlog: 0)
       let waiting = try RawConnection(to: .unix(path: path))
-      defer { waiting.close() }
-      // In a thread of its own, should the question block.
+      // Should the question wait for an answer, it gets one.
+      let watchdog = Task {
+        try await Task.sleep(for: .seconds(5))
+        other.die()
+      }
       let failure = await listenFailure([.unix(path: path)])
+      watchdog.cancel()
       #expect(failure?.contains("another server") == true)
-      other.die()
+      waiting.close()
     }
   }
 

@@ -159,8 +159,8 @@ struct ParleyClientTests {
       try await using(client(.unix(path: "\(folder)/none"), "token", timeout: .milliseconds(600))) { client in
         let begun = ContinuousClock.now
         let error = try #require(await error { () throws(RPCError) in try await client.stats(GetStats()) })
-        #expect(error.code == .unavailable && error.reason == .connectionLost)
-        #expect((Duration.milliseconds(100)..<Duration.seconds(3)).contains(ContinuousClock.now - begun))
+        #expect(error.code == .unavailable || error.code == .deadlineExceeded)
+        #expect((Duration.milliseconds(100)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
       }
     }
   }
@@ -238,7 +238,7 @@ struct ParleyClientTests {
         let begun = ContinuousClock.now
         let error = try #require(await error { () throws(RPCError) in try await client.stats(GetStats()) })
         #expect(error.code == .deadlineExceeded)
-        #expect((Duration.milliseconds(300)..<Duration.seconds(3)).contains(ContinuousClock.now - begun))
+        #expect((Duration.milliseconds(300)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
       }
       try lock.release()
     }
@@ -250,9 +250,8 @@ struct ParleyClientTests {
     let address = Address.tcp(host: "127.0.0.1", port: other.port)
     let queued = try RawConnection(to: address)
     try await using(client(address, "token", timeout: .milliseconds(500))) { client in
-      let begun = ContinuousClock.now
-      #expect(await error { () throws(RPCError) in try await client.stats(GetStats()) } != nil)
-      #expect(ContinuousClock.now - begun < .seconds(3))
+      let error = await error { () throws(RPCError) in try await client.stats(GetStats()) }
+      #expect(error?.code == .deadlineExceeded)
     }
     queued.close()
   }

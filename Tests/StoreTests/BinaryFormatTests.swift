@@ -214,4 +214,18 @@ import Testing
       }
     }
   }
+
+  @Test(.disabled("Row.doubles traps instead of throwing"))
+  func refusesArraysOfOtherElements() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      for text in ["SELECT ARRAY['a']", "SELECT ARRAY[0.5::float4]", "SELECT ARRAY[1::int8]"] {
+        await #expect(throws: PostgresError.self, "\(text)") {
+          try await read(database, text) { row throws(PostgresError) in try row.doubles(0) }
+        }
+      }
+      await #expect(throws: PostgresError.self) {
+        try await read(database, "SELECT ARRAY[0.5::float8]") { row throws(PostgresError) in try row.texts(0) }
+      }
+    }
+  }
 }

@@ -20,7 +20,7 @@ import Testing
         kept[tenant] = given.indices.filter { !deleted.contains($0) }.map { given[$0] }
       }
       var listed = 0
-      for round in 0..<60 {
+      for round in 0..<40 {
         let comment = Comment(rawValue: "seed \(random.seed), round \(round)")
         let tenant = random.pick([Tenant.a, .b])
         let filter = round < 2 ? InteractionFilter() : random.filter()
@@ -42,7 +42,7 @@ import Testing
         }
         listed += walked.count
       }
-      #expect(listed > 700, "seed \(random.seed): the filters select hardly anything")
+      #expect(listed > 680, "seed \(random.seed): the filters select hardly anything")
     }
   }
 

@@ -107,7 +107,11 @@ import Testing
       let values = zip(ids, times).map { "('\($0)'::uuid, \($1.milliseconds)::bigint)" }.joined(separator: ", ")
       let rows = try database.sql(
         """
-        SELECT parley.id_milliseconds(id), parley.id_lower_bound('epoch'::timestamptz + milliseconds * interval '1 ms')
+        SELECT
+          parley.id_milliseconds(id),
+          -- Seconds apart from the rest: an interval is multiplied by a double, which holds no more.
+          parley.id_lower_bound(
+            'epoch'::timestamptz + milliseconds / 1000 * interval '1 s' + milliseconds % 1000 * interval '1 ms')
         FROM (VALUES \(values)) AS v (id, milliseconds)
         """)
       try #require(rows.count == times.count)

@@ -86,6 +86,17 @@ import Testing
     }
   }
 
+  @Test func leavesItsIDToOthers() async throws {
+    let refused = Interaction.sample { $0.conversationID = "refused" }
+    let taken = refused.with { $0.conversationID = "taken" }
+    try await TestDatabase.withStore { store, database in
+      try Refusal.exception.install(in: database)
+      let outcomes = try await store.record([refused, taken, taken], for: .a)
+      try expectRefused(outcomes[0])
+      #expect(outcomes[1...] == [.new(taken), .already(taken)])
+    }
+  }
+
   @Test func isToldToAllWhoRepeatIt() async throws {
     let refused = Interaction.sample { $0.conversationID = "refused" }
     let taken = Interaction.sample()

@@ -31,7 +31,7 @@ import Testing
         kept[tenant] = Array(given.dropFirst(20))
       }
       var counted: Int64 = 0
-      for round in 0..<120 {
+      for round in 0..<80 {
         let tenant = random.pick([Tenant.a, .b])
         var filter = round < 4 ? InteractionFilter() : random.filter()
         filter.startTime = filter.startTime ?? SeededGenerator.dataStart

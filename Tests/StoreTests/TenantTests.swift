@@ -211,7 +211,7 @@ import Testing
     let tenants = [Tenant.a, .b]
     var models: [Tenant: [InteractionID: Interaction]] = [.a: [:], .b: [:]]
     try await TestDatabase.withStore { store, _ in
-      for round in 0..<250 {
+      for round in 0..<200 {
         let comment = Comment(rawValue: "seed \(random.seed), round \(round)")
         let tenant = random.pick(tenants)
         let model = models[tenant]!

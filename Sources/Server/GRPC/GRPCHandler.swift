@@ -62,9 +62,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    // swift-nio-http2 has told the peer already where the protocol asks for it; a stream's error is no
-    // reason to end the others.
-    if error is NIOHTTP2Errors.StreamError { return }
+    // swift-nio-http2 has told the peer already where the protocol asks for it.
     logger.debug("closing a connection", metadata: ["reason": "\(error)"])
     context.close(promise: nil)
   }
@@ -161,7 +159,8 @@ final class GRPCHandler: ChannelDuplexHandler {
       return answer(stream, GRPCResponse(.failure(RPCError(.malformed("the request ended within a message")))))
     }
     if let inbox = stream.inbox {
-      return inbox.finish(stream.messageCount == 0 && stream.requestsMax == 1 ? .failure(.wrongMessageCount) : .success(()))
+      return inbox.finish(
+        stream.messageCount == 0 && stream.requestsMax == 1 ? .failure(.wrongMessageCount) : .success(()))
     }
     guard let message = stream.message, let head = stream.head else {
       return answer(stream, GRPCResponse(.failure(.wrongMessageCount)))
@@ -397,7 +396,7 @@ private final class GRPCStream {
   /// The caller's own encoding, where it takes answers in it too.
   var answerEncoding: Compression? {
     guard let head, let encoding = head.encoding else { return nil }
-    return head.accepts.isEmpty || head.accepts.contains(encoding) ? encoding : nil
+    return head.accepts?.contains(encoding) ?? true ? encoding : nil
   }
 }
 

@@ -35,6 +35,8 @@ actor PostgresConnection {
   // Unsafe in name only: `deinit`, which no actor isolates, is the one place outside the actor.
   private nonisolated(unsafe) var connection: OpaquePointer?
   private var prepared: Set<Statement> = []
+  /// Why there is no connection, while the next try is not due.
+  private var lastFailure = ""
   private var backoff = Backoff(from: .milliseconds(50), to: .seconds(5))
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -114,7 +116,10 @@ actor PostgresConnection {
       return answers
     } catch {
       // A refusal leaves the connection in order; anything else leaves it unknown.
-      if case .refused = error.kind, PQstatus(connection) == CONNECTION_OK { throw error }
+      // A server that may only be read may have become so, or another, since the connection was made.
+      if case .refused(let sqlState) = error.kind, sqlState != "25006", PQstatus(connection) == CONNECTION_OK {
+        throw error
+      }
       close()
       throw error
     }
@@ -265,7 +270,7 @@ actor PostgresConnection {
       close()
     }
     guard backoff.mayTry else {
-      throw PostgresError(kind: .connectionLost, message: "not connected; the next try is due soon")
+      throw PostgresError(kind: .connectionLost, message: lastFailure)
     }
     do throws(PostgresError) {
       let opened = try connect()
@@ -274,6 +279,7 @@ actor PostgresConnection {
       return opened
     } catch {
       backoff.failed()
+      lastFailure = error.message
       logger.warning("no connection to PostgreSQL", metadata: ["reason": "\(error.message)"])
       throw error
     }

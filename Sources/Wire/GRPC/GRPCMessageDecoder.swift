@@ -31,7 +31,10 @@ public struct GRPCMessageDecoder: Sendable {
 
   public mutating func append(_ bytes: some Collection<UInt8>) {
     if start == buffer.count {
-      buffer.removeAll(keepingCapacity: true)
+      buffer.removeAll(keepingCapacity: buffer.capacity <= 65_536)
+      start = 0
+    } else if start > buffer.count / 2 {
+      buffer.removeSubrange(..<start)
       start = 0
     }
     buffer.append(contentsOf: bytes)

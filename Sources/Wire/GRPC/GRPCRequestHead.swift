@@ -10,8 +10,8 @@ public struct GRPCRequestHead: Sendable {
   public var timeout: Duration?
   /// How the request's messages may be compressed.
   public var encoding: Compression?
-  /// How the caller takes compressed answers.
-  public var accepts: Set<Compression> = []
+  /// How the caller takes compressed answers; nil: it did not say.
+  public var accepts: Set<Compression>?
 
   /// Why a request is refused before it is a call.
   public enum Refusal: Error, Sendable {
@@ -126,11 +126,12 @@ extension RPCError {
   public static func methodUnknown(service: String, method: String) -> RPCError {
     RPCError(
       .unimplemented, .methodUnknown,
-      "there is no method \(start(of: method)) of service \(start(of: service)); the service is \(Method.service)")
+      "there is no method \(excerpt(of: method)) of service \(excerpt(of: service)); the service is \(Method.service)")
   }
 
-  /// By scalars, for a character may be of any length.
-  private static func start(of name: String) -> String { String(name.unicodeScalars.prefix(64)) }
+  /// A caller's name for something as an error may repeat it. By scalars, for a character may be of
+  /// any length.
+  package static func excerpt(of name: String) -> String { String(name.unicodeScalars.prefix(64)) }
 
   /// As the same thing is told on any protocol.
   public init(_ error: GRPCStreamError) {

@@ -141,7 +141,8 @@ extension MessageKind<Parley__V1__GetStatsResponse> {
 extension MessageKind<Grpc__Health__V1__HealthCheckRequest> {
   static var healthCheckRequest: Self {
     Self(
-      "grpc.health.v1.HealthCheckRequest", grpc__health__v1__health_check_request__init, grpc__health__v1__health_check_request__unpack,
+      "grpc.health.v1.HealthCheckRequest", grpc__health__v1__health_check_request__init,
+      grpc__health__v1__health_check_request__unpack,
       grpc__health__v1__health_check_request__get_packed_size, grpc__health__v1__health_check_request__pack)
   }
 }
@@ -149,7 +150,8 @@ extension MessageKind<Grpc__Health__V1__HealthCheckRequest> {
 extension MessageKind<Grpc__Health__V1__HealthCheckResponse> {
   static var healthCheckResponse: Self {
     Self(
-      "grpc.health.v1.HealthCheckResponse", grpc__health__v1__health_check_response__init, grpc__health__v1__health_check_response__unpack,
+      "grpc.health.v1.HealthCheckResponse", grpc__health__v1__health_check_response__init,
+      grpc__health__v1__health_check_response__unpack,
       grpc__health__v1__health_check_response__get_packed_size, grpc__health__v1__health_check_response__pack)
   }
 }
@@ -157,23 +159,28 @@ extension MessageKind<Grpc__Health__V1__HealthCheckResponse> {
 extension MessageKind<Grpc__Reflection__V1__ServerReflectionRequest> {
   static var reflectionRequest: Self {
     Self(
-      "grpc.reflection.v1.ServerReflectionRequest", grpc__reflection__v1__server_reflection_request__init, grpc__reflection__v1__server_reflection_request__unpack,
-      grpc__reflection__v1__server_reflection_request__get_packed_size, grpc__reflection__v1__server_reflection_request__pack)
+      "grpc.reflection.v1.ServerReflectionRequest", grpc__reflection__v1__server_reflection_request__init,
+      grpc__reflection__v1__server_reflection_request__unpack,
+      grpc__reflection__v1__server_reflection_request__get_packed_size,
+      grpc__reflection__v1__server_reflection_request__pack)
   }
 }
 
 extension MessageKind<Grpc__Reflection__V1__ServerReflectionResponse> {
   static var reflectionResponse: Self {
     Self(
-      "grpc.reflection.v1.ServerReflectionResponse", grpc__reflection__v1__server_reflection_response__init, grpc__reflection__v1__server_reflection_response__unpack,
-      grpc__reflection__v1__server_reflection_response__get_packed_size, grpc__reflection__v1__server_reflection_response__pack)
+      "grpc.reflection.v1.ServerReflectionResponse", grpc__reflection__v1__server_reflection_response__init,
+      grpc__reflection__v1__server_reflection_response__unpack,
+      grpc__reflection__v1__server_reflection_response__get_packed_size,
+      grpc__reflection__v1__server_reflection_response__pack)
   }
 }
 
 extension MessageKind<Google__Protobuf__FileDescriptorSet> {
   static var fileDescriptorSet: Self {
     Self(
-      "google.protobuf.FileDescriptorSet", google__protobuf__file_descriptor_set__init, google__protobuf__file_descriptor_set__unpack,
+      "google.protobuf.FileDescriptorSet", google__protobuf__file_descriptor_set__init,
+      google__protobuf__file_descriptor_set__unpack,
       google__protobuf__file_descriptor_set__get_packed_size, google__protobuf__file_descriptor_set__pack)
   }
 }
@@ -181,7 +188,8 @@ extension MessageKind<Google__Protobuf__FileDescriptorSet> {
 extension MessageKind<Google__Protobuf__FileDescriptorProto> {
   static var fileDescriptor: Self {
     Self(
-      "google.protobuf.FileDescriptorProto", google__protobuf__file_descriptor_proto__init, google__protobuf__file_descriptor_proto__unpack,
+      "google.protobuf.FileDescriptorProto", google__protobuf__file_descriptor_proto__init,
+      google__protobuf__file_descriptor_proto__unpack,
       google__protobuf__file_descriptor_proto__get_packed_size, google__protobuf__file_descriptor_proto__pack)
   }
 }

@@ -90,7 +90,9 @@ public struct ProtoFile: Sendable {
     encoded = MessageKind.fileDescriptor.encode(file)
     symbols = []
     let package = file.pointee.package.map { String(cString: $0) + "." } ?? ""
-    for message in elements(file.pointee.n_message_type, file.pointee.message_type) { add(message.pointee, in: package) }
+    for message in elements(file.pointee.n_message_type, file.pointee.message_type) {
+      add(message.pointee, in: package)
+    }
     for type in elements(file.pointee.n_enum_type, file.pointee.enum_type) {
       symbols.append(package + String(cString: type.pointee.name))
     }

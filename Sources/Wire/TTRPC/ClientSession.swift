@@ -41,7 +41,11 @@ public struct ClientSession: Sendable {
         return .reply(Result { () throws(RPCError) in try Envelope.reply(data).get() }, stream: header.stream)
       case .frame: continue
       case .oversized(let header), .fatal(let header):
-        return .fatal(.messageTooLarge(bytes: header.dataBytes))
+        return .fatal(
+          RPCError(
+            .unknown, .requestMalformed,
+            "the answer would be a frame of \(header.dataBytes) bytes, so it is none of ttRPC; is this the address of a Parley?"
+          ))
       }
     }
     return nil

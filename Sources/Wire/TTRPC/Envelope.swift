@@ -74,7 +74,8 @@ public enum Envelope {
   }
 
   private static func frame<M>(
-    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, in arena: Arena, stream: UInt32, kind frameKind: FrameHeader.Kind
+    _ kind: MessageKind<M>, _ message: UnsafePointer<M>, in arena: Arena, stream: UInt32,
+    kind frameKind: FrameHeader.Kind
   ) -> [UInt8] {
     arena.encode(kind, message, prefixBytes: FrameHeader.bytes) { bytes, size in
       FrameHeader(dataBytes: size, stream: stream, kind: frameKind).write(to: bytes)

@@ -80,10 +80,12 @@ class Tally:
 
 def run_all(scenarios, workshop, at_once):
     tally = Tally()
-    with ThreadPoolExecutor(at_once) as pool:
-        running = [pool.submit(play, scenario, workshop, tally) for scenario in scenarios]
-    for scenario in running:
-        scenario.result()
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        for scenario in [pool.submit(play, kind, workshop, tally) for kind in scenarios]:
+            scenario.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return tally
 
 

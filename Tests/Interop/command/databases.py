@@ -4,8 +4,8 @@ import subprocess
 import threading
 import time
 
-from checks import Scenario, check, eventually, require, require_equal
-from ttrpc import new_id
+from checks import Mismatch, Scenario, check, eventually, require, require_equal
+from ttrpc import DEADLINE_EXCEEDED, UNAVAILABLE, Refusal, new_id, record_request
 from workshop import Postgres, Server, processes_in
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -26,8 +26,15 @@ class OwnDatabase(Scenario):
     def _serve(self, url, *flags, **options):
         keys = ["--jwt-secret-file", self.secret]
         return Server(
-            self.workshop, self.folder, "--database-url", url, *keys, *flags,
-            secret=self.secret, keep_data=False, **options,
+            self.workshop,
+            self.folder,
+            "--database-url",
+            url,
+            *keys,
+            *flags,
+            secret=self.secret,
+            keep_data=False,
+            **options,
         )
 
     @check
@@ -227,10 +234,7 @@ class LostDatabase(Scenario):
     @check
     def commandsWaitOutALostDatabase(self):
         self.postgres.stop()
-        waiting = [
-            self.caller.popen("record", "--id", id, "--conversation", "c", "--json", **QUIET)
-            for id in self.ids
-        ]
+        waiting = [self.caller.popen("record", "--id", id, "--conversation", "c", "--json", **QUIET) for id in self.ids]
         # Long enough that each has been refused at least once.
         time.sleep(2)
         self.postgres.start()
@@ -244,7 +248,9 @@ class LostDatabase(Scenario):
         self.postgres.stop()
         refused = self.caller.run("list")
         refused.refused("UNAVAILABLE", "database")
-        require("socket" not in refused.err and str(self.postgres.sockets) not in refused.err, f"it tells {refused.err}")
+        require(
+            "socket" not in refused.err and str(self.postgres.sockets) not in refused.err, f"it tells {refused.err}"
+        )
         self.postgres.start()
 
     @check
@@ -254,4 +260,105 @@ class LostDatabase(Scenario):
         self.postgres.start()
 
 
-SCENARIOS = [LostDatabase, Migrations, OwnDatabase]
+class Administrator(Scenario):
+    """Somebody else at work in the database while it is served."""
+
+    def prepare(self):
+        self.postgres = self.workshop.shared_postgres()
+        self.secret = self.workshop.new_secret(self.folder)
+        flags = ["--database-url", self.postgres.new_database("busy"), "--jwt-secret-file", self.secret]
+        self.server = Server(self.workshop, self.folder, *flags, secret=self.secret, keep_data=False).start()
+        self.connection = self.server.connect("acme")
+        self.connection.record(new_id())
+        self.lock = None
+
+    def finish(self):
+        self._unlock()
+        self.server.end()
+
+    def _lock(self):
+        text = "BEGIN; LOCK TABLE parley.interactions; SELECT pg_sleep(60)"
+        self.lock = self.workshop.popen(self.postgres.psql("busy", text), cwd="/", **QUIET)
+        held = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND database = "
+        held += "(SELECT oid FROM pg_database WHERE datname = 'busy')"
+        eventually(lambda: self.postgres.sql(held), "the lock is had")
+
+    def _unlock(self):
+        if self.lock:
+            self._tell_backends("pg_terminate_backend", "query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
+            self.lock.communicate()
+            self.lock = None
+
+    def _tell_backends(self, what, which):
+        self.postgres.sql(f"SELECT {what}(pid) FROM pg_stat_activity WHERE datname = 'busy' AND {which}", "postgres")
+
+    def _is_refused(self, call):
+        try:
+            call()
+            raise Mismatch("it is not refused")
+        except Refusal as refusal:
+            require(refusal.code in (UNAVAILABLE, DEADLINE_EXCEEDED), f"refused with {refusal}")
+
+    def _works_again(self, seconds=20):
+        """Calls are answered, on connections old and new, reads as well as records."""
+        id = new_id()
+        refusals = []
+
+        def works():
+            try:
+                self.connection.record(id)
+                for _ in range(8):
+                    self.connection.total()
+                return True
+            except Refusal as refusal:
+                refusals.append(str(refusal))
+                return False
+
+        try:
+            eventually(works, "", seconds)
+        except Mismatch:
+            raise Mismatch(f"for {seconds} s after it was over: {refusals[-1]}") from None
+
+    @check
+    def lockedTableMeetsDeadlines(self):
+        self._lock()
+        for call in (
+            lambda: self.connection.record(new_id(), seconds=1),
+            lambda: self.connection.call("ListInteractions", b"", 1),
+        ):
+            begin = time.monotonic()
+            self._is_refused(call)
+            require(time.monotonic() - begin < 4, f"answered after {time.monotonic() - begin:.1f} s, asked for 1 s")
+        self._unlock()
+        self._works_again()
+
+    @check
+    def cancelledStatementsAreGotOver(self):
+        self._lock()
+        self.connection.send("RecordInteraction", record_request(new_id(), "c"))
+        waiting = "wait_event_type = 'Lock' AND datname = 'busy'"
+        eventually(lambda: self.postgres.sql(f"SELECT 1 FROM pg_stat_activity WHERE {waiting}"), "the call waits")
+        self._tell_backends("pg_cancel_backend", waiting)
+        answer = self.connection.receive()[1]
+        self._unlock()
+        require(
+            not isinstance(answer, Refusal) or answer.code in (UNAVAILABLE, DEADLINE_EXCEEDED), f"it answers {answer}"
+        )
+        self._works_again()
+
+    @check
+    def terminatedConnectionsAreGotOver(self):
+        self._tell_backends("pg_terminate_backend", "usename = 'postgres' AND pid <> pg_backend_pid()")
+        self._works_again()
+
+    @check
+    def readOnlyDatabaseIsGotOver(self):
+        """As after a failover, when the old primary has become a standby, and the name leads to the new one."""
+        self.postgres.sql("ALTER DATABASE busy SET default_transaction_read_only = on")
+        self._tell_backends("pg_terminate_backend", "pid <> pg_backend_pid()")
+        self._is_refused(lambda: self.connection.record(new_id(), seconds=3))
+        self.postgres.sql("ALTER DATABASE busy RESET default_transaction_read_only")
+        self._works_again()
+
+
+SCENARIOS = [Administrator, LostDatabase, Migrations, OwnDatabase]

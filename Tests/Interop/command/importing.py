@@ -14,14 +14,18 @@ import time
 
 from checks import Scenario, check, eventually, require, require_equal
 from ttrpc import new_id
-from workshop import UNPRINTABLE, Outcome, Server
+from workshop import UNPRINTABLE, Server
 
 SECOND = 1714896000000
 
 
 def line(number, **more):
     """A good line, as no other number's is."""
-    return {"conversation_id": f"c{number % 10}", "created_at_ms": SECOND + number, "customer_message": f"says {number}"} | more
+    return {
+        "conversation_id": f"c{number % 10}",
+        "created_at_ms": SECOND + number,
+        "customer_message": f"says {number}",
+    } | more
 
 
 def lines_of(interactions):
@@ -44,6 +48,7 @@ class ImportScenario(Scenario):
 
     def _import(self, caller, source, *flags, input=b""):
         ran = caller.run("import", source, "--json", *flags, input=input)
+        require(ran.out, f"it was given up: {ran}")
         return json.loads(ran.out), ran
 
     def _counts(self, caller, source, *flags, input=b""):
@@ -73,21 +78,27 @@ class ImportedTwice(ImportScenario):
     @check
     def equalLinesAreAsManyInteractions(self):
         caller = self._new_caller("equal")
-        path = self._write("equal", [line(1), line(2), line(1), line(1)] + [line(number) for number in range(3, 1000)] + [line(1)])
+        path = self._write(
+            "equal", [line(1), line(2), line(1), line(1)] + [line(number) for number in range(3, 1000)] + [line(1)]
+        )
         require_equal(self._counts(caller, path), (1002, 0, 0, 0), "the first counts")
         require_equal(self._counts(caller, path), (0, 1002, 0, 0), "the second counts")
-        same = [one for one in caller.everything("--conversation", "c1", "--view", "full") if one["customer_message"] == "says 1"]
+        same = [
+            one
+            for one in caller.everything("--conversation", "c1", "--view", "full")
+            if one["customer_message"] == "says 1"
+        ]
         require_equal(len({one["id"] for one in same}), 4, "the equal interactions")
 
     @check
     def orderAndSpellingOfFieldsDoNotMatter(self):
         caller = self._new_caller("spelling")
-        spellings = [
-            b'{"conversation_id": "c", "created_at_ms": 1714896000000, "token_usage": {"prompt_tokens": 3}, "estimated_cost_usd": "0.5"}',
-            b'{"estimated_cost_nanos":500000000,"prompt_tokens":3,"created_at":"2024-05-05T10:00:00+02:00","conversation_id":"\\u0063"}',
-        ]
-        require_equal(self._counts(caller, "-", input=spellings[0]), (1, 0, 0, 0), "the first's counts")
-        require_equal(self._counts(caller, "-", input=spellings[1]), (0, 1, 0, 0), "the second's counts")
+        spelled = b'{"conversation_id": "c", "created_at_ms": 1714896000000, "token_usage": {"prompt_tokens": 3}, '
+        spelled += b'"estimated_cost_usd": "0.5"}'
+        otherwise = b'{"estimated_cost_nanos":500000000,"prompt_tokens":3,"created_at":"2024-05-05T10:00:00+02:00",'
+        otherwise += b'"conversation_id":"\\u0063"}'
+        require_equal(self._counts(caller, "-", input=spelled), (1, 0, 0, 0), "the first's counts")
+        require_equal(self._counts(caller, "-", input=otherwise), (0, 1, 0, 0), "the second's counts")
 
     @check
     def ownIdsAreKept(self):
@@ -107,7 +118,10 @@ class ImportedTwice(ImportScenario):
         printed = caller.everything("--view", "full")
         require_equal(self._counts(other, "-", input=lines_of(printed)), (5, 0, 0, 0), "the counts")
         without_update = [{name: value for name, value in one.items() if name != "updated_at"} for one in printed]
-        found = [{name: value for name, value in one.items() if name != "updated_at"} for one in other.everything("--view", "full")]
+        found = [
+            {name: value for name, value in one.items() if name != "updated_at"}
+            for one in other.everything("--view", "full")
+        ]
         require_equal(found, without_update, "what is kept")
 
 
@@ -170,7 +184,9 @@ class BadLines(ImportScenario):
 
     @check
     def badLinesAreToldWithTheirReason(self):
-        wrong = {n: self.told.get(n) for n, reason in self.numbers.items() if not re.search(reason, self.told.get(n, ""))}
+        wrong = {
+            n: self.told.get(n) for n, reason in self.numbers.items() if not re.search(reason, self.told.get(n, ""))
+        }
         wanted = {number: self.numbers[number] for number in wrong}
         require(not wrong, f"the reasons are {wrong}, want {wanted}")
         self.ran.says_plainly()
@@ -205,7 +221,9 @@ class BadLines(ImportScenario):
     @check
     def unknownNestedFieldsAreMentioned(self):
         report, ran = self._import(
-            self._new_caller("nested"), "-", input=lines_of([line(1, token_usage={"prompt_tokens": 1, "cached_tokens": 2})])
+            self._new_caller("nested"),
+            "-",
+            input=lines_of([line(1, token_usage={"prompt_tokens": 1, "cached_tokens": 2})]),
         )
         require_equal(report["imported"], 1, "the imported")
         require("cached_tokens" in ran.err, f"it says {ran.err!r}")
@@ -230,13 +248,17 @@ class LineForms(ImportScenario):
     @check
     def byteOrderMarkIsTaken(self):
         caller = self._new_caller("bom")
-        require_equal(self._counts(caller, "-", input=b"\xef\xbb\xbf" + lines_of([line(1)])), (1, 0, 0, 0), "the counts")
+        require_equal(
+            self._counts(caller, "-", input=b"\xef\xbb\xbf" + lines_of([line(1)])), (1, 0, 0, 0), "the counts"
+        )
 
     @check
     def emptyFileIsNothing(self):
         caller = self._new_caller("empty")
         for name, content in {"empty": b"", "blank": b"\n\n  \n\t\n"}.items():
-            require_equal(self._counts(caller, self._write(name, content)), (0, 0, 0, 0), f"the counts of a file {name}")
+            require_equal(
+                self._counts(caller, self._write(name, content)), (0, 0, 0, 0), f"the counts of a file {name}"
+            )
 
     @check
     def absentFileIsRefused(self):
@@ -253,7 +275,9 @@ class LineForms(ImportScenario):
             path = self._write("long", [line(megabytes), long, line(megabytes + 1000)])
             begin = time.monotonic()
             report, ran = self._import(caller, path)
-            require_equal((report["imported"], report["bad"], ran.status), (2, 1, 1), f"the counts around {megabytes} MB")
+            require_equal(
+                (report["imported"], report["bad"], ran.status), (2, 1, 1), f"the counts around {megabytes} MB"
+            )
             require("line 2:" in ran.err and "65536" in ran.err, f"it says {ran.err[:300]!r}")
             require(time.monotonic() - begin < 20, f"{megabytes} MB took {time.monotonic() - begin:.0f} s")
 
@@ -268,7 +292,14 @@ class LineForms(ImportScenario):
     @check
     def onlyOneTenantsLinesAreTaken(self):
         caller = self._new_caller("one")
-        content = [line(1, tenant="a"), line(2, tenant="b"), line(3), line(4, tenant="a"), line(5, tenant="A"), b"not json\n"]
+        content = [
+            line(1, tenant="a"),
+            line(2, tenant="b"),
+            line(3),
+            line(4, tenant="a"),
+            line(5, tenant="A"),
+            b"not json\n",
+        ]
         counts = self._counts(caller, self._write("tenants", content), "--only-tenant", "a")
         require_equal(counts, (2, 0, 1, 3), "the counts")
         texts = {one["customer_message"] for one in caller.everything("--view", "full")}
@@ -280,7 +311,9 @@ class LineForms(ImportScenario):
         content = lines_of([line(1, tenant="a"), line(2, tenant="b")])
         require_equal(self._counts(caller, "-", input=content), (2, 0, 0, 0), "the counts")
         # The tenant is none of the content.
-        require_equal(self._counts(caller, "-", input=lines_of([line(1), line(2, tenant="z")])), (0, 2, 0, 0), "the counts again")
+        require_equal(
+            self._counts(caller, "-", input=lines_of([line(1), line(2, tenant="z")])), (0, 2, 0, 0), "the counts again"
+        )
 
 
 class Values(ImportScenario):
@@ -332,19 +365,39 @@ class Values(ImportScenario):
         both = {"conversation_id": "c", "created_at": "2024-05-05T08:00:00.007Z"}
         require_equal(self._counts(caller, "-", input=lines_of([both])), (1, 0, 0, 0), "the counts")
         milliseconds = {"conversation_id": "c", "created_at_ms": SECOND + 7}
-        require_equal(self._counts(caller, "-", input=lines_of([milliseconds])), (0, 1, 0, 0), "the counts in milliseconds")
-        require_equal(self._counts(caller, "-", input=lines_of([both | milliseconds])), (0, 1, 0, 0), "the counts of both")
+        require_equal(
+            self._counts(caller, "-", input=lines_of([milliseconds])), (0, 1, 0, 0), "the counts in milliseconds"
+        )
+        require_equal(
+            self._counts(caller, "-", input=lines_of([both | milliseconds])), (0, 1, 0, 0), "the counts of both"
+        )
         self._refused(caller, "created_at.*twice|differ", both | {"created_at_ms": SECOND})
 
     @check
     def wrongTimesAreRefused(self):
         texts = (
-            "yesterday", "", "2024-05-05", "2024-05-05T08:00:00", "2024-05-05T08:00Z", "2024-02-30T00:00:00Z",
-            "2023-02-29T00:00:00Z", "2024-05-05T24:00:00Z", "2024-05-05T08:60:00Z", "2024-05-05T08:00:00+25:00",
-            "2024-05-05T08:00:00Zjunk", "2024-5-5T08:00:00Z", "2024-05-05T08:00:00+0200", " 2024-05-05T08:00:00Z", "20240505T080000Z", "2024-05-05T08:00:00.Z", "1714896000",
+            "yesterday",
+            "",
+            "2024-05-05",
+            "2024-05-05T08:00:00",
+            "2024-05-05T08:00Z",
+            "2024-02-30T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2024-05-05T24:00:00Z",
+            "2024-05-05T08:60:00Z",
+            "2024-05-05T08:00:00+25:00",
+            "2024-05-05T08:00:00Zjunk",
+            "2024-5-5T08:00:00Z",
+            "2024-05-05T08:00:00+0200",
+            " 2024-05-05T08:00:00Z",
+            "20240505T080000Z",
+            "2024-05-05T08:00:00.Z",
+            "1714896000",
         )
         self._refused(
-            self._new_caller("wrong times"), "created_at", *({"conversation_id": text, "created_at": text} for text in texts)
+            self._new_caller("wrong times"),
+            "created_at",
+            *({"conversation_id": text, "created_at": text} for text in texts),
         )
 
     @check
@@ -354,7 +407,11 @@ class Values(ImportScenario):
             caller,
             line(1, conversation_id="flat", prompt_tokens=3, completion_tokens=4),
             line(2, conversation_id="nested", token_usage={"prompt_tokens": 3, "completion_tokens": 4}),
-            line(3, conversation_id="with total", token_usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}),
+            line(
+                3,
+                conversation_id="with total",
+                token_usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+            ),
             line(4, conversation_id="mixed", prompt_tokens=3, token_usage={"completion_tokens": 4}),
             line(5, conversation_id="twice", prompt_tokens=3, token_usage={"prompt_tokens": 3, "completion_tokens": 4}),
             line(6, conversation_id="null", prompt_tokens=3, completion_tokens=4, token_usage=None),
@@ -367,22 +424,54 @@ class Values(ImportScenario):
     def costsAreExact(self):
         caller = self._new_caller("costs")
         costs = {
-            "0.000000001": 1, "0.1": 100_000_000, "0.3": 300_000_000, "1": 10**9, "0": 0, "0.000": 0,
-            "1234567.890123456": 1_234_567_890_123_456, "9000000": 9 * 10**15, "8999999.999999999": 9 * 10**15 - 1,
-            "000.5": 500_000_000, "2.675": 2_675_000_000, "0.004125000": 4_125_000,
+            "0.000000001": 1,
+            "0.1": 100_000_000,
+            "0.3": 300_000_000,
+            "1": 10**9,
+            "0": 0,
+            "0.000": 0,
+            "1234567.890123456": 1_234_567_890_123_456,
+            "9000000": 9 * 10**15,
+            "8999999.999999999": 9 * 10**15 - 1,
+            "000.5": 500_000_000,
+            "2.675": 2_675_000_000,
+            "0.004125000": 4_125_000,
         }
-        kept = self._kept(caller, *(line(n, conversation_id=usd, estimated_cost_usd=usd) for n, usd in enumerate(costs)))
+        kept = self._kept(
+            caller, *(line(n, conversation_id=usd, estimated_cost_usd=usd) for n, usd in enumerate(costs))
+        )
         require_equal({usd: kept[usd]["estimated_cost_nanos"] for usd in costs}, costs, "the costs")
         total = caller.json("stats", "--from", "2024-05-05", "--to", "2024-05-06")["totals"]["total_cost_nanos"]
         require_equal(total, sum(costs.values()), "the total cost")
 
     @check
     def wrongCostsAreRefused(self):
-        texts = ["0.0000000001", "0.1000000000", "-0.1", "+1", "1e-3", ".5", "1.", "1,5", "$1", "", " 1", "٣", "0x10", "1.2.3", "nan", "9" * 30]
+        texts = [
+            "0.0000000001",
+            "0.1000000000",
+            "-0.1",
+            "+1",
+            "1e-3",
+            ".5",
+            "1.",
+            "1,5",
+            "$1",
+            "",
+            " 1",
+            "٣",
+            "0x10",
+            "1.2.3",
+            "nan",
+            "9" * 30,
+        ]
         self._refused(
-            self._new_caller("wrong costs"), "estimated_cost_usd", *(line(n, estimated_cost_usd=usd) for n, usd in enumerate(texts))
+            self._new_caller("wrong costs"),
+            "estimated_cost_usd",
+            *(line(n, estimated_cost_usd=usd) for n, usd in enumerate(texts)),
         )
-        self._refused(self._new_caller("wrong costs"), "estimated_cost", line(99, estimated_cost_usd="1", estimated_cost_nanos=1))
+        self._refused(
+            self._new_caller("wrong costs"), "estimated_cost", line(99, estimated_cost_usd="1", estimated_cost_nanos=1)
+        )
 
 
 class BrokenOff(ImportScenario):
@@ -399,7 +488,9 @@ class BrokenOff(ImportScenario):
 
     def _feed(self, caller, content, **options):
         """An import whose standard input is ours, with so much of it written."""
-        child = caller.popen("import", "-", "--json", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = caller.popen(
+            "import", "-", "--json", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         child.stdin.write(content)
         child.stdin.flush()
         return child

@@ -174,12 +174,26 @@ class Reading(ReadScenario):
     @check
     def getShowsAll(self):
         one = next(one for one in self.all if self._number(one) == 24)
-        shown = dict(re.split(r" {2,}", line, maxsplit=1) for line in self.caller.run("get", one["id"]).succeeded().out.splitlines())
+        shown = dict(
+            re.split(r" {2,}", line, maxsplit=1)
+            for line in self.caller.run("get", one["id"]).succeeded().out.splitlines()
+        )
         wanted = {
-            "id": one["id"], "created": "2024-05-05T12:00:00.000Z", "conversation": "conversation 4",
-            "customer": "question 24", "agent": "answer 24", "intents": "none", "model": "small", "type": "voice",
-            "confidence": "0.8", "handed over": "yes: asked", "took": "124 ms", "tokens": "240 + 24 = 264",
-            "cost": "$0.024000024", "context": "0 tokens", "updated": one["updated_at"],
+            "id": one["id"],
+            "created": "2024-05-05T12:00:00.000Z",
+            "conversation": "conversation 4",
+            "customer": "question 24",
+            "agent": "answer 24",
+            "intents": "none",
+            "model": "small",
+            "type": "voice",
+            "confidence": "0.8",
+            "handed over": "yes: asked",
+            "took": "124 ms",
+            "tokens": "240 + 24 = 264",
+            "cost": "$0.024000024",
+            "context": "0 tokens",
+            "updated": one["updated_at"],
         }
         require_equal(shown, wanted, "what get shows")
 
@@ -197,10 +211,20 @@ class Statistics(Reading):
     def statisticsAreExact(self):
         totals = self.caller.json("stats", *EVER)["totals"]
         wanted = {
-            "total_interactions": 30, "total_cost_nanos": 1_000_001 * 435, "handoff_count": 15, "handoff_rate": 0.5,
-            "prompt_tokens": 4350, "completion_tokens": 435, "total_tokens": 4785, "avg_tokens": 159.5,
-            "avg_processing_time_ms": 114.5, "p50_processing_time_ms": 114, "p95_processing_time_ms": 128,
-            "p99_processing_time_ms": 129, "high_confidence_count": 9, "low_confidence_count": 21,
+            "total_interactions": 30,
+            "total_cost_nanos": 1_000_001 * 435,
+            "handoff_count": 15,
+            "handoff_rate": 0.5,
+            "prompt_tokens": 4350,
+            "completion_tokens": 435,
+            "total_tokens": 4785,
+            "avg_tokens": 159.5,
+            "avg_processing_time_ms": 114.5,
+            "p50_processing_time_ms": 114,
+            "p95_processing_time_ms": 128,
+            "p99_processing_time_ms": 129,
+            "high_confidence_count": 9,
+            "low_confidence_count": 21,
             "confidence_histogram": [3] * 10,
         }
         require_equal({name: totals[name] for name in wanted}, wanted, "the totals")
@@ -210,21 +234,46 @@ class Statistics(Reading):
     def statisticsAreATable(self):
         lines = self.caller.run("stats", *EVER).succeeded().out.splitlines()
         require_equal(lines[0], "from 2000-01-01T00:00:00.000Z to 2100-01-01T00:00:00.000Z", "the first line")
-        headings = ["COUNT", "COST", "CONFIDENCE", "HIGH", "LOW", "HANDED OVER", "RATE", "AVG MS", "P50", "P95", "P99", "TOKENS"]
+        headings = [
+            "COUNT",
+            "COST",
+            "CONFIDENCE",
+            "HIGH",
+            "LOW",
+            "HANDED OVER",
+            "RATE",
+            "AVG MS",
+            "P50",
+            "P95",
+            "P99",
+            "TOKENS",
+        ]
         require_equal(COLUMNS.split(lines[2].strip()), headings, "the headings")
         rows = {cells[0]: cells[1:] for cells in (COLUMNS.split(line) for line in lines[3:]) if len(cells) == 13}
         wanted = ["30", "$0.435000435", "0.4833", "9", "21", "15", "50.0%", "114.5", "114", "128", "129", "4785"]
         require_equal(rows["all"], wanted, "the row of all")
-        require_equal({label: cells[0] for label, cells in rows.items() if label != "all"}, {
-            "model small": "10", "model large": "10", "model (none)": "10", "type text": "22", "type voice": "8",
-            "handed over: (none)": "10", "handed over: asked": "5",
-        }, "the counts of the groups")
+        require_equal(
+            {label: cells[0] for label, cells in rows.items() if label != "all"},
+            {
+                "model small": "10",
+                "model large": "10",
+                "model (none)": "10",
+                "type text": "22",
+                "type voice": "8",
+                "handed over: (none)": "10",
+                "handed over: asked": "5",
+            },
+            "the counts of the groups",
+        )
 
     @check
     def statisticsHaveASeries(self):
         series = self.caller.json("stats", *EVER[:2], "--to", "2024-12-31", "--interval", "day")["series"]
-        require_equal([(one["start_time"], one["stats"]["total_interactions"]) for one in series],
-                      [("2024-05-05T00:00:00.000Z", 30)], "the days")
+        require_equal(
+            [(one["start_time"], one["stats"]["total_interactions"]) for one in series],
+            [("2024-05-05T00:00:00.000Z", 30)],
+            "the days",
+        )
         day = ["--from", "2024-05-05", "--to", "2024-05-06", "--interval", "hour"]
         hours = self.caller.json("stats", *day)["series"]
         require_equal([one["stats"]["total_interactions"] for one in hours], [6] * 5, "the hours' counts")
@@ -247,11 +296,20 @@ class HostileTexts(ReadScenario):
 
     def prepare(self):
         super().prepare()
-        self._import([{
-            "conversation_id": HOSTILE, "created_at_ms": 1714896000000, "customer_message": HOSTILE,
-            "agent_response": HOSTILE, "model_used": HOSTILE, "handoff_triggered": True, "handoff_reason": HOSTILE,
-            "detected_intents": [{"name": HOSTILE, "confidence": 1}],
-        }])
+        self._import(
+            [
+                {
+                    "conversation_id": HOSTILE,
+                    "created_at_ms": 1714896000000,
+                    "customer_message": HOSTILE,
+                    "agent_response": HOSTILE,
+                    "model_used": HOSTILE,
+                    "handoff_triggered": True,
+                    "handoff_reason": HOSTILE,
+                    "detected_intents": [{"name": HOSTILE, "confidence": 1}],
+                }
+            ]
+        )
         self.id = self.caller.list()[0]["id"]
 
     def _is_harmless(self, *command):

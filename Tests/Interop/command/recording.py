@@ -17,7 +17,7 @@ def full_interaction():
     """Every field, with values that are easily bent on their way."""
     return {
         "id": new_id(),
-        "conversation_id": "cönversation 1/2 \"quoted\" \\ \u2028",
+        "conversation_id": 'cönversation 1/2 "quoted" \\ \u2028',
         "customer_message": "line one\nline two\ttab \x1b[31m \u0001 \U0001f6eb e\u0301" + "x" * 60_000,
         "agent_response": "ß" * 32_768,
         "detected_intents": [{"name": "book_flight", "confidence": 0.1 + 0.2}, {"name": "a=b, c", "confidence": 1}]
@@ -47,9 +47,19 @@ class RecordByFlags(RecordScenario):
     @check
     def flagsReachTheirFields(self):
         flags = {
-            "--conversation": "c1", "--customer": "hello", "--agent": "hi", "--model": "m-1", "--confidence": "0.75",
-            "--processing-ms": "120", "--context-size": "900", "--prompt-tokens": "30", "--completion-tokens": "12",
-            "--cost-usd": "0.0042", "--reason": "asked", "--type": "voice", "--created-at": "2024-05-05T10:00:00.5+02:00",
+            "--conversation": "c1",
+            "--customer": "hello",
+            "--agent": "hi",
+            "--model": "m-1",
+            "--confidence": "0.75",
+            "--processing-ms": "120",
+            "--context-size": "900",
+            "--prompt-tokens": "30",
+            "--completion-tokens": "12",
+            "--cost-usd": "0.0042",
+            "--reason": "asked",
+            "--type": "voice",
+            "--created-at": "2024-05-05T10:00:00.5+02:00",
         }
         words = [word for pair in flags.items() for word in pair]
         words += ["--handoff", "--intent", "refund=0.9", "--intent", "a=b=0.5"]
@@ -58,10 +68,18 @@ class RecordByFlags(RecordScenario):
         require_equal(recorded["created_at"], "2024-05-05T08:00:00.500Z", "created_at")
         kept = self.caller.get(recorded["interaction_id"])
         wanted = {
-            "conversation_id": "c1", "customer_message": "hello", "agent_response": "hi", "model_used": "m-1",
-            "confidence_score": 0.75, "processing_time_ms": 120, "context_size": 900, "estimated_cost_nanos": 4_200_000,
+            "conversation_id": "c1",
+            "customer_message": "hello",
+            "agent_response": "hi",
+            "model_used": "m-1",
+            "confidence_score": 0.75,
+            "processing_time_ms": 120,
+            "context_size": 900,
+            "estimated_cost_nanos": 4_200_000,
             "token_usage": {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42},
-            "handoff_triggered": True, "handoff_reason": "asked", "message_type": "voice",
+            "handoff_triggered": True,
+            "handoff_reason": "asked",
+            "message_type": "voice",
             "detected_intents": [{"name": "refund", "confidence": 0.9}, {"name": "a=b", "confidence": 0.5}],
             "created_at": "2024-05-05T08:00:00.500Z",
         }
@@ -89,7 +107,9 @@ class RecordByFlags(RecordScenario):
         command = ["record", "--conversation", "r", "--request-id", "mine", "--created-at", "2024-05-05"]
         first = self.caller.run(*command).succeeded().out.split()
         second = self.caller.run(*command).succeeded().out.split()
-        require_equal((first[0], second[:2], second[-1]), ("recorded", ["already", "recorded"], first[-1]), "the answers")
+        require_equal(
+            (first[0], second[:2], second[-1]), ("recorded", ["already", "recorded"], first[-1]), "the answers"
+        )
         self.caller.run("record", "--conversation", "r", "--request-id", "mine").refused("created.at")
 
     @check
@@ -194,16 +214,28 @@ class RecordByJSON(RecordScenario):
     @check
     def wrongTypesAreRefusedByName(self):
         for name, value in {
-            "conversation_id": 5, "customer_message": ["x"], "context_size": "many", "processing_time_ms": 1.5,
-            "confidence_score": "high", "handoff_triggered": "yes", "detected_intents": {}, "token_usage": 7,
-            "estimated_cost_nanos": 0.5, "created_at": 17, "created_at_ms": "x", "prompt_tokens": True,
+            "conversation_id": 5,
+            "customer_message": ["x"],
+            "context_size": "many",
+            "processing_time_ms": 1.5,
+            "confidence_score": "high",
+            "handoff_triggered": "yes",
+            "detected_intents": {},
+            "token_usage": 7,
+            "estimated_cost_nanos": 0.5,
+            "created_at": 17,
+            "created_at_ms": "x",
+            "prompt_tokens": True,
         }.items():
             self._record({"conversation_id": "c"} | {name: value}).refused("standard input", name)
 
     @check
     def numbersOutOfRangeAreRefusedByName(self):
         for name, value in {
-            "context_size": 2**31, "prompt_tokens": -(2**31) - 1, "estimated_cost_nanos": 2**63, "created_at_ms": 10**30,
+            "context_size": 2**31,
+            "prompt_tokens": -(2**31) - 1,
+            "estimated_cost_nanos": 2**63,
+            "created_at_ms": 10**30,
         }.items():
             self._record({"conversation_id": "c", name: value}).refused(name)
 
@@ -244,7 +276,11 @@ class RecordByJSON(RecordScenario):
 
     @check
     def timeGivenTwiceMustAgree(self):
-        agreeing = {"conversation_id": "t", "created_at": "2024-05-05T10:00:00.250+02:00", "created_at_ms": 1714896000250}
+        agreeing = {
+            "conversation_id": "t",
+            "created_at": "2024-05-05T10:00:00.250+02:00",
+            "created_at_ms": 1714896000250,
+        }
         self._record(agreeing).succeeded()
         self._record(agreeing | {"created_at_ms": 1714896000251}).refused("created_at", "twice|differ")
 
@@ -281,7 +317,13 @@ class WrongPeers(RecordScenario):
         threading.Thread(target=self._answer_as_a_web_server, daemon=True).start()
         self.absent = f"unix:{self.folder}/absent"
         # All at once, for each may try again for a while before it gives up.
-        addresses = [self._address(self.silent), self._address(self.web), self.absent, "127.0.0.1:1", "host.invalid:7310"]
+        addresses = [
+            self._address(self.silent),
+            self._address(self.web),
+            self.absent,
+            "127.0.0.1:1",
+            "host.invalid:7310",
+        ]
         self.asked = {address: self._ask(address) for address in addresses}
 
     def finish(self):
@@ -322,7 +364,9 @@ class WrongPeers(RecordScenario):
 
     @check
     def tokenIsAskedFor(self):
-        self.workshop.run("list", env={"PARLEY_ADDRESS": "unix:/x"}).refused("--token-file", "PARLEY_TOKEN", "parley token")
+        self.workshop.run("list", env={"PARLEY_ADDRESS": "unix:/x"}).refused(
+            "--token-file", "PARLEY_TOKEN", "parley token"
+        )
 
     @check
     def malformedAddressIsRefused(self):

@@ -7,11 +7,11 @@ Everything is made in a folder of its own in WORKDIR, and is gone afterwards. Po
 needed; as root, PostgreSQL runs as the user postgres. With names, only the scenarios whose name holds one of them.
 """
 
+import os
 import signal
 import sys
 import time
 
-from checks import run_all
 import crashes
 import databases
 import importing
@@ -21,10 +21,12 @@ import serving
 import settings
 import tokens
 import usage
+from checks import run_all
 from workshop import Workshop
 
 AT_ONCE = 8
-MODULES = [crashes, databases, recording, importing, serving, settings, tokens, reading, usage]
+# Those that take longest first.
+MODULES = [crashes, recording, databases, settings, importing, serving, tokens, reading, usage]
 
 
 def main():
@@ -39,8 +41,12 @@ def main():
     begin = time.monotonic()
     try:
         tally = run_all(scenarios, workshop, AT_ONCE)
-    finally:
+    except BaseException as error:
+        print(f"broken off: {error!r}", flush=True)
         workshop.close()
+        # Scenarios under way still wait for what is gone now.
+        os._exit(1)
+    workshop.close()
     print(f"{len(scenarios)} scenarios in {time.monotonic() - begin:.0f} s")
     print(f"{tally.passed} passed, {tally.failed} failed")
     sys.exit(1 if tally.failed else 0)

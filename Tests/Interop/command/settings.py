@@ -84,7 +84,9 @@ class Precedence(SettingsScenario):
 
     @check
     def environmentsLogLevelGoesOverTheFiles(self):
-        said = self._serve(config={"log-level": "critical"}, env={"PARLEY_LOG_LEVEL": "info"}, listen=[self._socket("log")])
+        said = self._serve(
+            config={"log-level": "critical"}, env={"PARLEY_LOG_LEVEL": "info"}, listen=[self._socket("log")]
+        )
         require("draining" in said.err, f"the log is {said.err!r}")
 
     @check
@@ -97,8 +99,17 @@ class Precedence(SettingsScenario):
     def socketModeIsKept(self):
         modes = []
         server = Server(
-            self.workshop, self.folder, "--database-url", self.url, "--jwt-secret-file", self.secret,
-            "--socket-mode", "600", listen=[self._socket("mode")], secret=self.secret, keep_data=False,
+            self.workshop,
+            self.folder,
+            "--database-url",
+            self.url,
+            "--jwt-secret-file",
+            self.secret,
+            "--socket-mode",
+            "600",
+            listen=[self._socket("mode")],
+            secret=self.secret,
+            keep_data=False,
         )
         try:
             server.start()
@@ -137,6 +148,19 @@ class WrongValues(SettingsScenario):
         self._serve("--config", self._config({"readers": 0})).refused("readers", "0", "1 to 64")
 
     @check
+    def wrongTimesOfConnectionsAreRefused(self):
+        for flag in ("grpc-max-age", "grpc-max-idle", "grpc-keepalive"):
+            self._refuses_everywhere(flag, "0", "1 to")
+            self._refuses_everywhere(flag, "soon", "1 to")
+
+    @check
+    def wrongReflectionIsRefused(self):
+        self._serve(env={"PARLEY_REFLECTION": "perhaps"}).refused("reflection", "perhaps", "true", "false")
+        self._serve("--config", self._config({"reflection": "perhaps"})).refused(
+            "reflection", "perhaps", "true", "false"
+        )
+
+    @check
     def wrongSocketModeIsRefused(self):
         for value in ("999", "rw", "1777"):
             self._refuses_everywhere("socket-mode", value, "octal")
@@ -170,7 +194,9 @@ class WrongValues(SettingsScenario):
 
     @check
     def absentFileIsNamed(self):
-        self._serve("--config", self.folder / "absent.json").refused(str(self.folder / "absent.json"), "not found|no such")
+        self._serve("--config", self.folder / "absent.json").refused(
+            str(self.folder / "absent.json"), "not found|no such"
+        )
 
     @check
     def malformedFileIsNamed(self):

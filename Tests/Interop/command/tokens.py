@@ -151,13 +151,17 @@ class MintedTokens(Scenario):
         self.workshop.run("list", "--token-file", path, env=env).succeeded()
         # The flag is nearer than the environment.
         self.workshop.run("list", "--token-file", path, env=env | {"PARLEY_TOKEN": "nonsense"}).succeeded()
-        self.workshop.run("list", "--token-file", self.folder / "absent", env=env).refused("--token-file", "absent", "read")
+        self.workshop.run("list", "--token-file", self.folder / "absent", env=env).refused(
+            "--token-file", "absent", "read"
+        )
 
     @check
     def otherIssuersClaimsAreUnderstood(self):
         secret = (self.server.data / "jwt.secret").read_bytes().rstrip(b"\n")
         lists = {"tenant_id": self.tenant, "scopes": ["analytics:view"], "exp": int(time.time()) + 60}
-        require(self.recorded in self._list(signed_by_secret(lists, secret)).succeeded().out, "the record is not listed")
+        require(
+            self.recorded in self._list(signed_by_secret(lists, secret)).succeeded().out, "the record is not listed"
+        )
         endless = {"tenant": self.tenant, "scope": "analytics:view"}
         self._list(signed_by_secret(endless, secret)).refused("TOKEN_INVALID", "exp")
         early = claims_for(self.tenant, nbf=int(time.time()) + 600)

@@ -165,6 +165,7 @@ class Workshop:
         self.parley.chmod(0o755)
         self._lock = threading.Lock()
         self._children = []
+        self._is_closed = False
         self._folders = 0
         self._server = None
         self._postgres = None
@@ -190,8 +191,9 @@ class Workshop:
         return kept | {name: str(value) for name, value in (extra or {}).items()}
 
     def popen(self, command, env=None, **options):
-        child = subprocess.Popen(list(map(str, command)), env=self.environment(env), **options)
         with self._lock:
+            require(not self._is_closed, "the workshop is closed")
+            child = subprocess.Popen(list(map(str, command)), env=self.environment(env), **options)
             self._children.append(child)
         return child
 
@@ -231,6 +233,7 @@ class Workshop:
     def close(self):
         """Ends everything that was started here and removes every file."""
         with self._lock:
+            self._is_closed = True
             children = list(self._children)
         kill_all(child.pid for child in children if child.poll() is None)
         for _ in range(100):
@@ -241,13 +244,17 @@ class Workshop:
             time.sleep(0.05)
         for child in children:
             child.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # Also what was closed for a check.
+        subprocess.run(["chmod", "-R", "u+rwX", self.folder], stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder)
 
 
 class Server:
     """A `parley serve`."""
 
-    def __init__(self, workshop, data, *flags, listen=None, env=None, prefix=(), secret=None, keep_data=True, **options):
+    def __init__(
+        self, workshop, data, *flags, listen=None, env=None, prefix=(), secret=None, keep_data=True, **options
+    ):
         """
         data: its folder; secret: a file, where it is not the one in there; listen: the addresses, where
         None stands for a Unix socket and a port, [] for what it chooses itself; options: of its process.
@@ -368,13 +375,32 @@ class Server:
             return None
         return pid if pid in self.postgres_processes() else None
 
-    def psql(self, sql):
-        """A client of the private PostgreSQL, beside the server."""
+    def psql(self):
+        """A client of the private PostgreSQL, beside the server, that reads SQL from its standard input."""
         return self.workshop.popen(
-            [postgres_binaries() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", self.data.resolve() / "run",
-             "-U", "postgres", "-d", "parley", "-c", sql],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
+            [
+                postgres_binaries() / "psql",
+                "-XqAt",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                self.data.resolve() / "run",
+                "-U",
+                "postgres",
+                "-d",
+                "parley",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
         )
+
+    def sql(self, text):
+        psql = self.psql()
+        out, err = psql.communicate(text.encode() + b"\n", timeout=60)
+        require_equal(psql.returncode, 0, f"psql's status ({err.decode()})")
+        return out.decode().strip()
 
     # --- its users
 
@@ -456,15 +482,36 @@ class Postgres:
 
     def _program(self, name, *arguments):
         subprocess.run(
-            [postgres_binaries() / name, *map(str, arguments)], check=True, cwd="/", timeout=60,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **postgres_user(),
+            [postgres_binaries() / name, *map(str, arguments)],
+            check=True,
+            cwd="/",
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **postgres_user(),
         )
+
+    def psql(self, database, text):
+        """The command that runs the text."""
+        return [
+            postgres_binaries() / "psql",
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            self.sockets,
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-c",
+            text,
+        ]
 
     def sql(self, text, database="postgres"):
         ran = subprocess.run(
-            [postgres_binaries() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-U", "postgres",
-             "-d", database, "-c", text],
-            cwd="/", timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            self.psql(database, text), cwd="/", timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         require_equal(ran.returncode, 0, f"psql's status ({ran.stderr})")
         return ran.stdout.strip()

@@ -1,5 +1,6 @@
 import Domain
 import Glibc
+import Synchronization
 import Testing
 import Wire
 
@@ -268,9 +269,9 @@ func loopbackAddress(_ port: Int) -> sockaddr_in {
 }
 
 /// A socket of a program other than the server, bound and perhaps listening.
-final class OtherListener {
+final class OtherListener: Sendable {
   private let descriptor: CInt
-  private var isOpen = true
+  private let isOpen = Mutex(true)
 
   init(at address: Address, backlog: CInt = 1) throws {
     func bound<A>(_ domain: CInt, _ address: A) -> CInt {
@@ -302,8 +303,10 @@ final class OtherListener {
 
   /// As the kernel does for a program that is killed: a socket's file stays.
   func die() {
-    if isOpen { close(descriptor) }
-    isOpen = false
+    isOpen.withLock { isOpen in
+      if isOpen { close(descriptor) }
+      isOpen = false
+    }
   }
 
   deinit {
