@@ -53,7 +53,8 @@ struct UnixSocketFile {
   }
 
   private static func isAnswered(_ path: String) -> Bool {
-    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    // A live server whose queue is full would have a blocking connect wait.
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard descriptor >= 0 else { return true }
     defer { close(descriptor) }
     let result = withAddress(of: path) { connect(descriptor, $0, $1) }

@@ -51,25 +51,30 @@ final class BatchWriter: Sendable {
     case .failure(let error): return .failure(error)
     case .success(let outcomes):
       let byKey = Dictionary(uniqueKeysWithValues: zip(unique.map(\.key), outcomes))
-      return .success(
-        rows.enumerated().map { index, row in
-          let outcome = byKey[row.key]!
-          let original = first[row.key]!
-          return index == original ? outcome : repeated(row, of: rows[original], outcome)
-        })
+      var results: [Result<Recorded, RPCError>?] = []
+      for (index, row) in rows.enumerated() {
+        let outcome = byKey[row.key]!
+        results.append(index == first[row.key]! ? outcome : repeated(row, of: rows[first[row.key]!], outcome))
+      }
+      // Repeats of a row that failed are on their own: what is there may be theirs, or they may go in.
+      let open = results.indices.filter { results[$0] == nil }
+      if !open.isEmpty {
+        switch await write(open.map { rows[$0] }) {
+        case .failure(let error): return .failure(error)
+        case .success(let outcomes): for (index, outcome) in zip(open, outcomes) { results[index] = outcome }
+        }
+      }
+      return .success(results.map { $0! })
     }
   }
 
-  /// What became of a row that repeats another's key within its batch.
+  /// What became of a row that repeats another's key within its batch; nil where the other failed.
   private func repeated(
     _ row: RecordRow, of original: RecordRow, _ outcome: Result<Recorded, RPCError>
-  ) -> Result<Recorded, RPCError> {
-    switch outcome {
-    case .success(let recorded):
-      row.interaction.content == original.interaction.content
-        ? .success(Recorded(id: recorded.id, alreadyRecorded: true)) : .failure(conflict(row))
-    case .failure(let error): .failure(error)
-    }
+  ) -> Result<Recorded, RPCError>? {
+    guard case .success(let recorded) = outcome else { return nil }
+    return row.interaction.content == original.interaction.content
+      ? .success(Recorded(id: recorded.id, alreadyRecorded: true)) : .failure(conflict(row))
   }
 
   private func writeUnique(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {

@@ -15,7 +15,7 @@ struct DeadlineTests {
         .recordInteraction, RecordInteraction(interaction: .sample()), server.token,
         timeout: .nanoseconds(nanoseconds))
       #expect(reply.error?.code == .deadlineExceeded && reply.error?.reason == .deadlineExceeded)
-      #expect(ContinuousClock.now - begun < .seconds(5))
+      #expect(ContinuousClock.now - begun < .seconds(10))
       if nanoseconds < 0 { #expect(try server.interactionCount() == 0) }
     }
   }
@@ -25,17 +25,25 @@ struct DeadlineTests {
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let peer = try server.connect()
-      for timeout in [Duration.milliseconds(300), .seconds(1)] {
+      // A busy machine may need longer to come to PostgreSQL at all.
+      var timeout = Duration.milliseconds(300)
+      var hasWaited = false
+      while !hasWaited, timeout < .seconds(20) {
         let begun = ContinuousClock.now
         try await peer.start(.getStats, GetStats(), server.token, timeout: timeout)
         try await peer.start(.listInteractions, ListInteractions(), server.token, timeout: timeout)
-        try await eventually("both statements wait") { try server.database.waitingStatements() == 2 }
+        while !hasWaited, .now < begun + timeout {
+          hasWaited = try server.database.waitingStatements() == 2
+          try await Task.sleep(for: .milliseconds(5))
+        }
         for _ in 0..<2 {
-          #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
-          #expect((timeout..<timeout + .seconds(3)).contains(ContinuousClock.now - begun))
+          #expect(try await peer.nextReply(within: timeout + .seconds(15)).reply.error?.code == .deadlineExceeded)
+          #expect((timeout..<timeout + .seconds(10)).contains(ContinuousClock.now - begun))
         }
         try await eventually("the statements are cancelled") { try server.database.waitingStatements() == 0 }
+        timeout = timeout * 3
       }
+      #expect(hasWaited)
       try lock.release()
       try await peer.expectService(as: server.token)
     }
@@ -51,7 +59,7 @@ struct DeadlineTests {
       let begun = ContinuousClock.now
       try await peer.start(.getStats, GetStats(), server.token, timeout: .milliseconds(200))
       #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
-      #expect(ContinuousClock.now - begun < .seconds(3))
+      #expect(ContinuousClock.now - begun < .seconds(10))
       try lock.release()
       for _ in 0..<4 { #expect(try await peer.nextReply().reply.error == nil) }
     }
@@ -66,7 +74,7 @@ struct DeadlineTests {
       var draft = InteractionDraft.sample(at: id.time)
       draft.id = id.description
       let request = RecordInteraction(interaction: draft)
-      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(1))
+      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(3))
       try await eventually("the row waits") { try server.database.waitingStatements(of: "owner") == 1 }
       let error = try #require(try await peer.nextReply().reply.error)
       #expect(error.code == .deadlineExceeded && error.message.contains("same id"))

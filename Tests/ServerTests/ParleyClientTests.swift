@@ -266,7 +266,7 @@ struct ParleyClientTests {
         let begun = ContinuousClock.now
         call.cancel()
         #expect(await call.value?.code == .cancelled)
-        #expect(ContinuousClock.now - begun < .seconds(3))
+        #expect(ContinuousClock.now - begun < .seconds(10))
         // The connection is good for others.
         try lock.release()
         _ = try await client.stats(GetStats())
@@ -278,7 +278,7 @@ struct ParleyClientTests {
     try await TestServer.with { server in
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
-      try await using(client(server.unix, server.token, timeout: .seconds(8))) { client in
+      try await using(client(server.unix, server.token, timeout: .seconds(25))) { client in
         let begun = ContinuousClock.now
         let call = Task {
           while !Task.isCancelled { await Task.yield() }
@@ -286,7 +286,7 @@ struct ParleyClientTests {
         }
         call.cancel()
         #expect(await call.value?.code == .cancelled)
-        #expect(ContinuousClock.now - begun < .seconds(3))
+        #expect(ContinuousClock.now - begun < .seconds(10))
       }
       try lock.release()
     }
@@ -339,13 +339,13 @@ struct ParleyClientTests {
     try await TestServer.with { server in
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
-      let client = client(server.unix, server.token, timeout: .seconds(8))
+      let client = client(server.unix, server.token, timeout: .seconds(25))
       let call = Task { await error { () throws(RPCError) in try await client.stats(GetStats()) } }
       try await eventually("the read waits") { try server.database.waitingStatements() == 1 }
       let begun = ContinuousClock.now
       await client.close()
       #expect(await call.value != nil)
-      #expect(ContinuousClock.now - begun < .seconds(3))
+      #expect(ContinuousClock.now - begun < .seconds(10))
       try lock.release()
     }
   }

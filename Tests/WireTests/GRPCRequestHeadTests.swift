@@ -18,7 +18,7 @@ import Wire
     #expect(head.metadata == Metadata())
     #expect(head.timeout == nil)
     #expect(head.encoding == nil)
-    #expect(head.accepts == [])
+    #expect(head.accepts == nil)
   }
 
   @Test func whatIsTheCallersIsMetadata() throws {

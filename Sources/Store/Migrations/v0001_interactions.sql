@@ -105,4 +105,7 @@ BEGIN
     partition,
     parley.id_lower_bound(month AT TIME ZONE 'UTC'),
     parley.id_lower_bound((month + interval '1 month') AT TIME ZONE 'UTC'));
+EXCEPTION
+  -- Another made it between the look and the lock, whole: this session's catalog cache was behind.
+  WHEN duplicate_table THEN NULL;
 END $$;

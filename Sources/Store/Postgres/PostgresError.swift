@@ -24,11 +24,12 @@ struct PostgresError: Error {
     if case .refused("57014") = kind { true } else { false }
   }
 
-  /// The data of the statement is to blame, not the server or the moment (SQLSTATE classes 22 and 23,
-  /// and what a trigger raises).
+  /// The data of the statement is to blame, not the server, the moment or the schema: data exceptions,
+  /// broken constraints, and whatever a trigger raises, which may be any code of its own.
   var blamesTheRow: Bool {
     guard case .refused(let sqlState) = kind else { return false }
-    return sqlState.hasPrefix("22") || sqlState.hasPrefix("23") || sqlState == "P0001"
+    let others = ["08", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "XX"]
+    return !others.contains(String(sqlState.prefix(2)))
   }
 
   /// Trying again at once may succeed: a deadlock or a serialization failure.

@@ -58,10 +58,7 @@ public struct ServerSession: Sendable {
         // containerd: frames of other types are ignored, for what may come.
         if header.kind == .request { return open(header, data) }
       case .oversized(let header):
-        if header.kind == .request {
-          lastStream = max(lastStream, header.stream)
-          return .answer(tooLarge(header), stream: header.stream)
-        }
+        if header.kind == .request { return .answer(tooLarge(header), stream: header.stream) }
       case .fatal(let header):
         pendingClose = "a frame of \(header.dataBytes) bytes"
         return .answer(tooLarge(header), stream: header.stream)

@@ -109,6 +109,11 @@ class Migrations(Scenario):
     def prepare(self):
         self.postgres = self.workshop.shared_postgres()
         self.secret = self.workshop.new_secret(self.folder)
+        # Long in giving up, so it may begin.
+        self.lost = self._serve(f"host={self.folder} dbname=x user=x").launch()
+
+    def finish(self):
+        self.lost.end()
 
     def _migrate(self, url, **options):
         return self.workshop.run("migrate", "--database-url", url, **options)
@@ -172,17 +177,6 @@ class Migrations(Scenario):
         self._migrate("colour=blue").refused("colour|invalid")
 
     @check
-    def serverWithoutItsDatabaseGivesUp(self):
-        server = self._serve(f"host={self.folder} dbname=x user=x").launch()
-        try:
-            status = server.wait(60)
-            require(status > 0, f"the status is {status}")
-            last = server.err.strip().splitlines()[-1]
-            require(last.startswith("Error:") and str(self.folder) in last, f"its last words are {last!r}")
-        finally:
-            server.end()
-
-    @check
     def userWithoutRightsIsTold(self):
         self.postgres.sql("CREATE ROLE guest LOGIN")
         self.postgres.new_database("closed")
@@ -213,6 +207,12 @@ class Migrations(Scenario):
         self._migrate(url).succeeded()
         self.postgres.sql("UPDATE parley.migrations SET checksum = 'x' WHERE version = 1", "other")
         self._migrate(url).refused("other text")
+
+    @check
+    def serverWithoutItsDatabaseGivesUp(self):
+        require(self.lost.wait(60) > 0, "its status is 0")
+        last = self.lost.err.strip().splitlines()[-1]
+        require(last.startswith("Error:") and str(self.folder) in last, f"its last words are {last!r}")
 
 
 class LostDatabase(Scenario):

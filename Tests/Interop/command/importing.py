@@ -283,11 +283,11 @@ class LineForms(ImportScenario):
 
     @check
     def manyLargeLinesAreTaken(self):
-        # 40 MB of texts as long as may be, which no batch may be full of.
+        # 16 MB of texts as long as may be, which no batch may be full of.
         caller = self._new_caller("large")
-        large = [line(number, customer_message="c" * 65_536, agent_response="ß" * 32_768) for number in range(300)]
-        require_equal(self._counts(caller, self._write("large", large)), (300, 0, 0, 0), "the counts")
-        require_equal(caller.total(), 300, "the interactions")
+        large = [line(number, customer_message="c" * 65_536, agent_response="ß" * 32_768) for number in range(120)]
+        require_equal(self._counts(caller, self._write("large", large)), (120, 0, 0, 0), "the counts")
+        require_equal(caller.total(), 120, "the interactions")
 
     @check
     def onlyOneTenantsLinesAreTaken(self):
@@ -498,17 +498,17 @@ class BrokenOff(ImportScenario):
     @check
     def killedImportIsTakenUpAgain(self):
         caller = self._new_caller("killed")
-        content = [line(number % 4500) for number in range(5000)]
-        child = self._feed(caller, lines_of(content[:3000]))
-        eventually(lambda: caller.total() >= 1000, "a good part is imported")
+        content = [line(number % 2700) for number in range(3000)]
+        child = self._feed(caller, lines_of(content[:2000]))
+        eventually(lambda: caller.total() >= 500, "a good part is imported")
         child.kill()
         child.communicate()
         there = caller.total()
-        require(0 < there < 5000, f"{there} were there when it was killed")
+        require(0 < there < 3000, f"{there} were there when it was killed")
         report, _ = self._import(caller, self._write("killed", content))
-        require_equal((report["imported"], report["already_recorded"]), (5000 - there, there), "the counts of the rest")
-        require_equal(caller.total(), 5000, "the interactions")
-        require_equal(len({one["id"] for one in caller.everything()}), 5000, "the different ids")
+        require_equal((report["imported"], report["already_recorded"]), (3000 - there, there), "the counts of the rest")
+        require_equal(caller.total(), 3000, "the interactions")
+        require_equal(len({one["id"] for one in caller.everything()}), 3000, "the different ids")
 
     @check
     def importOutlivesItsServer(self):
@@ -552,7 +552,7 @@ class BrokenOff(ImportScenario):
     @check
     def terminalShowsProgress(self):
         caller = self._new_caller("terminal")
-        path = self._write("terminal", [line(number, agent_response="x" * 500) for number in range(8000)])
+        path = self._write("terminal", [line(number, agent_response="x" * 500) for number in range(4500)])
         shown, status = self._import_on_a_terminal(caller, path)
         require_equal(status, 0, f"the status ({shown[-300:]!r})")
         bars = re.findall(r"\r\[(#*)(\.*)\] (\d+)%", shown)
@@ -565,17 +565,17 @@ class BrokenOff(ImportScenario):
     @check
     def badLineOnATerminalHasALineOfItsOwn(self):
         caller = self._new_caller("terminal bad")
-        content = [line(number, agent_response="x" * 500) for number in range(8000)]
-        content[7000] = b"not json\n"
+        content = [line(number, agent_response="x" * 500) for number in range(4500)]
+        content[3500] = b"not json\n"
         shown, status = self._import_on_a_terminal(caller, self._write("terminal bad", content))
         require_equal(status, 1, "the status")
-        row = next(row for row in shown.split("\n") if "line 7001" in row)
-        require(re.search("(^|\r|\x1b\\[K)line 7001:", row), f"a bar stays before the bad line: {row!r}")
+        row = next(row for row in shown.split("\n") if "line 3501" in row)
+        require(re.search("(^|\r|\x1b\\[K)line 3501:", row), f"a bar stays before the bad line: {row!r}")
 
     @check
     def pipeShowsNoProgress(self):
         caller = self._new_caller("pipe")
-        path = self._write("pipe", [line(number, agent_response="x" * 500) for number in range(8000)])
+        path = self._write("pipe", [line(number, agent_response="x" * 500) for number in range(4500)])
         child = caller.popen("import", path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._hold_the_server()
         out, err = child.communicate(timeout=60)

@@ -1,0 +1,80 @@
+import Domain
+import NIOHTTP2
+import TestSupport
+import Testing
+import Wire
+
+/// Graceful shutdown as gRPC clients see it.
+@Suite(.timeLimit(.minutes(5)))
+struct GRPCDrainTests {
+  private let serving: [UInt8] = [0x08, 0x01]
+  private let notServing: [UInt8] = [0x08, 0x02]
+  private let serviceUnknown: [UInt8] = [0x08, 0x03]
+
+  @Test func goAwayComesInTwoStepsAndCallsInFlightAreAnswered() async throws {
+    try await GRPCServer.with { server in
+      let client = try await server.connect()
+      let idle = try await server.connect()
+      #expect(try await idle.call(healthCheck).code == 0)
+      let lock = try server.lockTable()
+      let stream = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
+      try await server.waitUntilStatementsWait(1)
+      await server.startDraining()
+      try await client.read { $0.goAways.count == 2 }
+      #expect(client.goAways == [.maxID, stream])
+      await idle.readUntilClosed()
+      #expect(idle.goAways == [.maxID, 1])
+      try lock.sql("COMMIT")
+      #expect(try await client.answer(to: stream).code == 0)
+      await client.readUntilClosed()
+      #expect(client.isClosed)
+      try await server.ended()
+    }
+  }
+
+  @Test func watchersAreToldAndDoNotHoldTheDrainUp() async throws {
+    try await GRPCServer.with { server in
+      let client = try await server.connect()
+      let known = try await client.start(healthWatch)
+      let named = try await client.start(healthWatch, [0x0a, UInt8(Method.service.utf8.count)] + Method.service.utf8)
+      let unknown = try await client.start(healthWatch, [0x0a, 0x01, 0x78])
+      try await client.read { client in
+        [known, named, unknown].allSatisfy { !client.answerSoFar(to: $0).data.isEmpty }
+      }
+      let begun = ContinuousClock.now
+      await server.startDraining()
+      for (stream, messages) in [
+        (known, [serving, notServing]), (named, [serving, notServing]), (unknown, [serviceUnknown]),
+      ] {
+        let answer = try await client.answer(to: stream)
+        #expect(try answer.messages() == messages)
+        #expect(try answer.error() == .draining)
+      }
+      try await server.ended()
+      #expect(ContinuousClock.now - begun < .seconds(5))
+    }
+  }
+
+  @Test func watchersFollowTheDatabaseAndEndWhileItIsAway() async throws {
+    try await GRPCServer.with { server in
+      let client = try await server.connect()
+      let stream = try await client.start(healthWatch)
+      func told(_ messages: [[UInt8]]) async throws {
+        try await client.read { try $0.answerSoFar(to: stream).messages() == messages }
+      }
+      try await told([serving])
+      server.health.setDatabaseAway(true)
+      try await told([serving, notServing])
+      #expect(try await client.call(healthCheck).messages() == [notServing])
+      server.health.setDatabaseAway(false)
+      try await told([serving, notServing, serving])
+      server.health.setDatabaseAway(true)
+      try await told([serving, notServing, serving, notServing])
+      let begun = ContinuousClock.now
+      await server.startDraining()
+      #expect(try await client.answer(to: stream).error() == .draining)
+      try await server.ended()
+      #expect(ContinuousClock.now - begun < .seconds(5))
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import Domain
+import Foundation
+import Logging
+import Server
+import ServiceLifecycle
+import Store
+import TestSupport
+import Testing
+import Wire
+
+/// A server of a test's own, on a Unix socket over a database of its own.
+struct GRPCServer: Sendable {
+  let address: Address
+  let health: Health
+  let database: TestDatabase
+  /// Of the tenant "acme", with every scope.
+  let token: String
+  private let group: ServiceGroup
+  private let running: Task<Void, any Error>
+
+  static func with<R>(_ body: (GRPCServer) async throws -> R) async throws -> R {
+    try await TestDatabase.withStore { store, database in
+      let secret = Array("a secret for tests, 32 bytes and more".utf8)
+      let path = "\(FileManager.default.temporaryDirectory.path)/g\(UUID().uuidString.prefix(13))"
+      let health = Health()
+      let (listening, continuation) = AsyncStream.makeStream(of: Address.self)
+      let server = try ParleyServer(
+        .init(addresses: [.unix(path: path)]),
+        dispatcher: Dispatcher(
+          verifier: await TokenVerifier(.init(keys: [.hs256(secret: secret)])),
+          service: InteractionService(store: store), health: health, logger: .silent),
+        health: health, logger: .silent
+      ) { continuation.yield($0[0]) }
+      let group = ServiceGroup(
+        configuration: .init(
+          services: [.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup)], logger: .silent))
+      let running = Task { try await group.run() }
+      guard let address = await listening.first(where: { _ in true }) else {
+        throw GRPCTestFailure("it does not listen")
+      }
+      let payload = TokenPayload(
+        tenant: "acme", scope: "analytics:view interactions:record", expires: Date(timeIntervalSinceNow: 3600))
+      let fixture = GRPCServer(
+        address: address, health: health, database: database, token: try await payload.signed(secret: secret),
+        group: group, running: running)
+      do {
+        let result = try await body(fixture)
+        try await fixture.stop()
+        return result
+      } catch {
+        try? await fixture.stop()
+        throw error
+      }
+    }
+  }
+
+  func connect() async throws -> HTTP2Client { try await HTTP2Client(to: address) }
+
+  /// The metadata of a caller who may do everything.
+  var authorized: [(String, String)] { [("authorization", "Bearer \(token)")] }
+
+  /// Asks for graceful shutdown and does not wait for it.
+  func startDraining() async { await group.triggerGracefulShutdown() }
+
+  /// Waits until `run()` has returned.
+  func ended() async throws { try await running.value }
+
+  func stop() async throws {
+    await startDraining()
+    try await ended()
+  }
+
+  /// A session that keeps the table of interactions for itself until it is gone.
+  func lockTable() throws -> DatabaseSession {
+    let session = try database.session()
+    try session.sql("BEGIN; LOCK TABLE parley.interactions IN ACCESS EXCLUSIVE MODE")
+    return session
+  }
+
+  /// Waits until so many of the server's reading statements wait for a lock.
+  func waitUntilStatementsWait(_ count: Int) async throws {
+    let deadline = ContinuousClock.now + .seconds(15)
+    while try waitingStatements() != count {
+      guard .now < deadline else { throw GRPCTestFailure("\(try waitingStatements()) statements wait, not \(count)") }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+  }
+
+  private func waitingStatements() throws -> Int {
+    try database.sql(
+      """
+      SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley reader'
+      AND state = 'active' AND wait_event_type = 'Lock'
+      """
+    ).count
+  }
+}
+
+/// The path of a method of the service.
+func path(_ method: Method) -> String { "/\(Method.service)/\(method.rawValue)" }
+
+let healthWatch = "/grpc.health.v1.Health/Watch"
+let healthCheck = "/grpc.health.v1.Health/Check"
