@@ -110,6 +110,7 @@ let package = Package(
       name: "ServerTests",
       dependencies: [
         "Domain", "ParleyClient", "Server", "Store", "TestSupport", "Wire",
+        .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "JWTKit", package: "jwt-kit"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),

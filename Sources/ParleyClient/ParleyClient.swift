@@ -33,6 +33,7 @@ public final class ParleyClient: Sendable {
   private let configuration: Configuration
   private let connections: [ClientConnection]
   private let turn = Atomic<Int>(0)
+  private let isClosed = Atomic<Bool>(false)
 
   public init(_ configuration: Configuration) {
     self.configuration = configuration
@@ -69,8 +70,9 @@ public final class ParleyClient: Sendable {
     try await call(.getStats, request)
   }
 
-  /// Closes the connections; calls under way fail.
+  /// Closes the connections; calls under way fail, and so do later ones.
   public func close() async {
+    isClosed.store(true, ordering: .relaxed)
     for connection in connections { await connection.close() }
   }
 
@@ -85,7 +87,8 @@ public final class ParleyClient: Sendable {
         return try Answer(encoded: try await attempt(method, payload, until: deadline))
       } catch {
         let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
-        guard error.code == .unavailable, .now + wait < deadline, (try? await Task.sleep(for: wait)) != nil
+        guard error.code == .unavailable, !isClosed.load(ordering: .relaxed), .now + wait < deadline,
+          (try? await Task.sleep(for: wait)) != nil
         else { throw error }
         pause = min(pause * 2, .seconds(2))
       }
@@ -95,6 +98,7 @@ public final class ParleyClient: Sendable {
   private func attempt(
     _ method: Method, _ payload: [UInt8], until deadline: ContinuousClock.Instant
   ) async throws(RPCError) -> [UInt8] {
+    guard !isClosed.load(ordering: .relaxed) else { throw .connectionLost("this client was closed") }
     var metadata = Metadata()
     metadata.add("authorization", "Bearer \(try await configuration.token())")
     let call = Call(

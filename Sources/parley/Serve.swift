@@ -212,7 +212,9 @@ struct MintToken: AsyncParsableCommand {
       throw CommandFailure("no secret: give --jwt-secret-file, or --data with the server's folder")
     }
     let payload = TokenPayload(
-      tenant: tenant, scope: scope, expires: Date() + lifetime, issuer: issuer, audience: audience)
+      tenant: tenant, scope: scope,
+      expires: Date(timeIntervalSince1970: (Date() + lifetime).timeIntervalSince1970.rounded()), issuer: issuer,
+      audience: audience)
     print(try await payload.signed(secret: try file.secret()))
   }
 

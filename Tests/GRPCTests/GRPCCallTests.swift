@@ -9,7 +9,7 @@ struct GRPCCallTests {
   @Test func resetStreamCancelsItsStatementAlone() async throws {
     try await GRPCServer.with { server in
       let client = try await server.connect()
-      let lock = try server.lockTable()
+      let lock = try await server.lockTable()
       let given = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
       let kept = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
       try await server.waitUntilStatementsWait(2)
@@ -23,7 +23,7 @@ struct GRPCCallTests {
 
   @Test func lostConnectionCancelsItsStatements() async throws {
     try await GRPCServer.with { server in
-      let lock = try server.lockTable()
+      let lock = try await server.lockTable()
       var client: HTTP2Client? = try await server.connect()
       for _ in 0..<3 { _ = try await client?.start(path(.getStats), GetStats().encoded(), server.authorized) }
       try await server.waitUntilStatementsWait(3)
@@ -36,7 +36,7 @@ struct GRPCCallTests {
   @Test func deadlineCancelsTheStatement() async throws {
     try await GRPCServer.with { server in
       let client = try await server.connect()
-      let lock = try server.lockTable()
+      let lock = try await server.lockTable()
       let begun = ContinuousClock.now
       let stream = try await client.start(
         path(.getStats), GetStats().encoded(), server.authorized + [("grpc-timeout", "700m")])

@@ -1,5 +1,6 @@
 import Domain
 import NIOHTTP2
+import Server
 import TestSupport
 import Testing
 import Wire
@@ -16,7 +17,7 @@ struct GRPCDrainTests {
       let client = try await server.connect()
       let idle = try await server.connect()
       #expect(try await idle.call(healthCheck).code == 0)
-      let lock = try server.lockTable()
+      let lock = try await server.lockTable()
       let stream = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
       try await server.waitUntilStatementsWait(1)
       await server.startDraining()

@@ -53,10 +53,16 @@ struct GRPCRequestHeadTests {
 
   @Test func whatIsNoGRPCIsRefusedInHTTP() {
     for method in ["GET", "PUT", "post", ""] {
-      guard case .http(405)? = refusal([":method": method]) else { return Issue.record("\(method)") }
+      guard case .http(405)? = refusal([":method": method]) else {
+        Issue.record("\(method)")
+        return
+      }
     }
     for type in [nil, "", "text/html", "application/grpc-web", "application/grpc+json", "application/grpcs"] {
-      guard case .http(415)? = refusal(["content-type": type]) else { return Issue.record("\(type ?? "none")") }
+      guard case .http(415)? = refusal(["content-type": type]) else {
+        Issue.record("\(type ?? "none")")
+        return
+      }
     }
     for type in [
       "application/grpc+proto", "application/grpc;charset=utf-8", "APPLICATION/GRPC", "application/grpc ;a=b",
@@ -79,7 +85,8 @@ struct GRPCRequestHeadTests {
   @Test func unknownEncodingNamesTheKnown() {
     for name in ["br", "GZIP", ""] {
       guard case .encoding(let error)? = refusal(more: [("grpc-encoding", name)]) else {
-        return Issue.record("\(name)")
+        Issue.record("\(name)")
+        return
       }
       #expect(error.code == .unimplemented && error.reason == .encodingUnknown)
     }
@@ -87,18 +94,25 @@ struct GRPCRequestHeadTests {
   }
 
   @Test func wrongTimeoutIsRefusedInGRPC() {
-    guard case .rpc(let error)? = refusal(more: [("grpc-timeout", "1x")]) else { return Issue.record("not refused") }
+    guard case .rpc(let error)? = refusal(more: [("grpc-timeout", "1x")]) else {
+      Issue.record("not refused")
+      return
+    }
     #expect(error.code == .invalidArgument && error.reason == .metadataInvalid)
     // But what is no gRPC at all is told so first.
     guard case .http(415)? = refusal(["content-type": "text/html"], more: [("grpc-timeout", "1x")]) else {
-      return Issue.record("not refused")
+      Issue.record("not refused")
+      return
     }
   }
 
   @Test func metadataIsBounded() throws {
     let most = (0..<Limits.metadataEntriesMax).map { (name: "k\($0)", value: "") }
     #expect(try head(more: most).metadata.entries.count == most.count)
-    guard case .rpc(let error)? = refusal(more: most + [("one-more", "")]) else { return Issue.record("not refused") }
+    guard case .rpc(let error)? = refusal(more: most + [("one-more", "")]) else {
+      Issue.record("not refused")
+      return
+    }
     #expect(error.code == .invalidArgument && error.reason == .metadataInvalid)
   }
 

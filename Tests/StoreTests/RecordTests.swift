@@ -133,6 +133,29 @@ import Testing
     }
   }
 
+  /// Nobody can keep the writer busy by repeating one id.
+  @Test func asksTheDatabaseOnceHoweverOftenAnIDIsRepeated() async throws {
+    let kept = Interaction.sample()
+    let others = (1...500).map { step in kept.with { $0.contextSize += Int32(step) } }
+    try await TestDatabase.withStore { store, database in
+      _ = try await store.record(kept)
+      try database.sql(
+        """
+        CREATE SEQUENCE attempts;
+        CREATE FUNCTION count_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM nextval('attempts');
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER count_attempt BEFORE INSERT ON parley.interactions FOR EACH ROW EXECUTE FUNCTION count_attempt();
+        """)
+      let outcomes = try await store.record(others + [kept], for: .a)
+      #expect(outcomes.dropLast().allSatisfy { $0.reason == .interactionConflict })
+      #expect(outcomes.last == .already(kept))
+      #expect(try database.sql("SELECT last_value FROM attempts") == [["1"]])
+    }
+  }
+
   @Test func answersInTheOrderGiven() async throws {
     var random = SeededGenerator()
     let present = (0..<60).map { _ in random.interaction(at: random.time()) }

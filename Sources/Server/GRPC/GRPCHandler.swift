@@ -194,9 +194,8 @@ final class GRPCHandler: ChannelDuplexHandler {
     let requests = GRPCRequestMessages(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
     let outlet = StreamOutlet(handler: self, stream: stream)
     let responses = GRPCResponseMessages(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
-    stream.call = runner.run(
-      timeout: head.timeout, isBounded: false, bytes: 0, { await body(head, requests, responses) }
-    ) { [self] in answer(stream, $0) }
+    let work: @Sendable () async -> GRPCResponse = { await body(head, requests, responses) }
+    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0, work) { [self] in answer(stream, $0) }
   }
 
   /// Keeps the sum of what unfinished requests hold.

@@ -70,8 +70,11 @@ struct GRPCServer: Sendable {
     try await ended()
   }
 
-  /// A session that keeps the table of interactions for itself until it is gone.
-  func lockTable() throws -> DatabaseSession {
+  /// A session that keeps the table of interactions, with one in it to ask for, for itself until it is gone.
+  func lockTable() async throws -> DatabaseSession {
+    let recorded = try await connect().call(
+      path(.recordInteraction), RecordInteraction(interaction: .sample()).encoded(), authorized)
+    guard recorded.code == 0 else { throw GRPCTestFailure("recording fails: \(recorded)") }
     let session = try database.session()
     try session.sql("BEGIN; LOCK TABLE parley.interactions IN ACCESS EXCLUSIVE MODE")
     return session

@@ -128,7 +128,8 @@ final class HTTP2Client {
     -> HTTP2StreamID
   {
     let stream = try await open(path, metadata)
-    try await send(GRPCMessageDecoder.encode(payload, compression: nil), on: stream, end: true)
+    // The server may have refused the call at its headers.
+    try? await send(GRPCMessageDecoder.encode(payload, compression: nil), on: stream, end: true)
     return stream
   }
 
