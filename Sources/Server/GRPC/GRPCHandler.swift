@@ -1,6 +1,7 @@
 import Domain
 import Logging
 import NIOCore
+import NIOExtras
 import NIOHPACK
 import NIOHTTP2
 import Wire
@@ -103,6 +104,10 @@ final class GRPCHandler: ChannelDuplexHandler {
       if let size = event.inboundWindowSize { replenish(event.streamID, windowBytes: size) }
     case let event as StreamClosedEvent:
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
+    case is ChannelShouldQuiesceEvent:
+      // The management handler waits for a peer's PING without end.
+      let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+      context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
     default: break
     }
     context.fireUserInboundEventTriggered(event)

@@ -57,11 +57,13 @@ final class HTTP2Client {
   private(set) var goAways: [HTTP2StreamID] = []
   private(set) var isClosed = false
 
-  init(to address: Address) async throws {
+  /// - Parameter answersPings: false for a peer that does not say whether it is there.
+  init(to address: Address, answersPings: Bool = true) async throws {
     let (frames, continuation) = AsyncStream.makeStream(of: HTTP2Frame.self)
     self.frames = frames.makeAsyncIterator()
     let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
       channel.eventLoop.makeCompletedFuture {
+        if !answersPings { try channel.pipeline.syncOperations.addHandler(PingAnswerEater()) }
         try channel.pipeline.syncOperations.addHandlers([NIOHTTP2Handler(mode: .client), Collector(continuation)])
       }
     }
@@ -94,6 +96,17 @@ final class HTTP2Client {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+  }
+
+  /// Sends no write that is an acknowledgement of a PING; each is a write of its own.
+  private final class PingAnswerEater: ChannelOutboundHandler {
+    typealias OutboundIn = ByteBuffer
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+      let bytes = unwrapOutboundIn(data).readableBytesView
+      if bytes.count == 17, bytes.dropFirst(3).starts(with: [6, 1]) { return }
+      context.write(data, promise: promise)
+    }
   }
 
   // MARK: Out
