@@ -49,14 +49,12 @@ final class BatchWriter: Sendable {
 
     switch await writeUnique(unique) {
     case .failure(let error): return .failure(error)
-    case .success(let outcomes):
-      let byKey = Dictionary(uniqueKeysWithValues: zip(unique.map(\.key), outcomes))
-      var results: [Result<Recorded, RPCError>?] = []
-      for (index, row) in rows.enumerated() {
-        let outcome = byKey[row.key]!
-        results.append(index == first[row.key]! ? outcome : repeated(row, of: rows[first[row.key]!], outcome))
+    case .success(let written):
+      let byKey = Dictionary(uniqueKeysWithValues: zip(unique.map(\.key), written))
+      var results: [Result<Recorded, RPCError>?] = rows.enumerated().map { index, row in
+        outcome(of: row, byKey[row.key]!, original: first[row.key] == index ? nil : rows[first[row.key]!])
       }
-      // Repeats of a row that failed are on their own: what is there may be theirs, or they may go in.
+      // Repeats of a row that was refused are on their own: they may yet go in.
       let open = results.indices.filter { results[$0] == nil }
       if !open.isEmpty {
         switch await write(open.map { rows[$0] }) {
@@ -68,16 +66,24 @@ final class BatchWriter: Sendable {
     }
   }
 
-  /// What became of a row that repeats another's key within its batch; nil where the other failed.
-  private func repeated(
-    _ row: RecordRow, of original: RecordRow, _ outcome: Result<Recorded, RPCError>
+  /// - Parameter original: the row of the batch whose key this one repeats, if it does.
+  /// - Returns: nil where the original was refused, which says nothing of this row.
+  private func outcome(
+    of row: RecordRow, _ written: WrittenRow, original: RecordRow?
   ) -> Result<Recorded, RPCError>? {
-    guard case .success(let recorded) = outcome else { return nil }
-    return row.interaction.content == original.interaction.content
-      ? .success(Recorded(id: recorded.id, alreadyRecorded: true)) : .failure(conflict(row))
+    let there: InteractionContent
+    switch written {
+    case .inserted:
+      guard let original else { return .success(Recorded(id: row.interaction.id, alreadyRecorded: false)) }
+      there = original.interaction.content
+    case .found(let content): there = content
+    case .refused(let error): return original == nil ? .failure(error) : nil
+    }
+    return there == row.interaction.content
+      ? .success(Recorded(id: row.interaction.id, alreadyRecorded: true)) : .failure(conflict(row))
   }
 
-  private func writeUnique(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
+  private func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
     var lastError: PostgresError?
     // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
     for attempt in 0..<6 {
@@ -100,8 +106,8 @@ final class BatchWriter: Sendable {
     return .failure(lastError!.rpcError)
   }
 
-  private func writeOneByOne(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
-    var outcomes: Outcomes = []
+  private func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
+    var outcomes: [WrittenRow] = []
     for row in rows {
       let result = await connection.run { (connection) throws(PostgresError) in
         try connection.record([row])
@@ -110,21 +116,29 @@ final class BatchWriter: Sendable {
       case .success(let one): outcomes += one
       case .failure(let error) where error.blamesTheRow:
         outcomes.append(
-          .failure(
+          .refused(
             RPCError(
               .invalidArgument, .interactionRefused,
               "the database refuses interaction \(row.interaction.id); the server's log says why",
               cause: error.message)))
-      case .failure(let error): outcomes.append(.failure(error.rpcError))
+      case .failure(let error): outcomes.append(.refused(error.rpcError))
       }
     }
     return .success(outcomes)
   }
 }
 
+/// What became of a row with a key of its own.
+private enum WrittenRow: Sendable {
+  case inserted
+  /// Its key was taken, by this.
+  case found(InteractionContent)
+  case refused(RPCError)
+}
+
 extension PostgresConnection {
-  /// Inserts the rows in one transaction and compares those whose keys were taken.
-  fileprivate func record(_ rows: [RecordRow]) throws(PostgresError) -> BatchWriter.Outcomes {
+  /// Inserts the rows in one transaction and looks at what holds the keys that were taken.
+  fileprivate func record(_ rows: [RecordRow]) throws(PostgresError) -> [WrittenRow] {
     var commands = [Command(.begin)]
     for row in rows {
       commands.append(Command(.insertInteraction) { $0.add(row.interaction, tenant: row.tenant) })
@@ -133,6 +147,7 @@ extension PostgresConnection {
     let inserted = try pipeline(commands).dropFirst().dropLast().map { $0.affectedCount == 1 }
 
     let taken = zip(rows, inserted).filter { !$0.1 }.map(\.0)
+    guard !taken.isEmpty else { return rows.map { _ in .inserted } }
     var found = try pipeline(
       taken.map { row in
         Command(.getInteraction) {
@@ -141,19 +156,17 @@ extension PostgresConnection {
         }
       }
     ).makeIterator()
-    var outcomes: BatchWriter.Outcomes = []
-    for (row, inserted) in zip(rows, inserted) {
+    var written: [WrittenRow] = []
+    for inserted in inserted {
       if inserted {
-        outcomes.append(.success(Recorded(id: row.interaction.id, alreadyRecorded: false)))
-      } else if let existing = found.next()!.first(where: { _ in true }),
-        try Interaction(existing).content == row.interaction.content
-      {
-        outcomes.append(.success(Recorded(id: row.interaction.id, alreadyRecorded: true)))
+        written.append(.inserted)
+      } else if let existing = found.next()!.first(where: { _ in true }) {
+        written.append(.found(try Interaction(existing).content))
       } else {
-        outcomes.append(.failure(conflict(row)))
+        throw PostgresError(kind: .unexpectedAnswer, message: "a key is taken by a row that is not there")
       }
     }
-    return outcomes
+    return written
   }
 }
 

@@ -54,11 +54,11 @@ struct Row {
   }
 
   func texts(_ column: Int) throws(PostgresError) -> [String] {
-    try array(column).map { String(decoding: $0, as: UTF8.self) }
+    try array(column, elementType: 25).map { String(decoding: $0, as: UTF8.self) }
   }
 
   func doubles(_ column: Int) throws(PostgresError) -> [Double] {
-    try array(column).map { Double(bitPattern: $0.bigEndian(at: 0)) }
+    try array(column, elementType: 701).map { Double(bitPattern: $0.bigEndian(at: 0)) }
   }
 
   private func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
@@ -73,12 +73,12 @@ struct Row {
   }
 
   /// The elements of an array of one dimension without NULLs.
-  private func array(_ column: Int) throws(PostgresError) -> [UnsafeRawBufferPointer] {
+  private func array(_ column: Int, elementType: Int32) throws(PostgresError) -> [UnsafeRawBufferPointer] {
     let bytes = try bytes(column)
     guard bytes.count >= 12 else { throw unexpected(column) }
     let dimensions = bytes.bigEndian(at: 0, Int32.self)
     if dimensions == 0 { return [] }
-    guard dimensions == 1, bytes.count >= 20 else { throw unexpected(column) }
+    guard dimensions == 1, bytes.count >= 20, bytes.bigEndian(at: 8, Int32.self) == elementType else { throw unexpected(column) }
     var elements: [UnsafeRawBufferPointer] = []
     var place = 20
     for _ in 0..<bytes.bigEndian(at: 12, Int32.self) {
