@@ -78,7 +78,9 @@ struct Row {
     guard bytes.count >= 12 else { throw unexpected(column) }
     let dimensions = bytes.bigEndian(at: 0, Int32.self)
     if dimensions == 0 { return [] }
-    guard dimensions == 1, bytes.count >= 20, bytes.bigEndian(at: 8, Int32.self) == elementType else { throw unexpected(column) }
+    guard dimensions == 1, bytes.count >= 20, bytes.bigEndian(at: 8, Int32.self) == elementType else {
+      throw unexpected(column)
+    }
     var elements: [UnsafeRawBufferPointer] = []
     var place = 20
     for _ in 0..<bytes.bigEndian(at: 12, Int32.self) {
