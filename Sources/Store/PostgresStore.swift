@@ -31,7 +31,7 @@ public final class PostgresStore: InteractionStore {
       url: configuration.url, statementTimeout: configuration.statementTimeout)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     catalog = Catalog(owner())
-    recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger), logger: logger)
+    recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger))
     readers = ReaderPool(connection, count: configuration.readers, logger: logger)
     self.logger = logger
   }

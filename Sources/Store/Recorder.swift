@@ -1,5 +1,4 @@
 import Domain
-import Logging
 import Synchronization
 
 /// Group commit: calls queue here, and whenever the writer is free it commits all that wait in one
@@ -30,11 +29,9 @@ final class Recorder: Sendable {
 
   private let state = Mutex(State())
   private let writer: BatchWriter
-  private let logger: Logger
 
-  init(writer: BatchWriter, logger: Logger) {
+  init(writer: BatchWriter) {
     self.writer = writer
-    self.logger = logger
   }
 
   /// Records each of the interactions. Cancelling takes them off the queue if they still wait there.
