@@ -111,10 +111,11 @@ public final class PrivateCluster: Sendable {
     try files.createDirectory(atPath: sockets, withIntermediateDirectories: true)
     try user.own(sockets, mode: 0o700)
     guard !files.fileExists(atPath: cluster) else { return }
+    removeUnfinished()
     // Made aside and renamed: a folder of the cluster's name is a whole cluster, wherever this was killed.
-    let unfinished = cluster + ".new"
-    // A killed initdb's own clearing up may come before this one's.
-    try? files.removeItem(atPath: unfinished)
+    // Each try has a name of its own, for the initdb of a killed Parley may still be at work in its
+    // folder, and clears that away when it fails.
+    let unfinished = "\(cluster).new.\(getpid()).\(UInt32.random(in: .min ... .max))"
     try files.createDirectory(atPath: unfinished, withIntermediateDirectories: true)
     try user.own(unfinished, mode: 0o700)
     logger.info("making a private PostgreSQL", metadata: ["folder": "\(cluster)"])
@@ -136,6 +137,17 @@ public final class PrivateCluster: Sendable {
 
       """, to: unfinished + "/postgresql.conf")
     try files.moveItem(atPath: unfinished, toPath: cluster)
+  }
+
+  /// What killed tries left. An initdb still at work in one fails by itself.
+  private func removeUnfinished() {
+    let files = FileManager.default
+    let folder = URL(fileURLWithPath: cluster)
+    let parent = folder.deletingLastPathComponent().path
+    for name in (try? files.contentsOfDirectory(atPath: parent)) ?? []
+    where name.hasPrefix("\(folder.lastPathComponent).new") {
+      try? files.removeItem(atPath: "\(parent)/\(name)")
+    }
   }
 
   private func append(_ text: String, to file: String) throws {
