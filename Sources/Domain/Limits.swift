@@ -77,5 +77,13 @@ public enum Limits {
   public static let recordBatchInteractionsMax = 2000
   public static let recordBatchBytesMax = 16 * 1024 * 1024
   public static let readsWaitingMax = 4096
+  /// Of one tenant, asked for at the same time.
+  public static let getsPerStatementMax = 64
+  /// Statistics of so few interactions are read from the rows, whose percentiles are exact.
+  public static let exactStatsInteractionsMax = 2000
+  /// Hours that wait to be counted anew are read from the rows, up to so many; past that, all is.
+  public static let recountHoursReadMax = 48
+  public static let deltasPerFold = 4096
+  public static let factsPerStatement = 20_000
   public static let tenantsCachedMax = 65_536
 }

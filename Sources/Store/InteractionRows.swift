@@ -1,12 +1,24 @@
 import Domain
+import Foundation
 
 // How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
-// interaction_get.sql and interaction_list.sql.
+// interactions_get.sql and interaction_page.sql.
+
+/// The parameters of interaction_insert.sql, then `updated_at`: as a default it would be asked of a
+/// function row by row, which keeps COPY from inserting many rows at once.
+let copyInteractions = String(decoding: PackageResources.interaction_copy_sql, as: UTF8.self)
 
 extension Statement {
   static let insertInteraction = Statement("interaction_insert", PackageResources.interaction_insert_sql)
-  static let getInteraction = Statement("interaction_get", PackageResources.interaction_get_sql)
-  static let listInteractions = Statement("interaction_list", PackageResources.interaction_list_sql)
+  /// The same, which touches no row where the key is taken.
+  static let insertMissingInteraction = Statement(
+    "interaction_insert_missing", insertInteraction.text + " ON CONFLICT (tenant, id) DO NOTHING")
+  static let getInteractions = Statement("interactions_get", PackageResources.interactions_get_sql)
+  static let interactionPage = Statement("interaction_page", PackageResources.interaction_page_sql)
+  static let weighedInteractionPage = Statement(
+    "interaction_page_weighed",
+    String(decoding: PackageResources.interaction_page_weighed_sql, as: UTF8.self)
+      .replacingOccurrences(of: "{page}", with: interactionPage.text))
   static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
 }
 
@@ -32,7 +44,7 @@ extension Parameters {
     add(content.estimatedCostNanos)
   }
 
-  /// The first eleven parameters of interaction_list.sql and interaction_stats.sql.
+  /// The first eleven parameters of interaction_page.sql and interaction_stats.sql.
   mutating func add(_ filter: InteractionFilter, tenant: TenantKey, from: InteractionID, upTo: InteractionID) {
     add(tenant.rawValue)
     add(from)

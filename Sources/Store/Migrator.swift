@@ -20,7 +20,8 @@ public struct Migrator: Sendable {
 
   static let all = [
     Migration(
-      version: 1, name: "interactions", text: String(decoding: PackageResources.v0001_interactions_sql, as: UTF8.self))
+      version: 1, name: "interactions", text: String(decoding: PackageResources.v0001_interactions_sql, as: UTF8.self)),
+    Migration(version: 2, name: "rollups", text: String(decoding: PackageResources.v0002_rollups_sql, as: UTF8.self)),
   ]
 
   /// Why the schema cannot be brought to what this binary needs.

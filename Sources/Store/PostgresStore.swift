@@ -23,16 +23,28 @@ public final class PostgresStore: InteractionStore {
 
   private let catalog: Catalog
   private let recorder: Recorder
+  private let folder: RollupFolder
   private let readers: ReaderPool
+  private let lookup: InteractionLookup
+  private let exactStatsInteractionsMax: Int
   private let logger: Logger
 
-  public init(_ configuration: Configuration, logger: Logger) {
+  public convenience init(_ configuration: Configuration, logger: Logger) {
+    self.init(configuration, exactStatsInteractionsMax: Limits.exactStatsInteractionsMax, logger: logger)
+  }
+
+  /// - Parameter exactStatsInteractionsMax: that many are read as rows, for their exact percentiles.
+  init(_ configuration: Configuration, exactStatsInteractionsMax: Int, logger: Logger) {
+    self.exactStatsInteractionsMax = exactStatsInteractionsMax
     let connection = PostgresConnection.Configuration(
       url: configuration.url, statementTimeout: configuration.statementTimeout)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     catalog = Catalog(owner())
     recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger))
+    folder = RollupFolder(owner(), logger: logger)
     readers = ReaderPool(connection, count: configuration.readers, logger: logger)
+    // Fewer than readers, so that gets come together and lists are not kept from a connection.
+    lookup = InteractionLookup(readers, concurrency: max(1, configuration.readers / 2))
     self.logger = logger
   }
 
@@ -40,7 +52,11 @@ public final class PostgresStore: InteractionStore {
   public func run() async {
     await withTaskGroup { group in
       group.addTask { await self.makePartitionsAhead() }
-      await recorder.run()
+      await withTaskGroup { folding in
+        folding.addTask { await self.folder.run() }
+        await recorder.run()
+        folder.close()
+      }
       group.cancelAll()
     }
   }
@@ -79,23 +95,18 @@ public final class PostgresStore: InteractionStore {
 
   public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
     guard let key = try await catalog.key(of: tenant) else { return nil }
-    return try await readers.read { (connection) throws(PostgresError) in
-      let command = Command(.getInteraction) {
-        $0.add(key.rawValue)
-        $0.add(id)
-      }
-      return try connection.read(command, tenant: key, plan: .cached).first { _ in true }
-        .map { (row) throws(PostgresError) in try Interaction(row) }
-    }
+    return try await lookup.interaction(id, tenant: key)
   }
 
   public func page(
     _ query: ListInteractions.Checked, of tenant: Tenant
   ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
     guard let key = try await catalog.key(of: tenant) else { return ([], false) }
+    // Without its texts the longest page there can be fits into a message.
+    let isWeighed = query.view == .full
     return try await readers.read { (connection) throws(PostgresError) in
       let rows = try connection.read(
-        Command(.listInteractions) {
+        Command(isWeighed ? .weighedInteractionPage : .interactionPage) {
           let end = query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? .last
           $0.add(
             query.filter, tenant: key,
@@ -104,13 +115,13 @@ public final class PostgresStore: InteractionStore {
           // One more than the page, to know whether there is more.
           $0.add(Int32(query.pageSize + 1))
           $0.add(query.view == .full)
-          $0.add(Int64(Limits.pageBytesMax))
+          if isWeighed { $0.add(Int64(Limits.pageBytesMax)) }
         }, tenant: key, plan: .fresh)
       var interactions: [Interaction] = []
-      var found = 0
+      var found = rows.count
       for row in rows {
         if interactions.count < query.pageSize { interactions.append(try Interaction(row)) }
-        found = Int(try row.int64(Interaction.columns))
+        if isWeighed { found = Int(try row.int64(Interaction.columns)) }
       }
       return (interactions, found > interactions.count)
     }
@@ -120,16 +131,22 @@ public final class PostgresStore: InteractionStore {
     guard let key = try await catalog.key(of: tenant) else {
       return StatsReport(start: query.start, end: query.end)
     }
+    let reader = StatsReader(query, tenant: key)
+    let exactUpTo = exactStatsInteractionsMax
     return try await readers.read { (connection) throws(PostgresError) in
-      let rows = try connection.read(
-        Command(.interactionStats) {
-          $0.add(
-            query.filter, tenant: key, from: InteractionID(lowerBound: query.start),
-            upTo: InteractionID(lowerBound: query.end))
-          $0.add(query.interval?.milliseconds)
-          $0.add(Int64(Limits.statsGroupsMax))
-        }, tenant: key, plan: .fresh)
-      return try StatsReport(rows, for: query)
+      try connection.read(tenant: key) { (connection) throws(PostgresError) in
+        if let report = try reader?.report(on: connection, exactUpTo: exactUpTo) { return report }
+        return try connection.statsOfRows(query, tenant: key)
+      }
+    }
+  }
+}
+
+extension Command {
+  fileprivate static func beginReading(_ tenant: TenantKey, _ plan: PostgresConnection.Plan) -> Command {
+    Command(.beginReading) {
+      $0.add("\(tenant.rawValue)")
+      $0.add(plan.rawValue)
     }
   }
 }
@@ -150,12 +167,26 @@ extension PostgresConnection {
 
   /// Runs a query with the tenant set for row security, in the query's own transaction.
   func read(_ command: Command, tenant: TenantKey, plan: Plan) throws(PostgresError) -> Rows {
-    try pipeline([
-      Command(.beginReading) {
-        $0.add("\(tenant.rawValue)")
-        $0.add(plan.rawValue)
-      },
-      command,
-    ])[1]
+    try pipeline([.beginReading(tenant, plan), command])[1]
+  }
+
+  /// Runs `body` in one snapshot, with the tenant set for row security and every statement planned anew.
+  func read<R>(
+    tenant: TenantKey, _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    try inTransaction(Command(.beginRepeatableRead), .beginReading(tenant, .fresh), body: body)
+  }
+
+  /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.
+  func statsOfRows(_ query: GetStats.Checked, tenant: TenantKey) throws(PostgresError) -> StatsReport {
+    let rows = try run(
+      Command(.interactionStats) {
+        $0.add(
+          query.filter, tenant: tenant, from: InteractionID(lowerBound: query.start),
+          upTo: InteractionID(lowerBound: query.end))
+        $0.add(query.interval?.milliseconds)
+        $0.add(Int64(Limits.statsGroupsMax))
+      })
+    return try StatsReport(rows, for: query)
   }
 }

@@ -33,14 +33,15 @@ import Testing
 
   /// The statements of reading, and whose rows their answers show.
   private enum Query: CaseIterable {
-    case get, list, stats
+    case get, page, weighedPage, stats
 
     /// As it is, or as if somebody had forgotten its tenant condition.
     func statement(hasTenantCondition: Bool) throws -> Statement {
       let statement =
         switch self {
-        case .get: Statement.getInteraction
-        case .list: Statement.listInteractions
+        case .get: Statement.getInteractions
+        case .page: Statement.interactionPage
+        case .weighedPage: Statement.weighedInteractionPage
         case .stats: Statement.interactionStats
         }
       if hasTenantCondition { return statement }
@@ -53,20 +54,20 @@ import Testing
       Command(statement) {
         if self == .get {
           $0.add(tenant.rawValue)
-          $0.add(id)
+          $0.add([id])
           return
         }
         $0.add(
           InteractionFilter(), tenant: tenant, from: InteractionID(high: 0, low: 0),
           upTo: InteractionID(high: .max, low: .max))
-        if self == .list {
-          $0.add(Int32(200))
-          $0.add(true)
-          $0.add(Int64(Limits.pageBytesMax))
-        } else {
+        if self == .stats {
           $0.add(nil as Int64?)
           $0.add(Int64(Limits.statsGroupsMax))
+          return
         }
+        $0.add(Int32(200))
+        $0.add(true)
+        if self == .weighedPage { $0.add(Int64(Limits.pageBytesMax)) }
       }
     }
 
@@ -151,14 +152,14 @@ import Testing
   @Test func forgetsTheTenantAfterEachPipeline() async throws {
     try await Scene.with { scene async throws in
       let connection = scene.connection(.reader)
-      let open = try Query.list.statement(hasTenantCondition: false)
+      let open = try Query.page.statement(hasTenantCondition: false)
       let (during, setting, after) = try await connection.run { (connection) throws(PostgresError) in
-        let command = Query.list.command(open, tenant: scene.a, id: scene.shared)
-        let during = try Query.list.seen(connection.read(command, tenant: scene.a, plan: .cached))
+        let command = Query.page.command(open, tenant: scene.a, id: scene.shared)
+        let during = try Query.page.seen(connection.read(command, tenant: scene.a, plan: .cached))
         let setting = try connection.run(
           Command(Statement("setting", "SELECT coalesce(current_setting('parley.tenant', true), '')")))
         let left = try setting.first { _ in true }?.text(0)
-        return (during, left, try Query.list.seen(connection.run(command)))
+        return (during, left, try Query.page.seen(connection.run(command)))
       }.get()
       #expect(during == "a")
       #expect(setting == "")

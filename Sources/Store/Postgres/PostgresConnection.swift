@@ -129,6 +129,24 @@ actor PostgresConnection {
     try pipeline([command])[0]
   }
 
+  /// Runs `body` in a transaction that the commands begin: it commits when `body` returns, and is rolled
+  /// back when it throws.
+  func inTransaction<R>(
+    _ begin: Command..., body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    _ = try pipeline(begin)
+    do throws(PostgresError) {
+      let result = try body(self)
+      _ = try run(Command(.commit))
+      return result
+    } catch {
+      if let connection, PQtransactionStatus(connection) != PQTRANS_IDLE {
+        do throws(PostgresError) { try script("ROLLBACK") } catch { close() }
+      }
+      throw error
+    }
+  }
+
   /// Runs SQL text, which may hold several statements: they are one transaction unless it says otherwise.
   func script(_ text: String) throws(PostgresError) {
     let connection = try open()
@@ -141,6 +159,68 @@ actor PostgresConnection {
     if let refusal {
       if PQstatus(connection) != CONNECTION_OK { close() }
       throw refusal
+    }
+  }
+
+  /// Copies the rows into their tables, in one transaction that has committed when this returns.
+  func copy(_ tables: [CopyRows]) throws(PostgresError) {
+    let connection = try open()
+    do throws(PostgresError) {
+      // Commands sent together are one transaction; the COMMIT says when it ends.
+      let text = "BEGIN;" + tables.map { $0.statement + ";" }.joined() + "COMMIT"
+      guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
+      var remaining = tables.makeIterator()
+      var refusal: PostgresError?
+      var hasCommitted = false
+      while let result = try nextResultOrEnd(connection) {
+        let status = PQresultStatus(result)
+        if status == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
+        hasCommitted = status == PGRES_COMMAND_OK && String(cString: PQcmdStatus(result)) == "COMMIT"
+        PQclear(result)
+        if status == PGRES_COPY_IN, let rows = remaining.next() { try send(rows, on: connection) }
+      }
+      if let refusal {
+        if PQtransactionStatus(connection) == PQTRANS_INERROR { try script("ROLLBACK") }
+        throw refusal
+      }
+      guard hasCommitted else {
+        throw PostgresError(kind: .unexpectedAnswer, message: "a COPY ended without COMMIT")
+      }
+    } catch {
+      if case .refused = error.kind, PQstatus(connection) == CONNECTION_OK { throw error }
+      close()
+      throw error
+    }
+  }
+
+  private func send(_ rows: CopyRows, on connection: OpaquePointer) throws(PostgresError) {
+    // In pieces, each flushed, for libpq never gives back a buffer that has grown.
+    let pieceBytes = 64 * 1024
+    for bytes in [rows.bytes, CopyRows.trailer] {
+      var start = 0
+      while start < bytes.count {
+        let count = min(pieceBytes, bytes.count - start)
+        let sent = bytes.withUnsafeBytes {
+          PQputCopyData(
+            connection, ($0.baseAddress! + start).assumingMemoryBound(to: CChar.self), CInt(count))
+        }
+        try check(sent)
+        start += count
+        try flush(connection)
+      }
+    }
+    try check(PQputCopyEnd(connection, nil))
+  }
+
+  private func flush(_ connection: OpaquePointer) throws(PostgresError) {
+    while true {
+      switch PQflush(connection) {
+      case 0: return
+      case 1:
+        try waitForSocket(connection, toWrite: true)
+        guard PQconsumeInput(connection) == 1 else { throw lost(connection) }
+      default: throw lost(connection)
+      }
     }
   }
 
@@ -172,19 +252,17 @@ actor PostgresConnection {
 
   private func send(_ command: Command, on connection: OpaquePointer) -> CInt {
     let parameters = command.parameters
-    let binary = [CInt](repeating: 1, count: parameters.ends.count)
+    let binary = [CInt](repeating: 1, count: parameters.places.count)
     return parameters.bytes.withUnsafeBytes { bytes in
-      // A NULL is a null pointer, so even an empty value needs an address.
-      let base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1)!
       var values: [UnsafePointer<CChar>?] = []
       var lengths: [CInt] = []
       values.reserveCapacity(binary.count)
       lengths.reserveCapacity(binary.count)
-      var start = 0
-      for end in parameters.ends {
-        values.append(end.map { _ in (base + start).assumingMemoryBound(to: CChar.self) })
-        lengths.append(end.map { CInt($0 - start) } ?? 0)
-        start = end ?? start
+      for place in parameters.places {
+        let length = CInt(Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: Int32.self)))
+        // A NULL is a null pointer.
+        values.append(length < 0 ? nil : (bytes.baseAddress! + place + 4).assumingMemoryBound(to: CChar.self))
+        lengths.append(max(length, 0))
       }
       return PQsendQueryPrepared(
         connection, command.statement.name, CInt(binary.count), values, lengths, binary, 1)

@@ -35,6 +35,7 @@ struct Row {
   fileprivate let index: Int32
 
   func bool(_ column: Int) throws(PostgresError) -> Bool { try integer(column, UInt8.self) != 0 }
+  func int16(_ column: Int) throws(PostgresError) -> Int16 { try integer(column) }
   func int32(_ column: Int) throws(PostgresError) -> Int32 { try integer(column) }
   func int64(_ column: Int) throws(PostgresError) -> Int64 { try integer(column) }
   func double(_ column: Int) throws(PostgresError) -> Double { Double(bitPattern: try integer(column)) }
@@ -50,7 +51,7 @@ struct Row {
 
   /// A timestamptz: microseconds since 2000-01-01.
   func timestamp(_ column: Int) throws(PostgresError) -> Timestamp {
-    Timestamp(milliseconds: try int64(column) / 1000 + 946_684_800_000)
+    Timestamp(milliseconds: try int64(column) / 1000 + Timestamp.postgresEpochMilliseconds)
   }
 
   func texts(_ column: Int) throws(PostgresError) -> [String] {
@@ -61,7 +62,8 @@ struct Row {
     try array(column, elementType: 701).map { Double(bitPattern: $0.bigEndian(at: 0)) }
   }
 
-  private func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
+  /// As long as the rows live.
+  func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
     guard let value = rows.value(index, column) else { throw unexpected(column) }
     return value
   }
@@ -96,6 +98,10 @@ struct Row {
   private func unexpected(_ column: Int) -> PostgresError {
     PostgresError(kind: .unexpectedAnswer, message: "column \(column) is not of its expected form")
   }
+}
+
+extension Timestamp {
+  static let postgresEpochMilliseconds: Int64 = 946_684_800_000
 }
 
 extension UnsafeRawBufferPointer {

@@ -31,34 +31,48 @@ struct Command {
   }
 }
 
-/// Parameters in PostgreSQL's binary formats, one after the other in one buffer.
+/// Values in PostgreSQL's binary formats, one after the other in one buffer, each behind its length in
+/// four bytes (-1 for NULL): as a tuple of binary COPY has them, and a Bind message.
 struct Parameters {
   private(set) var bytes: [UInt8] = []
-  /// Where each ends in `bytes`; nil for NULL.
-  private(set) var ends: [Int?] = []
+  /// Where each value's length stands in `bytes`.
+  private(set) var places: [Int] = []
 
+  mutating func add(_ value: Int16) { add(bigEndian: value) }
   mutating func add(_ value: Int32) { add(bigEndian: value) }
   mutating func add(_ value: Int64) { add(bigEndian: value) }
   mutating func add(_ value: Double) { add(bigEndian: value.bitPattern) }
 
   mutating func add(_ value: Bool) {
+    begin(byteCount: 1)
     bytes.append(value ? 1 : 0)
-    end()
   }
 
   mutating func add(_ value: String) {
+    begin(byteCount: value.utf8.count)
     bytes.append(contentsOf: value.utf8)
-    end()
+  }
+
+  mutating func add(_ value: [UInt8]) {
+    begin(byteCount: value.count)
+    bytes.append(contentsOf: value)
   }
 
   mutating func add(_ value: InteractionID) {
+    begin(byteCount: 16)
     append(value.high)
     append(value.low)
-    end()
   }
 
-  mutating func addNull() { ends.append(nil) }
+  /// A timestamptz: microseconds since 2000-01-01.
+  mutating func add(_ value: Timestamp) {
+    add((value.milliseconds - Timestamp.postgresEpochMilliseconds) * 1000)
+  }
 
+  mutating func addNull() { begin(byteCount: -1) }
+
+  mutating func add(_ value: Int16?) { if let value { add(value) } else { addNull() } }
+  mutating func add(_ value: Int32?) { if let value { add(value) } else { addNull() } }
   mutating func add(_ value: Bool?) { if let value { add(value) } else { addNull() } }
   mutating func add(_ value: Double?) { if let value { add(value) } else { addNull() } }
   mutating func add(_ value: Int64?) { if let value { add(value) } else { addNull() } }
@@ -74,10 +88,19 @@ struct Parameters {
     }
   }
 
+  mutating func add(_ values: some Collection<InteractionID>) {
+    addArray(values, elementType: 2950) { parameters, id in
+      withUnsafeBytes(of: id.high.bigEndian) { parameters.append(contentsOf: $0) }
+      withUnsafeBytes(of: id.low.bigEndian) { parameters.append(contentsOf: $0) }
+    }
+  }
+
   /// An array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_send).
   private mutating func addArray<C: Collection>(
     _ values: C, elementType: Int32, _ write: (inout [UInt8], C.Element) -> Void
   ) {
+    begin(byteCount: 0)
+    let start = bytes.count
     append(Int32(values.isEmpty ? 0 : 1))
     append(Int32(0))
     append(elementType)
@@ -88,22 +111,49 @@ struct Parameters {
         let start = bytes.count
         append(Int32(0))
         write(&bytes, value)
-        withUnsafeBytes(of: Int32(bytes.count - start - 4).bigEndian) {
-          bytes.replaceSubrange(start..<start + 4, with: $0)
-        }
+        setByteCount(from: start)
       }
     }
-    end()
+    setByteCount(from: start - 4)
   }
 
   private mutating func add(bigEndian value: some FixedWidthInteger) {
+    begin(byteCount: value.bitWidth / 8)
     append(value)
-    end()
+  }
+
+  private mutating func begin(byteCount: Int) {
+    places.append(bytes.count)
+    append(Int32(byteCount))
+  }
+
+  /// Writes the length of what has come since, once it is known.
+  private mutating func setByteCount(from place: Int) {
+    withUnsafeBytes(of: Int32(bytes.count - place - 4).bigEndian) {
+      bytes.replaceSubrange(place..<place + 4, with: $0)
+    }
   }
 
   private mutating func append(_ value: some FixedWidthInteger) {
     withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
   }
+}
 
-  private mutating func end() { ends.append(bytes.count) }
+/// Rows on their way into a table by COPY, in its binary format (PostgreSQL documentation, COPY).
+struct CopyRows {
+  /// The COPY statement they are for.
+  let statement: String
+  private(set) var bytes = Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0] + [UInt8](repeating: 0, count: 8)
+
+  init(_ statement: String) {
+    self.statement = statement
+  }
+
+  mutating func append(_ row: Parameters) {
+    withUnsafeBytes(of: Int16(row.places.count).bigEndian) { bytes.append(contentsOf: $0) }
+    bytes.append(contentsOf: row.bytes)
+  }
+
+  /// What stands after the last row.
+  static let trailer: [UInt8] = [0xff, 0xff]
 }

@@ -6,4 +6,4 @@ INSERT INTO parley.interactions (
   $1::int4, $2::uuid, $3::text, $4::text, $5::text, $6::text[], $7::float8[],
   $8::text, $9::int4, $10::int4, $11::float8, $12::bool, $13::text,
   $14::text, $15::int4, $16::int4, $17::int8
-) ON CONFLICT (tenant, id) DO NOTHING
+)

@@ -3,4 +3,4 @@ SELECT
   model_used, context_size, processing_time_ms, confidence_score, handoff_triggered, handoff_reason,
   message_type, prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
 FROM parley.interactions
-WHERE tenant = $1::int4 AND id = $2::uuid
+WHERE tenant = $1::int4 AND id = ANY ($2::uuid[])

@@ -1,0 +1,163 @@
+import Domain
+import Logging
+import Synchronization
+
+/// Folds deltas into the rollups, a moment after they were committed, and counts anew the hours that wait
+/// for it. Any number of servers may try; a lock in PostgreSQL lets one at a time.
+///
+/// It owns one connection, as the tables' owner.
+final class RollupFolder: Sendable {
+  private let connection: PostgresConnection
+  private let logger: Logger
+  private let isClosed = Atomic<Bool>(false)
+
+  init(_ connection: PostgresConnection, logger: Logger) {
+    self.connection = connection
+    self.logger = logger
+  }
+
+  /// Works until `close()`, and then until nothing is left to fold.
+  func run() async {
+    var pause = Backoff(from: .milliseconds(250), to: .seconds(10))
+    while true {
+      let isLast = isClosed.load(ordering: .relaxed)
+      do throws(PostgresError) {
+        while try await step() {}
+        pause.succeeded()
+      } catch {
+        if !error.isConnectionLost, !error.isTransient {
+          logger.error("folding statistics failed", metadata: ["reason": "\(error.message)"])
+        }
+        pause.failed()
+        if isLast { return }
+      }
+      if isLast { return }
+      repeat {
+        try? await Task.sleep(for: .milliseconds(250))
+      } while !pause.mayTry && !isClosed.load(ordering: .relaxed)
+    }
+  }
+
+  func close() {
+    isClosed.store(true, ordering: .relaxed)
+  }
+
+  /// Folds some facts, or counts some hours anew.
+  ///
+  /// - Returns: whether there may be more to do at once.
+  func step() async throws(PostgresError) -> Bool {
+    let isClosed = isClosed.load(ordering: .relaxed)
+    return try await connection.run { (connection) throws(PostgresError) in
+      let pending = try connection.run(Command(.pendingDeltas)).first { _ in true }!
+      if try pending.bool(0) {
+        return try connection.inFold { (connection) throws(PostgresError) in try connection.foldFacts() }
+      }
+      // Hours can wait for the next start.
+      guard !isClosed, !pending.isNull(1) else { return false }
+      let tenant = TenantKey(rawValue: try pending.int32(1))
+      return try connection.inFold { (connection) throws(PostgresError) in try connection.recount(tenant) }
+    }.get()
+  }
+}
+
+extension PostgresConnection {
+  /// Runs `body` in a transaction of one snapshot, if nobody else folds; false if somebody does.
+  fileprivate func inFold(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> Bool
+  ) throws(PostgresError) -> Bool {
+    try inTransaction(Command(.beginRepeatableRead)) { (connection) throws(PostgresError) in
+      guard try connection.run(Command(.lockFolding)).first(where: { _ in true })!.bool(0) else { return false }
+      return try body(connection)
+    }
+  }
+
+  fileprivate func foldFacts() throws(PostgresError) -> Bool {
+    var rollups = Rollups()
+    let taken = try take(from: nil)
+    for case .facts(let tenant, let facts) in taken {
+      for fact in facts { rollups.add(fact, tenant: tenant) }
+    }
+    try merge(rollups.cells(Grain.allCases))
+    return taken.count == Limits.deltasPerFold
+  }
+
+  /// Counts one day's hours anew, of those that a tenant has waiting. What else waits of the tenant is taken
+  /// along, for rows are counted here whether or not their delta was folded.
+  fileprivate func recount(_ tenant: TenantKey) throws(PostgresError) -> Bool {
+    var waiting: [Range<Int32>] = []
+    var facts: [Fact] = []
+    for delta in try take(from: tenant) {
+      switch delta {
+      case .facts(_, let some): facts += some
+      case .recount(_, let hours): waiting.append(hours)
+      }
+    }
+    guard let first = waiting.map(\.lowerBound).min(), let last = waiting.map(\.upperBound).max() else { return true }
+    // To the end of the day of the first row there is; hours without rows are counted with it.
+    let ids = InteractionID(lowerBoundOfHour: first)..<InteractionID(lowerBoundOfHour: last)
+    let next = try run(
+      Command(.interactionFacts) {
+        $0.add(tenant.rawValue)
+        $0.add(ids.lowerBound)
+        $0.add(ids.upperBound)
+        $0.add(Int32(1))
+      }
+    ).first { _ in true }
+    let firstDay = first / .hoursPerDay * .hoursPerDay
+    let day = try next.map { (row) throws(PostgresError) in try Fact(row).hour / .hoursPerDay * .hoursPerDay } ?? last
+    let end = min(day == last ? last : day + .hoursPerDay, last)
+    let piece = first..<max(end, first + 1)
+
+    var others = Rollups()
+    for fact in facts where !piece.contains(fact.hour) { others.add(fact, tenant: tenant) }
+    try merge(others.cells(Grain.allCases))
+
+    for grain in Grain.allCases where !grain.isDay { try remove(grain, piece, tenant) }
+    var counted = Rollups()
+    try self.facts(
+      InteractionID(lowerBoundOfHour: piece.lowerBound)..<InteractionID(lowerBoundOfHour: piece.upperBound),
+      tenant: tenant
+    ) { counted.add($0, tenant: tenant) }
+    try put(counted.cells(Grain.allCases.filter { !$0.isDay }))
+
+    let days = firstDay..<(piece.upperBound + .hoursPerDay - 1) / .hoursPerDay * .hoursPerDay
+    for grain in Grain.allCases where grain.isDay { try remove(grain, days, tenant) }
+    var daily = Rollups()
+    try rollups(.hourDetail, days, tenant: tenant) { daily.add($1, for: $0) }
+    try put(daily.cells(Grain.allCases.filter(\.isDay)))
+
+    let rest = waiting.map { $0.clamped(to: piece.upperBound..<max(last, piece.upperBound)) }.filter { !$0.isEmpty }
+    _ = try pipeline(
+      rest.map { hours in
+        Command(.addDelta) {
+          $0.add(tenant.rawValue)
+          $0.addNull()
+          $0.add(hours.lowerBound)
+          $0.add(hours.upperBound)
+        }
+      })
+    return true
+  }
+
+  /// Takes facts of every tenant, a bounded number; or of one tenant everything.
+  private func take(from tenant: TenantKey?) throws(PostgresError) -> [Delta] {
+    let rows = try run(
+      Command(.takeDeltas) {
+        $0.add(tenant?.rawValue)
+        $0.add(tenant == nil ? Int32(Limits.deltasPerFold) : .max)
+      })
+    var deltas: [Delta] = []
+    for row in rows { deltas.append(try Delta(row)) }
+    return deltas
+  }
+
+  private func remove(_ grain: Grain, _ hours: Range<Int32>, _ tenant: TenantKey) throws(PostgresError) {
+    _ = try run(
+      Command(.removeRollups) {
+        $0.add(tenant.rawValue)
+        $0.add(grain.rawValue)
+        $0.add(hours.lowerBound)
+        $0.add(hours.upperBound)
+      })
+  }
+}

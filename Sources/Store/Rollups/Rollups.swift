@@ -1,0 +1,196 @@
+import Domain
+
+/// The widths and groupings that sums are kept by. Raw values are those of `parley.rollups.grain`.
+enum Grain: Int16, CaseIterable {
+  case hourDetail = 0
+  case dayDetail
+  case hourGroup
+  case dayGroup
+  case hour
+
+  var isDay: Bool { self == .dayDetail || self == .dayGroup }
+  var isByBin: Bool { self == .hourDetail || self == .dayDetail }
+}
+
+/// One sum: of a tenant, over a time, of a group.
+struct RollupKey: Hashable {
+  var tenant: TenantKey
+  var grain: Grain
+  /// In hours since 1970.
+  var start: Int32
+  var group: StatsGroupKey
+  /// -1: over all bins.
+  var confidenceBin: Int16
+
+  /// The sum of that grain that this one, of `hourDetail`, is a part of.
+  func coarsened(to grain: Grain) -> RollupKey {
+    RollupKey(
+      tenant: tenant, grain: grain, start: grain.isDay ? start / .hoursPerDay * .hoursPerDay : start,
+      group: grain == .hour ? .all : group, confidenceBin: grain.isByBin ? confidenceBin : -1)
+  }
+}
+
+/// Sums in memory, by key, on their way into `parley.rollups`.
+struct Rollups {
+  /// Of `hourDetail` alone, of which all others are sums.
+  private var details: [RollupKey: Sums] = [:]
+
+  var isEmpty: Bool { details.isEmpty }
+
+  mutating func add(_ fact: Fact, tenant: TenantKey) {
+    let key = RollupKey(
+      tenant: tenant, grain: .hourDetail, start: fact.hour, group: fact.group, confidenceBin: fact.confidenceBin)
+    details[key, default: Sums()].add(fact)
+  }
+
+  mutating func add(_ sums: Sums, for key: RollupKey) {
+    details[key, default: Sums()].merge(sums)
+  }
+
+  /// The sums of these grains.
+  func cells(_ grains: some Sequence<Grain>) -> [RollupKey: Sums] {
+    var cells: [RollupKey: Sums] = [:]
+    for (key, sums) in details {
+      for grain in grains { cells[key.coarsened(to: grain), default: Sums()].merge(sums) }
+    }
+    return cells
+  }
+}
+
+extension Int32 {
+  static var hoursPerDay: Int32 { 24 }
+}
+
+// MARK: In PostgreSQL
+
+extension Statement {
+  static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
+  static let addDelta = Statement("delta_add", PackageResources.delta_add_sql)
+  static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
+  static let takeDeltas = Statement("deltas_take", PackageResources.deltas_take_sql)
+  static let pendingDeltas = Statement("deltas_pending", PackageResources.deltas_pending_sql)
+  static let readRollups = Statement("rollups_read", PackageResources.rollups_read_sql)
+  static let getRollup = Statement("rollup_get", PackageResources.rollup_get_sql)
+  static let putRollup = Statement("rollup_put", PackageResources.rollup_put_sql)
+  static let removeRollups = Statement("rollups_remove", PackageResources.rollups_remove_sql)
+  static let lockFolding = Statement("fold_lock", PackageResources.fold_lock_sql)
+  static let beginRepeatableRead = Statement("begin_repeatable_read", "BEGIN ISOLATION LEVEL REPEATABLE READ")
+}
+
+let copyDeltas = String(decoding: PackageResources.delta_copy_sql, as: UTF8.self)
+
+extension Parameters {
+  /// The first eight parameters of rollup_get.sql and rollup_put.sql.
+  mutating func add(_ key: RollupKey) {
+    add(key.tenant.rawValue)
+    add(key.grain.rawValue)
+    add(key.start)
+    add(key.group.modelUsed)
+    add(key.group.messageType)
+    add(key.group.handoffTriggered)
+    add(key.group.handoffReason)
+    add(key.confidenceBin)
+  }
+}
+
+/// One delta: facts, or hours to be counted anew.
+enum Delta {
+  case facts(TenantKey, [Fact])
+  case recount(TenantKey, Range<Int32>)
+
+  init(_ row: Row) throws(PostgresError) {
+    let tenant = TenantKey(rawValue: try row.int32(0))
+    if row.isNull(1) {
+      self = .recount(tenant, try row.int32(2)..<(try row.int32(3)))
+    } else {
+      var facts: [Fact] = []
+      try FactsWriter.read(try row.bytes(1)) { facts.append($0) }
+      self = .facts(tenant, facts)
+    }
+  }
+}
+
+extension PostgresConnection {
+  /// Adds a tenant's sums to what is kept, in the transaction under way.
+  func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) {
+    let keys = Array(cells.keys)
+    let kept = try pipeline(keys.map { key in Command(.getRollup) { $0.add(key) } })
+    var puts: [Command] = []
+    for (key, rows) in zip(keys, kept) {
+      var sums = cells[key]!
+      if let row = rows.first(where: { _ in true }) { sums.merge(try Sums(try row.bytes(0))) }
+      puts.append(Command(.putRollup, key, sums))
+    }
+    _ = try pipeline(puts)
+  }
+
+  /// Puts sums where none are.
+  func put(_ cells: [RollupKey: Sums]) throws(PostgresError) {
+    _ = try pipeline(cells.map { Command(.putRollup, $0, $1) })
+  }
+
+  /// The sums of one grain from one hour up to another.
+  func rollups(
+    _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
+    _ body: (RollupKey, Sums) -> Void
+  ) throws(PostgresError) {
+    let rows = try run(
+      Command(.readRollups) {
+        $0.add(tenant.rawValue)
+        $0.add(grain.rawValue)
+        $0.add(hours.lowerBound)
+        $0.add(hours.upperBound)
+        $0.add(filter)
+      })
+    for row in rows {
+      let group = StatsGroupKey(
+        modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
+        handoffReason: try row.text(4))
+      body(
+        RollupKey(
+          tenant: tenant, grain: grain, start: try row.int32(0), group: group, confidenceBin: try row.int16(5)),
+        try Sums(try row.bytes(6)))
+    }
+  }
+
+  /// The facts of the rows of that range, oldest first.
+  func facts(
+    _ range: Range<InteractionID>, tenant: TenantKey, _ body: (Fact) -> Void
+  ) throws(PostgresError) {
+    var next = range.lowerBound
+    while next < range.upperBound {
+      let rows = try run(
+        Command(.interactionFacts) {
+          $0.add(tenant.rawValue)
+          $0.add(next)
+          $0.add(range.upperBound)
+          $0.add(Int32(Limits.factsPerStatement))
+        })
+      for row in rows {
+        body(try Fact(row))
+        next = try row.id(0).successor
+      }
+      if rows.count < Limits.factsPerStatement { return }
+    }
+  }
+}
+
+extension Command {
+  fileprivate init(_ statement: Statement, _ key: RollupKey, _ sums: Sums) {
+    self.init(statement) {
+      $0.add(key)
+      $0.add(sums.bytes)
+    }
+  }
+}
+
+extension InteractionID {
+  fileprivate var successor: InteractionID {
+    low == .max ? InteractionID(high: high + 1, low: 0) : InteractionID(high: high, low: low + 1)
+  }
+
+  /// The least id of that hour since 1970.
+  init(lowerBoundOfHour hour: Int32) {
+    self.init(lowerBound: Timestamp(milliseconds: Int64(hour) * .millisecondsPerHour))
+  }
+}

@@ -1,0 +1,107 @@
+import Domain
+
+/// The counts and sums of some interactions, in a form that can be added up without loss.
+struct Sums: Equatable {
+  private(set) var count: Int64 = 0
+  /// Wider than an answer's, for no number of costs may pass it.
+  private var costNanos: Int128 = 0
+  private var confidenceMicros: Int64 = 0
+  private var handoffCount: Int64 = 0
+  private var promptTokens: Int64 = 0
+  private var completionTokens: Int64 = 0
+  private var processingTimeMilliseconds: Int64 = 0
+  private var bins = [Int64](repeating: 0, count: Fact.binEdges.count)
+  private var times = TimeHistogram()
+
+  init() {}
+
+  mutating func add(_ fact: Fact) {
+    count += 1
+    costNanos += Int128(fact.costNanos)
+    confidenceMicros += Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven))
+    handoffCount += fact.group.handoffTriggered ? 1 : 0
+    promptTokens += Int64(fact.promptTokens)
+    completionTokens += Int64(fact.completionTokens)
+    processingTimeMilliseconds += Int64(fact.processingTimeMilliseconds)
+    bins[Int(fact.confidenceBin)] += 1
+    times.add(1, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
+  }
+
+  mutating func merge(_ other: Sums) {
+    count += other.count
+    costNanos += other.costNanos
+    confidenceMicros += other.confidenceMicros
+    handoffCount += other.handoffCount
+    promptTokens += other.promptTokens
+    completionTokens += other.completionTokens
+    processingTimeMilliseconds += other.processingTimeMilliseconds
+    for bin in bins.indices { bins[bin] += other.bins[bin] }
+    times.merge(other.times)
+  }
+
+  /// As answers tell them. A sum past 64 bits is refused as PostgreSQL refuses it.
+  func stats() throws(PostgresError) -> Stats {
+    var stats = Stats()
+    guard let cost = Int64(exactly: costNanos) else {
+      throw PostgresError(kind: .refused(sqlState: "22003"), message: "the sum of costs passes 64 bits")
+    }
+    stats.totalInteractions = count
+    stats.totalCostNanos = cost
+    stats.confidenceMicros = confidenceMicros
+    stats.handoffCount = handoffCount
+    stats.promptTokens = promptTokens
+    stats.completionTokens = completionTokens
+    stats.processingTimeMilliseconds = processingTimeMilliseconds
+    stats.confidenceHistogram = bins
+    stats.highConfidenceCount = bins[7...].reduce(0, +)
+    stats.p50 = times.percentile(0.5)
+    stats.p95 = times.percentile(0.95)
+    stats.p99 = times.percentile(0.99)
+    return stats
+  }
+}
+
+// MARK: As `parley.rollups` keeps them
+
+extension Sums {
+  private static let version: UInt8 = 1
+
+  var bytes: [UInt8] {
+    var writer = VarintWriter()
+    writer.add(Self.version)
+    writer.add(UInt64(count))
+    writer.add(UInt128(costNanos))
+    let sums = [confidenceMicros, handoffCount, promptTokens, completionTokens, processingTimeMilliseconds]
+    for sum in sums + bins { writer.add(UInt64(sum)) }
+    var next = 0
+    for (index, count) in times.counts.enumerated() where count > 0 {
+      writer.add(times.first + index - next)
+      writer.add(UInt64(count))
+      next = times.first + index
+    }
+    return writer.bytes
+  }
+
+  init(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
+    var reader = VarintReader(bytes)
+    guard try reader.next(UInt8.self) == Self.version else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "a rollup of an unknown version")
+    }
+    count = try reader.int()
+    costNanos = try reader.int()
+    confidenceMicros = try reader.int()
+    handoffCount = try reader.int()
+    promptTokens = try reader.int()
+    completionTokens = try reader.int()
+    processingTimeMilliseconds = try reader.int()
+    for bin in bins.indices { bins[bin] = try reader.int() }
+    var bucket = 0
+    while !reader.isAtEnd {
+      bucket += try reader.int(Int.self)
+      guard bucket < 4096 else {
+        throw PostgresError(kind: .unexpectedAnswer, message: "a rollup with a time no interaction has")
+      }
+      times.add(try reader.int(), toBucket: bucket)
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/// How often each processing time came, in buckets that can be added up: every time below 128 ms has its
+/// own; above, each doubling has 64, so that a bucket's middle is off by at most 1/128 of the time.
+struct TimeHistogram: Equatable {
+  /// The bucket of `counts[0]`.
+  private(set) var first = 0
+  private(set) var counts: [Int64] = []
+
+  /// A percentile is off by no more than this part of itself.
+  static let relativeErrorMax = 1.0 / 128
+
+  static func bucket(of milliseconds: Int32) -> Int {
+    let time = Int(milliseconds)
+    guard time >= 128 else { return time }
+    let exponent = Int.bitWidth - 1 - time.leadingZeroBitCount
+    return 128 + (exponent - 7) * 64 + (time >> (exponent - 6)) - 64
+  }
+
+  /// The middle of a bucket, in milliseconds.
+  static func time(of bucket: Int) -> Int64 {
+    guard bucket >= 128 else { return Int64(bucket) }
+    let (doubling, step) = ((bucket - 128) / 64, (bucket - 128) % 64)
+    let width = Int64(2) << Int64(doubling)
+    return Int64(64 + step) * width + (width - 1) / 2
+  }
+
+  mutating func add(_ count: Int64, toBucket bucket: Int) {
+    if counts.isEmpty {
+      first = bucket
+      counts = [count]
+      return
+    }
+    if bucket < first {
+      counts.insert(contentsOf: repeatElement(0, count: first - bucket), at: 0)
+      first = bucket
+    } else if bucket >= first + counts.count {
+      counts.append(contentsOf: repeatElement(0, count: bucket - first - counts.count + 1))
+    }
+    counts[bucket - first] += count
+  }
+
+  mutating func merge(_ other: TimeHistogram) {
+    guard let last = other.counts.indices.last else { return }
+    // Widens once, for the whole of the other.
+    add(0, toBucket: other.first)
+    add(0, toBucket: other.first + last)
+    let offset = other.first - first
+    for index in other.counts.indices { counts[offset + index] += other.counts[index] }
+  }
+
+  /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds; 0 of nothing.
+  func percentile(_ fraction: Double) -> Int64 {
+    let total = counts.reduce(0, +)
+    var rank = max(Int64((fraction * Double(total)).rounded(.up)), 1)
+    for (index, count) in counts.enumerated() {
+      rank -= count
+      if rank <= 0 { return Self.time(of: first + index) }
+    }
+    return 0
+  }
+}

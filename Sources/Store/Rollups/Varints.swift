@@ -1,0 +1,62 @@
+/// Writes whole numbers in as few bytes as they need (LEB128), and texts behind their length.
+struct VarintWriter {
+  private(set) var bytes: [UInt8] = []
+
+  mutating func add(_ value: some UnsignedInteger & FixedWidthInteger) {
+    var rest = value
+    while rest >= 0x80 {
+      bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    bytes.append(UInt8(rest))
+  }
+
+  mutating func add(_ value: Int) { add(UInt(value)) }
+
+  mutating func add(_ text: String) {
+    add(text.utf8.count)
+    bytes.append(contentsOf: text.utf8)
+  }
+}
+
+/// Reads what a `VarintWriter` wrote; anything else is `unexpectedAnswer`.
+struct VarintReader {
+  private let bytes: UnsafeRawBufferPointer
+  private var place = 0
+
+  init(_ bytes: UnsafeRawBufferPointer) {
+    self.bytes = bytes
+  }
+
+  var isAtEnd: Bool { place == bytes.count }
+
+  mutating func next<I: UnsignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+    var value: I = 0
+    var shift = 0
+    while place < bytes.count, shift < I.bitWidth {
+      let byte = bytes[place]
+      place += 1
+      value |= I(byte & 0x7f) << I(shift)
+      if byte < 0x80 { return value }
+      shift += 7
+    }
+    throw malformed
+  }
+
+  /// A number that was never negative.
+  mutating func int<I: SignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+    guard let value = I(exactly: try next(UInt128.self)) else { throw malformed }
+    return value
+  }
+
+  mutating func text() throws(PostgresError) -> String {
+    let count = try int(Int.self)
+    guard count <= bytes.count - place else { throw malformed }
+    defer { place += count }
+    return String(decoding: bytes[place..<place + count], as: UTF8.self)
+  }
+
+  private var malformed: PostgresError {
+    PostgresError(kind: .unexpectedAnswer, message: "what was kept for statistics is not of its form")
+  }
+}

@@ -1,0 +1,1 @@
+COPY parley.deltas (tenant, facts) FROM STDIN (FORMAT binary)

@@ -1,0 +1,1 @@
+SELECT tenant, facts, recount_from, recount_to FROM parley.deltas WHERE tenant = $1::int4

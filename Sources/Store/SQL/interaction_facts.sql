@@ -1,0 +1,11 @@
+-- What rows add to statistics, oldest first, so many at a time.
+SELECT
+  id, model_used, message_type, handoff_triggered, handoff_reason, confidence_score, estimated_cost_nanos,
+  processing_time_ms, prompt_tokens, completion_tokens
+FROM parley.interactions
+WHERE tenant = $1::int4
+  AND id >= $2::uuid AND id < $3::uuid
+  -- The tables' owner is bound by no row security.
+  AND deleted_at IS NULL
+ORDER BY id
+LIMIT $4::int4

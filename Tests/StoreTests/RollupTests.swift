@@ -1,0 +1,242 @@
+import Domain
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Store
+
+/// Statistics from rollups and deltas against plain SQL over the rows.
+@Suite(.timeLimit(.minutes(5))) struct RollupTests {
+  /// Runs `body` with a store that reads rows only where rollups do not reach.
+  private func withStore(_ body: (PostgresStore, TestDatabase) async throws -> Void) async throws {
+    try await TestDatabase.with { database in
+      let store = PostgresStore(.init(url: database.url), exactStatsInteractionsMax: 0, logger: .silent)
+      let running = Task { await store.run() }
+      let result: Result<Void, any Error>
+      do { result = .success(try await body(store, database)) } catch { result = .failure(error) }
+      store.close()
+      await running.value
+      try result.get()
+    }
+  }
+
+  /// What the rows say.
+  private func statsOfRows(_ query: GetStats.Checked, of tenant: Tenant, in database: TestDatabase) async throws
+    -> StatsReport
+  {
+    let key = try database.key(of: tenant)
+    let reader = PostgresConnection(.init(url: database.url), purpose: .reader, logger: .silent)
+    return try await reader.run { (connection) throws(PostgresError) in
+      try connection.read(tenant: key) { (connection) throws(PostgresError) in
+        try connection.statsOfRows(query, tenant: key)
+      }
+    }.get()
+  }
+
+  /// Whether rollups alone hold what is known: nothing is left to fold or to count anew.
+  private func isFolded(_ database: TestDatabase) throws -> Bool {
+    try database.sql("SELECT count(*) FROM parley.deltas")[0][0] == "0"
+  }
+
+  private func isNear(_ a: Int64, _ b: Int64) -> Bool {
+    Double(abs(a - b)) <= Double(max(a, b)) * TimeHistogram.relativeErrorMax
+  }
+
+  /// Equal to the last unit, but for percentiles, which are as near as they promise.
+  private func expect(_ report: StatsReport, agreesWith rows: StatsReport, _ comment: Comment) {
+    func parts(_ report: StatsReport) -> [(key: String, stats: Stats)] {
+      [("totals", report.totals)]
+        + (report.byModel + report.byMessageType + report.byHandoffReason).map {
+          ("\($0.key) \($0.isRemainder)", $0.stats)
+        }
+        + report.series.map { ("\($0.start.milliseconds)", $0.stats) }
+    }
+    let (ours, theirs) = (parts(report), parts(rows))
+    #expect(ours.map { Array($0.key.utf8) } == theirs.map { Array($0.key.utf8) }, comment)
+    for ((key, our), (_, their)) in zip(ours, theirs) {
+      #expect(isNear(our.p50, their.p50) && isNear(our.p95, their.p95) && isNear(our.p99, their.p99), comment)
+      var exact = our
+      (exact.p50, exact.p95, exact.p99) = (their.p50, their.p95, their.p99)
+      #expect(exact == their, "\(key): \(comment)")
+    }
+    #expect((report.start, report.end) == (rows.start, rows.end), comment)
+  }
+
+  /// A query that rollups can answer, often by whole hours and over long ranges.
+  private func query(_ random: inout SeededGenerator, of tenant: Tenant) throws -> GetStats.Checked {
+    var filter = random.chance(0.4) ? InteractionFilter() : random.filter()
+    if random.chance(0.8) { (filter.conversationID, filter.intent) = (nil, nil) }
+    if random.chance(0.3) { (filter.minConfidence, filter.maxConfidence) = (random.pick([0, 0.1, 0.3, 0.7]), nil) }
+    if random.chance(0.2) {
+      (filter.minConfidence, filter.maxConfidence) = (nil, random.pick([1, 0.7.nextDown, 0.9.nextDown]))
+    }
+    filter.startTime = filter.startTime ?? SeededGenerator.dataStart + (random.chance(0.5) ? 0 : 1_234_567)
+    filter.endTime = filter.endTime ?? SeededGenerator.dataEnd - (random.chance(0.5) ? 0 : 1_234_567)
+    if filter.startTime! >= filter.endTime! { filter.endTime = filter.startTime! + 1 }
+    let interval: StatsInterval? = random.pick([nil, .hour, .day])
+    return try GetStats(filter: filter, interval: interval).checked(tenant: tenant, now: .now)
+  }
+
+  @Test func agreeWithTheRowsWhileTheseComeAndGo() async throws {
+    var random = SeededGenerator()
+    // Hours that hold many rows, and hours that hold one.
+    let times = random.times(60)
+    try await withStore { store, database in
+      var counted: Int64 = 0
+      for round in 0..<20 {
+        let tenant = random.pick([Tenant.a, .b])
+        let given = (0..<random.pick([1, 5, 40, 120])).map { _ in
+          random.interaction(at: random.chance(0.7) ? random.pick(times) : random.time())
+        }
+        // A part of it again, which must not count twice.
+        let again = given.filter { _ in random.chance(0.1) }
+        _ = try await store.record(given, for: tenant).map { try $0.get() }
+        _ = try await store.record(again + [random.interaction(at: random.time())], for: tenant).map { try $0.get() }
+        if random.chance(0.3) {
+          try database.sql(
+            random.pick([
+              "UPDATE parley.interactions SET deleted_at = now() WHERE id IN (SELECT id FROM parley.interactions ORDER BY random() LIMIT 5)",
+              "DELETE FROM parley.interactions WHERE id IN (SELECT id FROM parley.interactions ORDER BY random() LIMIT 5)",
+              "UPDATE parley.interactions SET estimated_cost_nanos = 7, model_used = 'changed' WHERE id IN (SELECT id FROM parley.interactions ORDER BY random() LIMIT 3)",
+            ]))
+        }
+        if random.chance(0.3) { try await eventually("all is folded") { try isFolded(database) } }
+        for _ in 0..<4 {
+          let tenant = random.pick([Tenant.a, .b])
+          guard try database.sql("SELECT FROM parley.tenants WHERE name = '\(tenant)'").count == 1 else { continue }
+          let query = try query(&random, of: tenant)
+          let report = try await store.stats(query, of: tenant)
+          let rows = try await statsOfRows(query, of: tenant, in: database)
+          expect(report, agreesWith: rows, "seed \(random.seed), round \(round), \(query)")
+          counted += report.totals.totalInteractions
+        }
+      }
+      #expect(counted > 500, "seed \(random.seed): the filters select hardly anything")
+    }
+  }
+
+  @Test func areReadWithoutTheRowsOnceFolded() async throws {
+    var random = SeededGenerator()
+    let given = (0..<500).map { _ in random.interaction(at: random.time()) }
+    var filter = InteractionFilter()
+    (filter.startTime, filter.endTime) = (SeededGenerator.dataStart, SeededGenerator.dataEnd)
+    try await withStore { store, database in
+      _ = try await store.record(given, for: .a)
+      try await eventually("all is folded") { try isFolded(database) }
+      // Out of its sight: no trigger sees it.
+      try database.sql("SET session_replication_role = replica; DELETE FROM parley.interactions")
+      #expect(try await store.stats(filter, interval: .hour).totals.totalInteractions == 500, "seed \(random.seed)")
+    }
+  }
+
+  @Test func areBuiltForRowsRecordedBefore() async throws {
+    var random = SeededGenerator()
+    let given = (0..<300).map { _ in random.interaction(at: random.time()) }
+    try await withStore { store, database in
+      for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant) }
+      try await eventually("all is folded") { try isFolded(database) }
+      // As the migration leaves it, and with nonsense from nowhere.
+      let backfill = String(decoding: PackageResources.v0002_rollups_sql, as: UTF8.self)
+      let start = try #require(backfill.range(of: "LOCK TABLE parley.interactions"))
+      try database.sql(
+        "DELETE FROM parley.rollups WHERE grain IN (1, 4); UPDATE parley.rollups SET grain = 1 WHERE grain = 3; "
+          + backfill[start.lowerBound...])
+      #expect(try !isFolded(database))
+      for round in 0..<24 {
+        let query = try query(&random, of: .a)
+        let rows = try await statsOfRows(query, of: .a, in: database)
+        expect(try await store.stats(query, of: .a), agreesWith: rows, "seed \(random.seed), round \(round)")
+        if round == 12 {
+          try await eventually("all is counted anew") { try isFolded(database) }
+        }
+      }
+    }
+  }
+
+  @Test func sumsOfCostsPastSixtyFourBitsAreRefusedAndTheirPartsTold() async throws {
+    let time = Timestamp("2024-05-01T10:00:00.000Z")
+    let dear = (0..<1200).map { _ in
+      Interaction.sample(at: time) { $0.estimatedCostNanos = Limits.costNanosMax }
+    }
+    let cheap = (0..<30).map { _ in Interaction.sample(at: time + 3_600_000) { $0.estimatedCostNanos = 1 } }
+    var filter = InteractionFilter()
+    (filter.startTime, filter.endTime) = (time, time + 7_200_000)
+    try await withStore { store, database in
+      _ = try await store.record(dear + cheap, for: .a)
+      for _ in 0..<2 {
+        let refusal = await #expect(throws: RPCError.self) { try await store.stats(filter) }
+        #expect(refusal?.reason == .sumOutOfRange)
+        try await eventually("all is folded") { try isFolded(database) }
+      }
+      filter.startTime = time + 3_600_000
+      #expect(try await store.stats(filter).totals.totalCostNanos == 30)
+    }
+  }
+
+  @Test func fewInteractionsAreToldWithExactPercentiles() async throws {
+    let time = Timestamp("2024-05-01T10:00:00.000Z")
+    let given = [999, 1001, 1003].map { milliseconds in
+      Interaction.sample(at: time) { $0.processingTimeMilliseconds = milliseconds }
+    }
+    var filter = InteractionFilter()
+    (filter.startTime, filter.endTime) = (time, time + 3_600_000)
+    try await TestDatabase.withStore { store, _ in
+      _ = try await store.record(given, for: .a)
+      #expect(try await store.stats(filter).totals.p50 == 1001)
+    }
+  }
+
+  // MARK: Without a database
+
+  @Test func everyTimeIsNearTheMiddleOfItsBucket() {
+    var random = SeededGenerator()
+    var times = Array(Int32(0)...5000) + [.max, .max - 1, 1 << 30, (1 << 30) - 1]
+    times += (0..<10_000).map { _ in
+      Int32.random(in: 0...(.max), using: &random) >> Int32.random(in: 0...24, using: &random)
+    }
+    for time in times {
+      let told = TimeHistogram.time(of: TimeHistogram.bucket(of: time))
+      #expect(isNear(told, Int64(time)), "seed \(random.seed): \(time) is told as \(told)")
+      if time < 128 { #expect(told == Int64(time)) }
+    }
+    // Buckets are in the order of their times, and none is left out.
+    #expect(
+      zip(times.sorted(), times.sorted().dropFirst()).allSatisfy {
+        TimeHistogram.bucket(of: $0) <= TimeHistogram.bucket(of: $1)
+      })
+  }
+
+  @Test func sumsComeBackFromTheirBytes() throws {
+    var random = SeededGenerator()
+    for _ in 0..<200 {
+      var (sums, facts) = (Sums(), FactsWriter())
+      let given = (0..<Int.random(in: 0...50, using: &random)).map { _ in Fact(random.interaction(at: random.time())) }
+      for fact in given {
+        sums.add(fact)
+        facts.append(fact)
+      }
+      #expect(
+        try sums.bytes.withUnsafeBytes { bytes throws(any Error) in try Sums(bytes) } == sums, "seed \(random.seed)"
+      )
+      var read: [Fact] = []
+      try facts.bytes.withUnsafeBytes { bytes throws(any Error) in try FactsWriter.read(bytes) { read.append($0) } }
+      #expect(read.map(\.time) == given.map(\.time) && read.map(\.group) == given.map(\.group), "seed \(random.seed)")
+      var again = Sums()
+      for fact in read { again.add(fact) }
+      #expect(again == sums, "seed \(random.seed)")
+    }
+  }
+
+  @Test func bytesOfAnotherFormAreRefusedWithoutACrash() {
+    var random = SeededGenerator()
+    for _ in 0..<20_000 {
+      let bytes = (0..<Int.random(in: 0...60, using: &random)).map { _ in
+        UInt8.random(in: 0...3, using: &random) == 0 ? UInt8.random(in: 0...255, using: &random) : 1
+      }
+      bytes.withUnsafeBytes { bytes in
+        _ = try? Sums(bytes)
+        try? FactsWriter.read(bytes) { _ in }
+      }
+    }
+  }
+}
