@@ -66,7 +66,7 @@ struct Record: AsyncParsableCommand {
       throw CommandFailure("--conversation is missing; without any of these flags, JSON is read from standard input")
     }
     let draft = try conversation == nil ? readDraft() : flagsDraft()
-    let recorded = try await client.ask { (client) throws(RPCError) in
+    let recorded = try await client.ask(absenceTimeout: nil) { (client) throws(RPCError) in
       try await client.record(draft, requestID: requestID ?? "")
     }
     if client.json {
