@@ -201,6 +201,13 @@ class RecordByJSON(RecordScenario):
         self._record({"conversation_id": "c"} | intents).refused("unknown", "slot")
 
     @check
+    def tenantIsLeftToTheToken(self):
+        """A line of another tenant's file is not recorded as one's own."""
+        for tenant in ("stranger", type(self).__name__):
+            self._record({"conversation_id": "c", "tenant": tenant}).refused("tenant", "token")
+        self._record({"conversation_id": "c", "tenant": None}).succeeded()
+
+    @check
     def whatIsNotJSONIsRefused(self):
         for text in ("", "hello", '{"conversation_id": "c"', "{'conversation_id': 'c'}", '{"conversation_id": "c"} {}'):
             self._record(text).refused("standard input", "JSON")
