@@ -48,6 +48,9 @@ public enum Limits {
   public static let frameDiscardBytesMax = 16 * 1024 * 1024 - 1
   public static let metadataEntriesMax = 64
   public static let metadataBytesMax = 16 * 1024
+  /// What HTTP/2 reads of a request's headers. More than `metadataBytesMax`, so that a caller who passes
+  /// that is told so: past this the connection ends, and with it other calls.
+  public static let headerListBytesMax = 64 * 1024
 
   // MARK: A connection
 

@@ -41,6 +41,23 @@ public struct Metadata: Hashable, Sendable {
     bytes += key.utf8.count + value.utf8.count
   }
 
+  /// - Parameter count: of entries, told before they are read.
+  static func check(count: Int) throws(RPCError) {
+    guard count <= Limits.metadataEntriesMax else {
+      throw RPCError(
+        .invalidArgument, .metadataInvalid,
+        "metadata has \(count) entries; at most \(Limits.metadataEntriesMax) are allowed")
+    }
+  }
+
+  func checkBytes() throws(RPCError) {
+    guard bytes <= Limits.metadataBytesMax else {
+      throw RPCError(
+        .invalidArgument, .metadataInvalid,
+        "metadata is \(bytes) bytes long; at most \(Limits.metadataBytesMax) are allowed")
+    }
+  }
+
   /// The values of a key, which is given in lower case.
   public subscript(key: String) -> [String] {
     entries.lazy.filter { $0.key == key }.map(\.value)

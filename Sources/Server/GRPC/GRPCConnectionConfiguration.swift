@@ -19,7 +19,7 @@ public struct GRPCConnectionConfiguration: Sendable {
     var connection = NIOHTTP2Handler.ConnectionConfiguration()
     connection.initialSettings = [
       HTTP2Setting(parameter: .maxConcurrentStreams, value: Limits.callsInFlightPerConnectionMax),
-      HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.metadataBytesMax),
+      HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.headerListBytesMax),
       HTTP2Setting(parameter: .initialWindowSize, value: GRPCHandler.streamWindowBytes),
     ]
     // gRPC clients measure their bandwidth with up to ten pings a second, and reset a stream for every

@@ -57,11 +57,11 @@ public struct GRPCRequestHead: Sendable {
       throw .rpc(.methodUnknown(service: "", method: path ?? ""))
     }
     (service, method) = (String(parts[1]), String(parts[2]))
-    guard metadata.entries.count <= Limits.metadataEntriesMax else {
-      throw .rpc(
-        RPCError(
-          .invalidArgument, .metadataInvalid,
-          "metadata has \(metadata.entries.count) entries; at most \(Limits.metadataEntriesMax) are allowed"))
+    do throws(RPCError) {
+      try Metadata.check(count: metadata.entries.count)
+      try metadata.checkBytes()
+    } catch {
+      throw .rpc(error)
     }
     if let refusal { throw refusal }
   }
