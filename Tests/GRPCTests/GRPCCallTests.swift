@@ -51,6 +51,37 @@ struct GRPCCallTests {
     }
   }
 
+  @Test func peerWhoseWindowsTakeNothingIsCutOffInTime() async throws {
+    try await GRPCServer.with(unreadAnswerTimeout: .milliseconds(600)) { server in
+      // It never asks, and is none of them.
+      let watcher = try await server.connect()
+      let watched = try await watcher.start(healthWatch)
+      for method in [healthCheck, healthWatch] {
+        let client = try await HTTP2Client(to: server.address, windowBytes: 0)
+        let begun = ContinuousClock.now
+        let stream = try await client.start(method)
+        await client.readUntilClosed()
+        #expect(client.answerSoFar(to: stream).data.isEmpty)
+        #expect((.milliseconds(600)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
+      }
+      #expect(try await watcher.call(healthCheck).code == 0)
+      #expect(!watcher.answerSoFar(to: watched).isEnded)
+    }
+  }
+
+  @Test func slowPeerIsWaitedFor() async throws {
+    try await GRPCServer.with(unreadAnswerTimeout: .milliseconds(1500)) { server in
+      let client = try await HTTP2Client(to: server.address, windowBytes: 0)
+      let stream = try await client.start(healthCheck)
+      // A message of two bytes after its prefix of five.
+      for _ in 0..<7 {
+        try await Task.sleep(for: .milliseconds(300))
+        try await client.widenWindow(of: stream, by: 1)
+      }
+      #expect(try await client.answer(to: stream).code == 0)
+    }
+  }
+
   /// The time counts from the request's beginning, not from its end.
   @Test func timeSpentOnSendingCounts() async throws {
     try await GRPCServer.with { server in

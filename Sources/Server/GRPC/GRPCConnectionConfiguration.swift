@@ -15,6 +15,13 @@ public struct GRPCConnectionConfiguration: Sendable {
 
   public init() {}
 
+  /// A peer that has said nothing for so long is gone: swift-nio-http2 asks it to go and would wait for its
+  /// answer to that for ever.
+  var silenceMax: Duration { .seconds(keepaliveSeconds + keepaliveTimeoutSeconds) }
+
+  /// A connection so old was asked to end, and has had the time to.
+  var ageMax: Duration? { ageSecondsMax.map { .seconds($0 + 2 * Limits.drainSecondsMax) } }
+
   func http2Handler() -> NIOHTTP2Handler {
     var connection = NIOHTTP2Handler.ConnectionConfiguration()
     connection.initialSettings = [
@@ -33,13 +40,16 @@ public struct GRPCConnectionConfiguration: Sendable {
       mode: .server, frameDelegate: nil, connectionConfiguration: connection, streamConfiguration: stream)
   }
 
-  func managementHandler(on loop: any EventLoop) -> NIOHTTP2ServerConnectionManagementHandler {
-    NIOHTTP2ServerConnectionManagementHandler(
+  func addManagementHandler(to pipeline: ChannelPipeline.SynchronousOperations, on loop: any EventLoop) throws {
+    let handler = NIOHTTP2ServerConnectionManagementHandler(
       eventLoop: loop,
       configuration: .init(
         maxIdleTime: idleSecondsMax.map { .seconds($0) }, maxAge: ageSecondsMax.map { .seconds($0) },
         maxGraceTime: .seconds(Limits.drainSecondsMax),
         keepalive: .init(
           pingInterval: .seconds(keepaliveSeconds), ackTimeout: .seconds(keepaliveTimeoutSeconds))))
+    try pipeline.addHandler(handler)
+    // Its clocks start with the channel, which has been active since before the protocol was known.
+    handler.channelActive(context: try pipeline.context(handler: handler))
   }
 }

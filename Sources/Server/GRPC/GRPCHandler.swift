@@ -22,7 +22,10 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   private let methods: any GRPCMethods
   private let runner: CallRunner<GRPCResponse>
+  private let configuration: GRPCConnectionConfiguration
+  private let unreadAnswerTimeout: Duration
   private let logger: Logger
+  private let opened = ContinuousClock.now
   private var streams: [HTTP2StreamID: GRPCStream] = [:]
   private var context: ChannelHandlerContext?
   private var isReadHeld = false
@@ -31,11 +34,23 @@ final class GRPCHandler: ChannelDuplexHandler {
   private var bufferedBytes = 0
   /// Of answers that the peer's windows have not taken.
   private var unreadBytes = 0
+  /// How often the peer's windows have taken a part of an answer, or its end.
+  private var answerMoves = 0
+  private var stallWatch = StallWatch()
+  /// How often something was read.
+  private var reads = 0
+  private var silenceWatch = StallWatch()
   private var sweep: RepeatedTask?
 
-  init(methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, logger: Logger) {
+  /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
+  init(
+    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, configuration: GRPCConnectionConfiguration,
+    unreadAnswerTimeout: Duration, logger: Logger
+  ) {
     self.methods = methods
     self.runner = runner
+    self.configuration = configuration
+    self.unreadAnswerTimeout = unreadAnswerTimeout
     self.logger = logger
   }
 
@@ -44,9 +59,12 @@ final class GRPCHandler: ChannelDuplexHandler {
     // RFC 9113, section 6.9.2: a connection's window is widened by a frame, not by a setting.
     let increment = Self.connectionWindowBytes - 65_535
     write(.rootStream, .windowUpdate(windowSizeIncrement: increment))
-    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(5), delay: .seconds(5)) { _ in
-      bound.value.endStaleRequests()
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.silenceMax / 4))
+    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+      let (handler, context) = bound.value
+      handler.endStaleRequests()
+      handler.closeIfPeerIsGone(context)
     }
   }
 
@@ -85,6 +103,11 @@ final class GRPCHandler: ChannelDuplexHandler {
     }
   }
 
+  func channelReadComplete(context: ChannelHandlerContext) {
+    reads += 1
+    context.fireChannelReadComplete()
+  }
+
   /// Reads while answers are being taken, no further.
   func read(context: ChannelHandlerContext) {
     if context.channel.isWritable { context.read() } else { isReadHeld = true }
@@ -102,7 +125,12 @@ final class GRPCHandler: ChannelDuplexHandler {
     switch event {
     case let event as NIOHTTP2WindowUpdatedEvent:
       if let size = event.inboundWindowSize { replenish(event.streamID, windowBytes: size) }
+      if let size = event.outboundWindowSize, let stream = streams[event.streamID] {
+        if let before = stream.answerWindowBytes, size < before { answerMoves += 1 }
+        stream.answerWindowBytes = size
+      }
     case let event as StreamClosedEvent:
+      answerMoves += 1
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
     case is ChannelShouldQuiesceEvent:
       // The management handler waits for a peer's PING without end.
@@ -229,6 +257,25 @@ final class GRPCHandler: ChannelDuplexHandler {
     for stream in streams.values where stream.call == nil && !stream.isAnswered && stream.timeLeft <= .zero {
       answer(stream, GRPCResponse(.failure(.deadlineExceeded)))
     }
+  }
+
+  /// A peer that opens no window for what it asked for may not keep it for ever, nor one that does not answer
+  /// pings, nor one that does not go when it is asked to.
+  private func closeIfPeerIsGone(_ context: ChannelHandlerContext) {
+    let now = ContinuousClock.now
+    let waiting = streams.values.count { $0.isAnswerWaiting }
+    let reason: String
+    if stallWatch.stalled(isWaiting: waiting > 0, moved: answerMoves, at: now) >= unreadAnswerTimeout {
+      reason = "\(waiting) answers are not read"
+    } else if silenceWatch.stalled(isWaiting: true, moved: reads, at: now) >= configuration.silenceMax {
+      reason = "the peer is silent"
+    } else if let ageMax = configuration.ageMax, now - opened >= ageMax {
+      reason = "the peer does not take part in its end"
+    } else {
+      return
+    }
+    logger.info("closing a connection", metadata: ["reason": "\(reason)"])
+    context.close(promise: nil)
   }
 
   /// The stream has ended on both sides, or was reset.
@@ -372,6 +419,10 @@ private final class GRPCStream {
   var inbox: GRPCInbox?
   var call: RunningCall<GRPCResponse>?
   var windowBytes = GRPCHandler.streamWindowBytes
+  /// What the peer may be sent on this stream, as last told.
+  var answerWindowBytes: Int?
+  /// Of a streaming response, those the peer's windows have not taken.
+  var messagesWaiting = 0
   /// The peer has sent its last frame.
   var isRequestEnded = false
   var isInitialSent = false
@@ -387,6 +438,9 @@ private final class GRPCStream {
     self.method = method
     decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
   }
+
+  /// Something was written that the peer's windows have not taken: an end that they have is the stream's.
+  var isAnswerWaiting: Bool { isAnswered || messagesWaiting > 0 }
 
   /// Of requests not complete or not taken, as large as they are when decompressed.
   var heldBytes: Int { decoder.bufferedBytes + (message?.bytes.count ?? 0) + (inbox?.bytes ?? 0) }
@@ -416,7 +470,12 @@ private struct StreamOutlet: GRPCOutlet {
   func send(_ message: [UInt8], compress: Bool?, done: @escaping @Sendable (Result<Void, RPCError>) -> Void) {
     guard !stream.isAnswered, let promise = handler.makePromise() else { return done(.failure(.cancelled)) }
     handler.sendInitial(stream, Metadata())
-    promise.futureResult.whenComplete { done($0.map { _ in }.mapError { _ in .cancelled }) }
+    stream.messagesWaiting += 1
+    let bound = NIOLoopBound(stream, eventLoop: promise.futureResult.eventLoop)
+    promise.futureResult.whenComplete {
+      bound.value.messagesWaiting -= 1
+      done($0.map { _ in }.mapError { _ in .cancelled })
+    }
     handler.send(message, compress: compress, on: stream, promise: promise)
   }
 }
