@@ -98,8 +98,9 @@ final class TTRPCHandler: ChannelDuplexHandler {
     while let action = session.next() {
       switch action {
       case .start(let call, let stream):
-        let work: @Sendable () async -> Reply = { [dispatcher] in await dispatcher.reply(to: call) }
-        runner.run(timeout: call.timeout, bytes: call.bytes, work) { [self] reply in
+        runner.run(timeout: call.timeout, bytes: call.bytes) {
+          dispatcher.begin(call)
+        } answer: { [self] reply in
           session.finished(stream: stream)
           guard let context = self.context else { return }
           write(reply, stream: stream, context)

@@ -37,7 +37,12 @@ public struct Metadata: Hashable, Sendable {
   public init() {}
 
   public mutating func add(_ key: String, _ value: String) {
-    entries.append((key.lowercased(), value))
+    add(lowercase: key.lowercased(), value)
+  }
+
+  /// - Parameter key: in lower case already, as HTTP/2 has it.
+  mutating func add(lowercase key: String, _ value: String) {
+    entries.append((key, value))
     bytes += key.utf8.count + value.utf8.count
   }
 

@@ -203,13 +203,19 @@ final class GRPCHandler: ChannelDuplexHandler {
     let call = Call(
       service: head.service, method: head.method, metadata: head.metadata, timeout: head.timeout,
       payload: message.bytes)
-    let work: @Sendable () async -> GRPCResponse
-    switch stream.method {
-    case .unary(let method): work = { GRPCResponse(await method(call)) }
-    case .unaryWithMetadata(let method): work = { await method(GRPCRequest(head: head, message: message)) }
-    case .streaming, nil: return
+    stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes) {
+      switch stream.method {
+      case .unary(let method):
+        switch method(call) {
+        case .replied(let reply): .replied(GRPCResponse(reply))
+        case .working(let work): .working { GRPCResponse(await work()) }
+        }
+      case .unaryWithMetadata(let method): .working { await method(GRPCRequest(head: head, message: message)) }
+      case .streaming, nil: .replied(GRPCResponse(.failure(.wrongMessageCount)))
+      }
+    } answer: { [self] in
+      answer(stream, $0)
     }
-    stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes, work) { [self] in answer(stream, $0) }
   }
 
   private func start(
@@ -227,8 +233,11 @@ final class GRPCHandler: ChannelDuplexHandler {
     let requests = GRPCRequestMessages(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
     let outlet = StreamOutlet(handler: self, stream: stream)
     let responses = GRPCResponseMessages(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
-    let work: @Sendable () async -> GRPCResponse = { await body(head, requests, responses) }
-    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0, work) { [self] in answer(stream, $0) }
+    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0) {
+      .working { await body(head, requests, responses) }
+    } answer: { [self] in
+      answer(stream, $0)
+    }
   }
 
   /// Keeps the sum of what unfinished requests hold.
@@ -493,7 +502,7 @@ extension HPACKHeaders {
 
   /// gRPC over HTTP2, Trailers: the same details as on ttRPC, in `grpc-status-details-bin`.
   fileprivate mutating func add(_ error: RPCError) {
-    add(name: "grpc-status", value: "\(error.code.rawValue)")
+    add(name: "grpc-status", value: String(error.code.rawValue))
     add(name: "grpc-message", value: GRPCStatusMessage.encode(error.message))
     add(name: "grpc-status-details-bin", value: Base64.encode(error.encodedStatus()))
   }

@@ -47,16 +47,15 @@ public struct GRPCRequestHead: Sendable {
         let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
         accepts = Set(names.compactMap(Compression.init(rawValue:)))
       case "te", "user-agent", "grpc-message-type", "content-length": break
-      default: if !name.hasPrefix(":") { metadata.add(name, value) }
+      default: if name.utf8.first != UInt8(ascii: ":") { metadata.add(lowercase: name, value) }
       }
     }
     guard httpMethod == "POST" else { throw .http(status: 405) }
     guard let contentType, Self.isGRPC(contentType) else { throw .http(status: 415) }
-    let parts = (path ?? "").split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)
-    guard parts.count == 3, parts[0].isEmpty, !parts[2].contains("/") else {
+    guard let path, let (service, method) = Self.split(path) else {
       throw .rpc(.methodUnknown(service: "", method: path ?? ""))
     }
-    (service, method) = (String(parts[1]), String(parts[2]))
+    (self.service, self.method) = (service, method)
     do throws(RPCError) {
       try Metadata.check(count: metadata.entries.count)
       try metadata.checkBytes()
@@ -66,8 +65,18 @@ public struct GRPCRequestHead: Sendable {
     if let refusal { throw refusal }
   }
 
+  /// `/SERVICE/METHOD`
+  private static func split(_ path: String) -> (service: String, method: String)? {
+    let slash = UInt8(ascii: "/")
+    guard path.utf8.first == slash, let middle = path.utf8.dropFirst().firstIndex(of: slash) else { return nil }
+    let method = path[path.utf8.index(after: middle)...]
+    guard !method.utf8.contains(slash) else { return nil }
+    return (String(path[path.utf8.index(after: path.startIndex)..<middle]), String(method))
+  }
+
   /// `application/grpc`, also with `+proto` or parameters.
   private static func isGRPC(_ contentType: String) -> Bool {
+    if contentType == "application/grpc" { return true }
     let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
     return type == "application/grpc" || type == "application/grpc+proto"
   }
