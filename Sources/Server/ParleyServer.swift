@@ -154,13 +154,12 @@ public final class ParleyServer: Service {
     let runner = CallRunner<GRPCResponse>(memory: memory, loop: context.eventLoop) { GRPCResponse(.failure($0)) }
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
+    let handler = GRPCHandler(
+      methods: methods, runner: runner, configuration: configuration.grpc,
+      unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger)
     try pipeline.addHandler(configuration.grpc.http2Handler())
-    try pipeline.addHandler(StreamErrorFilter())
-    try configuration.grpc.addManagementHandler(to: pipeline, on: context.eventLoop)
-    try pipeline.addHandler(
-      GRPCHandler(
-        methods: methods, runner: runner, configuration: configuration.grpc,
-        unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger))
+    try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
+    try pipeline.addHandler(handler)
   }
 
   private func drain(_ listeners: [Listener]) async {

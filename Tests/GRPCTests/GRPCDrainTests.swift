@@ -24,7 +24,7 @@ struct GRPCDrainTests {
       try await client.read { $0.goAways.count == 2 }
       #expect(client.goAways == [.maxID, stream])
       await idle.readUntilClosed()
-      #expect(idle.goAways.first == .maxID)
+      #expect(idle.goAways.count == 2)
       try lock.sql("COMMIT")
       #expect(try await client.answer(to: stream).code == 0)
       await client.readUntilClosed()
@@ -69,7 +69,7 @@ struct GRPCDrainTests {
       let begun = ContinuousClock.now
       #expect(try await idle.call(healthCheck).code == 0)
       await idle.readUntilClosed()
-      #expect(idle.goAways.first == .maxID)
+      #expect(idle.goAways.count == 2)
       #expect((.seconds(1)..<Duration.seconds(8)).contains(ContinuousClock.now - begun))
       #expect(try await watcher.call(healthCheck).code == 0)
       #expect(!watcher.answerSoFar(to: stream).isEnded)

@@ -1,5 +1,4 @@
 import Domain
-import NIOCore
 import NIOHTTP2
 
 /// How gRPC connections are kept and ended. Times are in seconds.
@@ -15,12 +14,10 @@ public struct GRPCConnectionConfiguration: Sendable {
 
   public init() {}
 
-  /// A peer that has said nothing for so long is gone: swift-nio-http2 asks it to go and would wait for its
-  /// answer to that for ever.
-  var silenceMax: Duration { .seconds(keepaliveSeconds + keepaliveTimeoutSeconds) }
-
-  /// A connection so old was asked to end, and has had the time to.
-  var ageMax: Duration? { ageSecondsMax.map { .seconds($0 + 2 * Limits.drainSecondsMax) } }
+  /// How often a connection must be looked at to keep these times.
+  var lookInterval: Duration {
+    .seconds([keepaliveSeconds, ageSecondsMax, idleSecondsMax].compactMap(\.self).min()!) / 4
+  }
 
   func http2Handler() -> NIOHTTP2Handler {
     var connection = NIOHTTP2Handler.ConnectionConfiguration()
@@ -38,18 +35,5 @@ public struct GRPCConnectionConfiguration: Sendable {
     stream.streamResetFrameRateLimit.maximumCount = Limits.streamResetsPerHalfMinuteMax
     return NIOHTTP2Handler(
       mode: .server, frameDelegate: nil, connectionConfiguration: connection, streamConfiguration: stream)
-  }
-
-  func addManagementHandler(to pipeline: ChannelPipeline.SynchronousOperations, on loop: any EventLoop) throws {
-    let handler = NIOHTTP2ServerConnectionManagementHandler(
-      eventLoop: loop,
-      configuration: .init(
-        maxIdleTime: idleSecondsMax.map { .seconds($0) }, maxAge: ageSecondsMax.map { .seconds($0) },
-        maxGraceTime: .seconds(Limits.drainSecondsMax),
-        keepalive: .init(
-          pingInterval: .seconds(keepaliveSeconds), ackTimeout: .seconds(keepaliveTimeoutSeconds))))
-    try pipeline.addHandler(handler)
-    // Its clocks start with the channel, which has been active since before the protocol was known.
-    handler.channelActive(context: try pipeline.context(handler: handler))
   }
 }

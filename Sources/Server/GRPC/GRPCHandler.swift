@@ -22,12 +22,16 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   private let methods: any GRPCMethods
   private let runner: CallRunner<GRPCResponse>
-  private let configuration: GRPCConnectionConfiguration
   private let unreadAnswerTimeout: Duration
   private let logger: Logger
-  private let opened = ContinuousClock.now
+  private var life: ConnectionLife
+  private let lookInterval: TimeAmount
   private var streams: [HTTP2StreamID: GRPCStream] = [:]
+  private var lastStream = HTTP2StreamID.rootStream
+  private var streamsEver = 0
   private var context: ChannelHandlerContext?
+  /// A connection may end while its handlers are being set up; then HTTP/2's is gone already.
+  private var isActive = false
   private var isReadHeld = false
   private var isFlushDue = false
   /// Of requests not yet complete.
@@ -39,7 +43,6 @@ final class GRPCHandler: ChannelDuplexHandler {
   private var stallWatch = StallWatch()
   /// How often something was read.
   private var reads = 0
-  private var silenceWatch = StallWatch()
   private var sweep: RepeatedTask?
 
   /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
@@ -49,22 +52,22 @@ final class GRPCHandler: ChannelDuplexHandler {
   ) {
     self.methods = methods
     self.runner = runner
-    self.configuration = configuration
     self.unreadAnswerTimeout = unreadAnswerTimeout
     self.logger = logger
+    self.life = ConnectionLife(configuration, at: .now)
+    self.lookInterval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.lookInterval))
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    isActive = context.channel.isActive
     // RFC 9113, section 6.9.2: a connection's window is widened by a frame, not by a setting.
     let increment = Self.connectionWindowBytes - 65_535
     write(.rootStream, .windowUpdate(windowSizeIncrement: increment))
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.silenceMax / 4))
-    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: lookInterval, delay: lookInterval) { _ in
       let (handler, context) = bound.value
-      handler.endStaleRequests()
-      handler.closeIfPeerIsGone(context)
+      handler.look(context)
     }
   }
 
@@ -74,6 +77,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    isActive = false
     for stream in streams.values { stream.inbox?.finish(.failure(.cancelled)) }
     streams.removeAll()
     runner.cancelAll()
@@ -99,6 +103,7 @@ final class GRPCHandler: ChannelDuplexHandler {
       }
     case .data(let data):
       if let stream = streams[frame.streamID] { receive(data, on: stream) }
+    case .ping(let data, ack: true): perform(life.acknowledged(data.integer, at: .now), context)
     default: break
     }
   }
@@ -118,22 +123,18 @@ final class GRPCHandler: ChannelDuplexHandler {
       isReadHeld = false
       context.read()
     }
+    closeIfEnded(context)
     context.fireChannelWritabilityChanged()
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
-    case let event as NIOHTTP2WindowUpdatedEvent:
-      if let size = event.inboundWindowSize { replenish(event.streamID, windowBytes: size) }
-      if let size = event.outboundWindowSize, let stream = streams[event.streamID] {
-        if let before = stream.answerWindowBytes, size < before { answerMoves += 1 }
-        stream.answerWindowBytes = size
-      }
     case let event as StreamClosedEvent:
       answerMoves += 1
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
+      closeIfEnded(context)
     case is ChannelShouldQuiesceEvent:
-      // The management handler waits for a peer's PING without end.
+      perform(life.drain(at: .now), context)
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
     default: break
@@ -141,9 +142,25 @@ final class GRPCHandler: ChannelDuplexHandler {
     context.fireUserInboundEventTriggered(event)
   }
 
+  /// The peer or we have used a window, or the peer has widened ours.
+  func windowUpdated(_ event: NIOHTTP2WindowUpdatedEvent) {
+    guard event.streamID != .rootStream else {
+      if let size = event.inboundWindowSize { replenishConnection(windowBytes: size) }
+      return
+    }
+    guard let stream = streams[event.streamID] else { return }
+    if let size = event.inboundWindowSize { replenish(stream, windowBytes: size) }
+    if let size = event.outboundWindowSize {
+      if let before = stream.answerWindowBytes, size < before { answerMoves += 1 }
+      stream.answerWindowBytes = size
+    }
+  }
+
   private func open(_ id: HTTP2StreamID, _ headers: HTTP2Frame.FramePayload.Headers) {
     let stream = GRPCStream(id: id)
     streams[id] = stream
+    lastStream = id
+    streamsEver += 1
     do throws(GRPCRequestHead.Refusal) {
       let head = try GRPCRequestHead(headers.headers.lazy.map { ($0.name, $0.value) })
       guard let method = methods.method(service: head.service, name: head.method) else {
@@ -226,7 +243,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     let inbox = GRPCInbox()
     inbox.onTake = { [self] in
       if !stream.isAnswered { count(unfinished: stream.heldBytes, of: stream) }
-      if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream.id, windowBytes: stream.windowBytes) }
+      if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream, windowBytes: stream.windowBytes) }
     }
     stream.inbox = inbox
     stream.requestsMax = requestsMax
@@ -246,19 +263,20 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.countedBytes = bytes
   }
 
-  /// Opens a window again that has shrunk to its half, for bytes that were taken.
-  private func replenish(_ id: HTTP2StreamID, windowBytes: Int) {
-    guard id != .rootStream else {
-      if windowBytes <= Self.connectionWindowBytes / 2 {
-        write(id, .windowUpdate(windowSizeIncrement: Self.connectionWindowBytes - windowBytes))
-      }
-      return
+  /// Opens the connection's window again when it has shrunk to its half.
+  private func replenishConnection(windowBytes: Int) {
+    if windowBytes <= Self.connectionWindowBytes / 2 {
+      write(.rootStream, .windowUpdate(windowSizeIncrement: Self.connectionWindowBytes - windowBytes))
     }
-    guard let stream = streams[id], !stream.isRequestEnded, !stream.isAnswered else { return }
+  }
+
+  /// The same with a stream's, for bytes that were taken; not where it is gone, or takes no more.
+  private func replenish(_ stream: GRPCStream, windowBytes: Int) {
+    guard !stream.isRequestEnded, !stream.isAnswered else { return }
     stream.windowBytes = windowBytes
     guard windowBytes <= Self.streamWindowBytes / 2, stream.inbox?.isEmpty ?? true else { return }
     stream.windowBytes = Self.streamWindowBytes
-    write(id, .windowUpdate(windowSizeIncrement: Self.streamWindowBytes - windowBytes))
+    write(stream.id, .windowUpdate(windowSizeIncrement: Self.streamWindowBytes - windowBytes))
   }
 
   /// A unary request that is not complete when its time is up is answered so.
@@ -268,23 +286,48 @@ final class GRPCHandler: ChannelDuplexHandler {
     }
   }
 
-  /// A peer that opens no window for what it asked for may not keep it for ever, nor one that does not answer
-  /// pings, nor one that does not go when it is asked to.
-  private func closeIfPeerIsGone(_ context: ChannelHandlerContext) {
+  // MARK: Its end
+
+  /// From time to time: what is due.
+  private func look(_ context: ChannelHandlerContext) {
+    endStaleRequests()
+    closeIfEnded(context)
     let now = ContinuousClock.now
+    // A peer that opens no window for what it asked for may not keep it for ever.
     let waiting = streams.values.count { $0.isAnswerWaiting }
-    let reason: String
     if stallWatch.stalled(isWaiting: waiting > 0, moved: answerMoves, at: now) >= unreadAnswerTimeout {
-      reason = "\(waiting) answers are not read"
-    } else if silenceWatch.stalled(isWaiting: true, moved: reads, at: now) >= configuration.silenceMax {
-      reason = "the peer is silent"
-    } else if let ageMax = configuration.ageMax, now - opened >= ageMax {
-      reason = "the peer does not take part in its end"
+      perform(.close(reason: "\(waiting) answers are not read"), context)
     } else {
-      return
+      perform(life.look(reads: reads, streams: streams.count, streamsEver: streamsEver, at: now), context)
     }
-    logger.info("closing a connection", metadata: ["reason": "\(reason)"])
-    context.close(promise: nil)
+  }
+
+  private func perform(_ action: ConnectionLife.Action?, _ context: ChannelHandlerContext) {
+    switch action {
+    case .ping(let data): write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
+    case .announceEnd(let data):
+      write(.rootStream, .goAway(lastStreamID: .maxID, errorCode: .noError, opaqueData: nil))
+      write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
+    case .end:
+      write(.rootStream, .goAway(lastStreamID: lastStream, errorCode: .noError, opaqueData: nil))
+      closeIfEnded(context)
+    case .close(let reason):
+      logger.info("closing a connection", metadata: ["reason": "\(reason)"])
+      context.close(promise: nil)
+    case nil: break
+    }
+  }
+
+  /// Closes once the last stream is answered and all of it is out.
+  private func closeIfEnded(_ context: ChannelHandlerContext) {
+    guard life.isEnding, streams.isEmpty else { return }
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    // After the flush of this turn.
+    context.eventLoop.execute {
+      let (handler, context) = bound.value
+      let unsent = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+      if handler.streams.isEmpty, unsent ?? 0 == 0 { context.close(promise: nil) }
+    }
   }
 
   /// The stream has ended on both sides, or was reset.
@@ -393,8 +436,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private func write(
     _ id: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload, promise: EventLoopPromise<Void>? = nil
   ) {
-    // A connection may end while its handlers are being set up; then HTTP/2's is gone already.
-    guard let context, context.channel.isActive else {
+    guard let context, isActive else {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }

@@ -28,10 +28,13 @@ public struct GRPCRequestHead: Sendable {
     service = ""
     method = ""
     for (name, value) in headers {
+      guard name.utf8.first != UInt8(ascii: ":") else {
+        if name == ":path" { path = value } else if name == ":method" { httpMethod = value }
+        continue
+      }
       switch name {
-      case ":method": httpMethod = value
-      case ":path": path = value
       case "content-type": contentType = value
+      case "te", "user-agent", "content-length", "grpc-message-type": break
       case "grpc-timeout":
         timeout = GRPCTimeout.parse(value)
         if timeout == nil {
@@ -46,8 +49,7 @@ public struct GRPCRequestHead: Sendable {
       case "grpc-accept-encoding":
         let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
         accepts = Set(names.compactMap(Compression.init(rawValue:)))
-      case "te", "user-agent", "grpc-message-type", "content-length": break
-      default: if name.utf8.first != UInt8(ascii: ":") { metadata.add(lowercase: name, value) }
+      default: metadata.add(lowercase: name, value)
       }
     }
     guard httpMethod == "POST" else { throw .http(status: 405) }
