@@ -48,6 +48,9 @@ public enum Limits {
   public static let frameDiscardBytesMax = 16 * 1024 * 1024 - 1
   public static let metadataEntriesMax = 64
   public static let metadataBytesMax = 16 * 1024
+  /// What HTTP/2 reads of a request's headers. More than `metadataBytesMax`, so that a caller who passes
+  /// that is told so: past this the connection ends, and with it other calls.
+  public static let headerListBytesMax = 64 * 1024
 
   // MARK: A connection
 
@@ -62,6 +65,8 @@ public enum Limits {
   public static let callBytesInFlightMax = 512 * 1024 * 1024
   /// Answers a peer has not read; past it, no further calls are read from it.
   public static let unreadAnswerBytesPerConnectionMax = 16 * 1024 * 1024
+  /// Answers that wait for a peer must move within this.
+  public static let unreadAnswerSecondsMax: Int64 = 60
   /// The longest a call may take, whatever deadline it brings.
   public static let callSecondsMax: Int64 = 60
   /// Of a gRPC connection: PING, SETTINGS and the like.

@@ -14,11 +14,14 @@ final class ClientConnection: Sendable {
   }
 
   private let address: Address
+  private let timeout: Duration
   private let group: any EventLoopGroup
   private let state = Mutex(State.closed)
 
-  init(to address: Address, group: any EventLoopGroup) {
+  /// - Parameter timeout: how long a peer may take to accept a connection.
+  init(to address: Address, timeout: Duration, group: any EventLoopGroup) {
     self.address = address
+    self.timeout = timeout
     self.group = group
   }
 
@@ -93,7 +96,7 @@ final class ClientConnection: Sendable {
 
   private func connect() -> EventLoopFuture<any Channel> {
     let bootstrap = ClientBootstrap(group: group)
-      .connectTimeout(.seconds(5))
+      .connectTimeout(TimeAmount(timeout))
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(ClientHandler())

@@ -18,14 +18,20 @@ public final class ParleyClient: Sendable {
     public var connections: Int
     /// How long a call may take, with all its tries.
     public var timeout: Duration
+    /// How much of that it goes on trying where there is no connection to be had, as nobody listens; all
+    /// of it unless told.
+    public var absenceTimeout: Duration
+    /// Told, before a call is tried again, why it failed.
+    public var onRetry: @Sendable (RPCError) -> Void = { _ in }
 
     public init(
-      address: Address, connections: Int = 1, timeout: Duration = .seconds(30),
+      address: Address, connections: Int = 1, timeout: Duration = .seconds(30), absenceTimeout: Duration? = nil,
       token: @escaping @Sendable () async throws(RPCError) -> String
     ) {
       self.address = address
       self.connections = connections
       self.timeout = timeout
+      self.absenceTimeout = absenceTimeout ?? timeout
       self.token = token
     }
   }
@@ -38,7 +44,9 @@ public final class ParleyClient: Sendable {
   public init(_ configuration: Configuration) {
     self.configuration = configuration
     self.connections = (0..<max(configuration.connections, 1)).map { _ in
-      ClientConnection(to: configuration.address, group: MultiThreadedEventLoopGroup.singleton)
+      ClientConnection(
+        to: configuration.address, timeout: min(configuration.absenceTimeout, .seconds(5)),
+        group: MultiThreadedEventLoopGroup.singleton)
     }
   }
 
@@ -82,14 +90,18 @@ public final class ParleyClient: Sendable {
     let payload = request.encoded()
     let deadline = ContinuousClock.now + configuration.timeout
     var pause = Duration.milliseconds(50)
+    var absentSince: ContinuousClock.Instant?
     while true {
+      let begun = ContinuousClock.now
       do throws(RPCError) {
         return try Answer(encoded: try await attempt(method, payload, until: deadline))
       } catch {
+        absentSince = error.reason == .connectionLost ? absentSince ?? begun : nil
+        let lastTry = min(deadline, absentSince.map { $0 + configuration.absenceTimeout } ?? deadline)
         let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
-        guard error.code == .unavailable, !isClosed.load(ordering: .relaxed), .now + wait < deadline,
-          (try? await Task.sleep(for: wait)) != nil
-        else { throw error }
+        guard error.code == .unavailable, !isClosed.load(ordering: .relaxed), .now + wait < lastTry else { throw error }
+        configuration.onRetry(error)
+        guard (try? await Task.sleep(for: wait)) != nil else { throw error }
         pause = min(pause * 2, .seconds(2))
       }
     }

@@ -19,6 +19,13 @@ final class CallMemory: Sendable {
   }
 }
 
+/// How far a call comes without waiting for anything.
+public enum CallProgress<Answer: Sendable>: Sendable {
+  case replied(Answer)
+  /// This is left, and may wait.
+  case working(@Sendable () async -> Answer)
+}
+
 /// A call that was started; to be cancelled when its caller gives up.
 final class RunningCall<Answer: Sendable> {
   fileprivate var task: Task<Void, Never>?
@@ -48,14 +55,16 @@ final class CallRunner<Answer: Sendable> {
     self.failure = failure
   }
 
-  /// Runs `work`; `answer` is called once, later or at once, unless the call is cancelled before.
+  /// Runs what `begin` leaves to do; `answer` is called once, later or at once, unless the call is cancelled
+  /// before.
   ///
   /// - Parameters:
+  ///   - begin: done at once, without the cost of a task, unless the caller waits no longer.
   ///   - timeout: how long the caller waits; nil: it did not say.
   ///   - isBounded: false for a stream that may stay open as long as its caller likes.
   @discardableResult
   func run(
-    timeout: Duration?, isBounded: Bool = true, bytes: Int, _ work: @escaping @Sendable () async -> Answer,
+    timeout: Duration?, isBounded: Bool = true, bytes: Int, _ begin: () -> CallProgress<Answer>,
     answer: @escaping (Answer) -> Void
   ) -> RunningCall<Answer>? {
     let longest: Duration? = isBounded ? .seconds(Limits.callSecondsMax) : nil
@@ -63,6 +72,13 @@ final class CallRunner<Answer: Sendable> {
     if let timeout, timeout <= .zero {
       answer(failure(.deadlineExceeded))
       return nil
+    }
+    let work: @Sendable () async -> Answer
+    switch begin() {
+    case .replied(let reply):
+      answer(reply)
+      return nil
+    case .working(let rest): work = rest
     }
     guard memory.reserve(bytes) else {
       answer(failure(.overloaded("the calls under way fill the server's memory for them")))

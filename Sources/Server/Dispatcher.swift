@@ -1,6 +1,6 @@
 public import Domain
 public import Logging
-public import Wire
+import Wire
 
 /// From a call to its reply, whatever protocol it came by: who calls, what is asked, may they, do it.
 public struct Dispatcher: Sendable {
@@ -17,29 +17,65 @@ public struct Dispatcher: Sendable {
     self.logger = logger
   }
 
-  public func reply(to call: Call) async -> Reply {
+  /// Goes as far as it can without waiting for anything: most refusals, and health.
+  func begin(_ call: Call) -> CallProgress<Reply> {
     do throws(RPCError) {
-      return .success(try await answer(call))
+      // Health is asked by those who have no token.
+      if call.service == HealthCheck.service, call.method == "Check" {
+        return .replied(.success(try health.check(call.payload)))
+      }
+      guard call.service == Method.service, let method = Method(rawValue: call.method) else {
+        throw .methodUnknown(service: call.service, method: call.method)
+      }
+      // Before the payload is looked at: strangers decode nothing.
+      guard let claims = try verifier.knownClaims(from: call.metadata) else {
+        return .working {
+          await reply(to: call) { () throws(RPCError) in
+            let rest = try work(method, call, try await verifier.claims(from: call.metadata))
+            return try await rest()
+          }
+        }
+      }
+      let rest = try work(method, call, claims)
+      return .working { await reply(to: call, rest) }
     } catch {
-      log(error, of: call)
-      return .failure(error)
+      return .replied(refusal(of: call, error))
     }
   }
 
-  private func answer(_ call: Call) async throws(RPCError) -> [UInt8] {
-    // Health is asked by those who have no token.
-    if call.service == HealthCheck.service, call.method == "Check" { return try health.check(call.payload) }
-    guard call.service == Method.service, let method = Method(rawValue: call.method) else {
-      throw .methodUnknown(service: call.service, method: call.method)
+  private typealias Work = @Sendable () async throws(RPCError) -> [UInt8]
+
+  private func reply(to call: Call, _ work: Work) async -> Reply {
+    do throws(RPCError) {
+      return .success(try await work())
+    } catch {
+      return refusal(of: call, error)
     }
-    // Before the payload is looked at: strangers decode nothing.
-    let claims = try await verifier.claims(from: call.metadata)
+  }
+
+  private func refusal(of call: Call, _ error: RPCError) -> Reply {
+    log(error, of: call)
+    return .failure(error)
+  }
+
+  /// What is left to do once the gate has let the request through.
+  private func work(_ method: Method, _ call: Call, _ claims: Claims) throws(RPCError) -> Work {
     switch method {
-    case .recordInteraction: return try await service.record(admit(RecordInteraction.self, call, claims)).encoded()
-    case .recordInteractions: return try await service.record(admit(RecordInteractions.self, call, claims)).encoded()
-    case .listInteractions: return try await service.list(admit(ListInteractions.self, call, claims)).encoded()
-    case .getInteraction: return try await service.get(admit(GetInteraction.self, call, claims)).encoded()
-    case .getStats: return try await service.stats(admit(GetStats.self, call, claims)).encoded()
+    case .recordInteraction:
+      let admitted = try admit(RecordInteraction.self, call, claims)
+      return { [service] () throws(RPCError) in try await service.record(admitted).encoded() }
+    case .recordInteractions:
+      let admitted = try admit(RecordInteractions.self, call, claims)
+      return { [service] () throws(RPCError) in try await service.record(admitted).encoded() }
+    case .listInteractions:
+      let admitted = try admit(ListInteractions.self, call, claims)
+      return { [service] () throws(RPCError) in try await service.list(admitted).encoded() }
+    case .getInteraction:
+      let admitted = try admit(GetInteraction.self, call, claims)
+      return { [service] () throws(RPCError) in try await service.get(admitted).encoded() }
+    case .getStats:
+      let admitted = try admit(GetStats.self, call, claims)
+      return { [service] () throws(RPCError) in try await service.stats(admitted).encoded() }
     }
   }
 

@@ -68,8 +68,8 @@ public final class Health: Sendable {
           try await responses.send(HealthCheck.response(isServing ? .serving : .notServing))
           last = isServing
         }
-        // A drain waits for its calls; a watch would wait for ever.
-        if state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }
+        // A drain waits for its calls; a watch would wait for ever. It ends with the word that the drain sends.
+        if !isServing, state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }
       }
       return GRPCResponse(.failure(.cancelled))
     } catch {

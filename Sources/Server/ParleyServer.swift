@@ -1,3 +1,4 @@
+import Domain
 import Foundation
 public import Logging
 import NIOCore
@@ -19,6 +20,8 @@ public final class ParleyServer: Service {
     public var reflection = false
     /// How gRPC connections are kept and ended.
     public var grpc = GRPCConnectionConfiguration()
+    /// For tests, which do not wait as long.
+    package var unreadAnswerTimeout = Duration.seconds(Limits.unreadAnswerSecondsMax)
 
     public init(addresses: [Address], socketMode: UInt32 = 0o660) {
       self.addresses = addresses
@@ -143,17 +146,20 @@ public final class ParleyServer: Service {
   private func addTTRPC(to context: ChannelHandlerContext) throws {
     let runner = CallRunner<Reply>(memory: memory, loop: context.eventLoop) { .failure($0) }
     try context.pipeline.syncOperations.addHandler(
-      TTRPCHandler(dispatcher: dispatcher, runner: runner, logger: logger))
+      TTRPCHandler(
+        dispatcher: dispatcher, runner: runner, unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger))
   }
 
   private func addGRPC(to context: ChannelHandlerContext) throws {
     let runner = CallRunner<GRPCResponse>(memory: memory, loop: context.eventLoop) { GRPCResponse(.failure($0)) }
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
+    let handler = GRPCHandler(
+      methods: methods, runner: runner, configuration: configuration.grpc,
+      unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger)
     try pipeline.addHandler(configuration.grpc.http2Handler())
-    try pipeline.addHandler(StreamErrorFilter())
-    try pipeline.addHandler(configuration.grpc.managementHandler(on: context.eventLoop))
-    try pipeline.addHandler(GRPCHandler(methods: methods, runner: runner, logger: logger))
+    try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
+    try pipeline.addHandler(handler)
   }
 
   private func drain(_ listeners: [Listener]) async {

@@ -14,24 +14,37 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private var session = ServerSession()
   private let dispatcher: Dispatcher
   private let runner: CallRunner<Reply>
+  private let unreadAnswerTimeout: Duration
   private let logger: Logger
   private var context: ChannelHandlerContext?
   private var isProceeding = false
   private var isReadHeld = false
   private var isFlushDue = false
   private var frameTimer: Scheduled<Void>?
+  private var writtenBytes = 0
+  private var stallWatch = StallWatch()
+  private var sweep: RepeatedTask?
 
-  init(dispatcher: Dispatcher, runner: CallRunner<Reply>, logger: Logger) {
+  /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer without moving.
+  init(dispatcher: Dispatcher, runner: CallRunner<Reply>, unreadAnswerTimeout: Duration, logger: Logger) {
     self.dispatcher = dispatcher
     self.runner = runner
+    self.unreadAnswerTimeout = unreadAnswerTimeout
     self.logger = logger
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4))
+    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+      let (handler, context) = bound.value
+      handler.closeIfStalled(context)
+    }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
+    sweep?.cancel()
     self.context = nil
   }
 
@@ -85,8 +98,9 @@ final class TTRPCHandler: ChannelDuplexHandler {
     while let action = session.next() {
       switch action {
       case .start(let call, let stream):
-        let work: @Sendable () async -> Reply = { [dispatcher] in await dispatcher.reply(to: call) }
-        runner.run(timeout: call.timeout, bytes: call.bytes, work) { [self] reply in
+        runner.run(timeout: call.timeout, bytes: call.bytes) {
+          dispatcher.begin(call)
+        } answer: { [self] reply in
           session.finished(stream: stream)
           guard let context = self.context else { return }
           write(reply, stream: stream, context)
@@ -137,6 +151,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
       frame = Envelope.frame(.failure(.messageTooLarge(bytes: frame.count)), stream: stream)
     }
     context.write(wrapOutboundOut(ByteBuffer(bytes: frame)), promise: nil)
+    writtenBytes += frame.count
     closeIfUnread(context)
     // One flush for all the answers of this turn of the loop.
     guard !isFlushDue else { return }
@@ -153,11 +168,24 @@ final class TTRPCHandler: ChannelDuplexHandler {
   /// A peer that asks and does not read must not fill our memory.
   private func closeIfUnread(_ context: ChannelHandlerContext) {
     guard !context.channel.isWritable else { return }
-    let buffered = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
-    if let buffered, buffered > Limits.unreadAnswerBytesPerConnectionMax {
-      logger.info("closing a connection", metadata: ["reason": "\(buffered) bytes of answers are not read"])
-      context.close(promise: nil)
-    }
+    let unread = unreadBytes(context)
+    if unread > Limits.unreadAnswerBytesPerConnectionMax { closeUnread(unread, context) }
+  }
+
+  /// Nor may it keep even a little of it for ever.
+  private func closeIfStalled(_ context: ChannelHandlerContext) {
+    let unread = unreadBytes(context)
+    let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: .now)
+    if stalled >= unreadAnswerTimeout { closeUnread(unread, context) }
+  }
+
+  private func unreadBytes(_ context: ChannelHandlerContext) -> Int {
+    (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+  }
+
+  private func closeUnread(_ bytes: Int, _ context: ChannelHandlerContext) {
+    logger.info("closing a connection", metadata: ["reason": "\(bytes) bytes of answers are not read"])
+    context.close(promise: nil)
   }
 
   private func closeIfDrained(_ context: ChannelHandlerContext) {

@@ -37,8 +37,30 @@ public struct Metadata: Hashable, Sendable {
   public init() {}
 
   public mutating func add(_ key: String, _ value: String) {
-    entries.append((key.lowercased(), value))
+    add(lowercase: key.lowercased(), value)
+  }
+
+  /// - Parameter key: in lower case already, as HTTP/2 has it.
+  mutating func add(lowercase key: String, _ value: String) {
+    entries.append((key, value))
     bytes += key.utf8.count + value.utf8.count
+  }
+
+  /// - Parameter count: of entries, told before they are read.
+  static func check(count: Int) throws(RPCError) {
+    guard count <= Limits.metadataEntriesMax else {
+      throw RPCError(
+        .invalidArgument, .metadataInvalid,
+        "metadata has \(count) entries; at most \(Limits.metadataEntriesMax) are allowed")
+    }
+  }
+
+  func checkBytes() throws(RPCError) {
+    guard bytes <= Limits.metadataBytesMax else {
+      throw RPCError(
+        .invalidArgument, .metadataInvalid,
+        "metadata is \(bytes) bytes long; at most \(Limits.metadataBytesMax) are allowed")
+    }
   }
 
   /// The values of a key, which is given in lower case.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Domain
 import Foundation
 import ParleyClient
+import Synchronization
 import Wire
 
 /// Where the server is, and as whom to ask it.
@@ -18,7 +19,12 @@ struct ClientOptions: ParsableArguments {
   @Flag(help: "Print JSON.")
   var json = false
 
-  func client() throws -> ParleyClient {
+  /// How long a command looks for a server that nobody can be connected to: one that only restarts is there
+  /// again by then.
+  static let readAbsenceTimeout = Duration.seconds(3)
+
+  /// - Parameter absenceTimeout: nil: as long as a call may take, for what is to be recorded is worth the wait.
+  func client(absenceTimeout: Duration? = nil) throws -> ParleyClient {
     let environment = ProcessInfo.processInfo.environment
     guard let text = address ?? environment["PARLEY_ADDRESS"] else {
       throw CommandFailure("no server: give --address or PARLEY_ADDRESS, \(Address.form)")
@@ -36,14 +42,19 @@ struct ClientOptions: ParsableArguments {
     guard let token else {
       throw CommandFailure("no token: give --token-file, --token or PARLEY_TOKEN; parley token mints one")
     }
-    return ParleyClient(address: address, token: token.trimmingCharacters(in: .whitespacesAndNewlines))
+    let trimmed = token.trimmingCharacters(in: .whitespacesAndNewlines)
+    var configuration = ParleyClient.Configuration(address: address, absenceTimeout: absenceTimeout) {
+      () throws(RPCError) in trimmed
+    }
+    configuration.onRetry = WaitingNotice(configuration).show
+    return ParleyClient(configuration)
   }
 
   /// Asks the service, and ends with its words where it refuses.
   func ask<Answer: Sendable>(
-    _ question: (ParleyClient) async throws(RPCError) -> Answer
+    absenceTimeout: Duration? = readAbsenceTimeout, _ question: (ParleyClient) async throws(RPCError) -> Answer
   ) async throws -> Answer {
-    let client = try client()
+    let client = try client(absenceTimeout: absenceTimeout)
     do throws(RPCError) {
       let answer = try await question(client)
       await client.close()
@@ -52,6 +63,23 @@ struct ClientOptions: ParsableArguments {
       await client.close()
       throw error.forTerminal
     }
+  }
+}
+
+/// Says once, on a terminal, that a command waits for its server, and for what.
+private final class WaitingNotice: Sendable {
+  private let configuration: ParleyClient.Configuration
+  private let isShown = Atomic<Bool>(false)
+
+  init(_ configuration: ParleyClient.Configuration) {
+    self.configuration = configuration
+  }
+
+  @Sendable func show(_ error: RPCError) {
+    guard isatty(STDERR_FILENO) == 1, !isShown.exchange(true, ordering: .relaxed) else { return }
+    let limit = error.reason == .connectionLost ? configuration.absenceTimeout : configuration.timeout
+    ProgressBar.clear()
+    say("\(printable(error.message)); trying again, for \(limit.components.seconds) s at most")
   }
 }
 

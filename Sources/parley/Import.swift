@@ -230,7 +230,7 @@ private final class LineReader {
 }
 
 /// A bar on a terminal's standard error; nothing anywhere else.
-private struct ProgressBar {
+struct ProgressBar {
   private let total: Int64?
   private static let isShown = isatty(STDERR_FILENO) == 1
   private var shown = ContinuousClock.now

@@ -6,7 +6,10 @@ import ParleyClient
 struct Record: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record one interaction, from flags or from JSON on standard input.",
-    discussion: "Without --conversation a JSON object with the schema's field names is read from standard input.")
+    discussion: """
+      Without --conversation a JSON object with the schema's field names is read from standard input. Whose \
+      interaction it is, the token says.
+      """)
 
   @OptionGroup var client: ClientOptions
 
@@ -66,7 +69,7 @@ struct Record: AsyncParsableCommand {
       throw CommandFailure("--conversation is missing; without any of these flags, JSON is read from standard input")
     }
     let draft = try conversation == nil ? readDraft() : flagsDraft()
-    let recorded = try await client.ask { (client) throws(RPCError) in
+    let recorded = try await client.ask(absenceTimeout: nil) { (client) throws(RPCError) in
       try await client.record(draft, requestID: requestID ?? "")
     }
     if client.json {
@@ -89,7 +92,11 @@ struct Record: AsyncParsableCommand {
 
   private func readDraft() throws -> InteractionDraft {
     do {
-      let (draft, _, unknown) = try InteractionDraft.read(FileHandle.standardInput.readDataToEndOfFile())
+      let (draft, tenant, unknown) = try InteractionDraft.read(FileHandle.standardInput.readDataToEndOfFile())
+      // Passed over in silence, it would let one tenant's line be recorded as another's.
+      guard tenant == nil else {
+        throw CommandFailure("standard input: tenant: is the token's to say; leave the field out")
+      }
       guard unknown.isEmpty else {
         throw CommandFailure("standard input: unknown fields: \(unknown.sorted().joined(separator: ", "))")
       }

@@ -44,6 +44,9 @@ extension RPCError {
     if code == .unauthenticated {
       text += "\nGive a token with --token-file, --token or PARLEY_TOKEN; parley token mints one."
     }
+    if reason == .connectionLost {
+      text += "\nIs a server running there? parley serve starts one; --address or PARLEY_ADDRESS names another."
+    }
     return CommandFailure(text)
   }
 }

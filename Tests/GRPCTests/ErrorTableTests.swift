@@ -58,6 +58,10 @@ struct ErrorTableTests {
           metadata: mine + (0..<Limits.metadataEntriesMax).map { ("key-\($0)", "") }, code: .invalidArgument,
           reason: .metadataInvalid),
         Case(
+          what: "too much metadata", method: "GetStats",
+          metadata: mine + [("key", String(repeating: "a", count: Limits.metadataBytesMax))], code: .invalidArgument,
+          reason: .metadataInvalid),
+        Case(
           what: "malformed payload", method: "GetStats", payload: [0xff], metadata: mine, code: .invalidArgument,
           reason: .requestMalformed),
         Case(

@@ -39,15 +39,46 @@ struct GRPCCallTests {
       let lock = try await server.lockTable()
       let begun = ContinuousClock.now
       let stream = try await client.start(
-        path(.getStats), GetStats().encoded(), server.authorized + [("grpc-timeout", "700m")])
+        path(.getStats), GetStats().encoded(), server.authorized + [("grpc-timeout", "3S")])
       try await server.waitUntilStatementsWait(1)
       let answer = try await client.answer(to: stream)
       #expect(answer.code == 4)
       #expect(try answer.error() == .deadlineExceeded)
-      #expect((.milliseconds(700)..<Duration.seconds(4)).contains(ContinuousClock.now - begun))
+      #expect((.seconds(3)..<Duration.seconds(9)).contains(ContinuousClock.now - begun))
       try await server.waitUntilStatementsWait(0)
       try lock.sql("COMMIT")
       #expect(try await client.call(path(.getStats), GetStats().encoded(), server.authorized).code == 0)
+    }
+  }
+
+  @Test func peerWhoseWindowsTakeNothingIsCutOffInTime() async throws {
+    try await GRPCServer.with(unreadAnswerTimeout: .milliseconds(600)) { server in
+      // It never asks, and is none of them.
+      let watcher = try await server.connect()
+      let watched = try await watcher.start(healthWatch)
+      for method in [healthCheck, healthWatch] {
+        let client = try await HTTP2Client(to: server.address, windowBytes: 0)
+        let begun = ContinuousClock.now
+        let stream = try await client.start(method)
+        await client.readUntilClosed()
+        #expect(client.answerSoFar(to: stream).data.isEmpty)
+        #expect((.milliseconds(600)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
+      }
+      #expect(try await watcher.call(healthCheck).code == 0)
+      #expect(!watcher.answerSoFar(to: watched).isEnded)
+    }
+  }
+
+  @Test func slowPeerIsWaitedFor() async throws {
+    try await GRPCServer.with(unreadAnswerTimeout: .milliseconds(1500)) { server in
+      let client = try await HTTP2Client(to: server.address, windowBytes: 0)
+      let stream = try await client.start(healthCheck)
+      // A message of two bytes after its prefix of five.
+      for _ in 0..<7 {
+        try await Task.sleep(for: .milliseconds(300))
+        try await client.widenWindow(of: stream, by: 1)
+      }
+      #expect(try await client.answer(to: stream).code == 0)
     }
   }
 

@@ -446,6 +446,42 @@ struct HostileBytesTests {
       }
     }
   }
+
+  @Test func peerThatTakesNoneOfItsSmallAnswersIsCutOffInTime() async throws {
+    try await withFolder { folder in
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")], unreadAnswerTimeout: .seconds(2))
+      let peer = try RawConnection(to: server.addresses[0])
+      let slow = try RawConnection(to: server.addresses[0])
+      let call = Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
+      var asked = 0
+      while !peer.isHungUp {
+        asked += (try? await askUntilReadNoFurther(peer, call)) ?? 0
+        // One that lets them wait and takes them in time may go on.
+        for _ in 0..<(try await askUntilReadNoFurther(slow, call)) { _ = try await slow.nextReply() }
+      }
+      var replies = 0
+      while (try? await peer.nextReply()) != nil { replies += 1 }
+      #expect(replies < asked)
+      try await server.stop()
+    }
+  }
+
+  /// Asks until the server reads no further, since nobody takes its answers.
+  ///
+  /// - Returns: how often it has asked in full.
+  private func askUntilReadNoFurther(_ peer: RawConnection, _ call: Call) async throws -> Int {
+    var asked = 0
+    var lastProgress = ContinuousClock.now
+    while ContinuousClock.now - lastProgress < .milliseconds(300) {
+      let bytes = peer.makeFrame(call).bytes
+      if try peer.sendSome(bytes[...]) > 0 {
+        (asked, lastProgress) = (asked + 1, .now)
+      } else {
+        try await Task.sleep(for: .milliseconds(5))
+      }
+    }
+    return asked
+  }
 }
 
 extension TestServer {

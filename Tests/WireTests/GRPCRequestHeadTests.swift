@@ -77,6 +77,15 @@ import Wire
     expectRefusal(.invalidArgument, .metadataInvalid, Self.headers + entries + [("k", "v")])
   }
 
+  @Test func metadataHasAtMost16KiB() throws {
+    let value = String(repeating: "v", count: 16_384 - 3)
+    #expect(try GRPCRequestHead(Self.headers + [("key", value)]).metadata.bytes == 16_384)
+    expectRefusal(.invalidArgument, .metadataInvalid, Self.headers + [("key", value), ("k", "")])
+    // A path or a user agent is no metadata.
+    let long = Self.headers + [("user-agent", value)]
+    #expect(try GRPCRequestHead(long + [("key", value)]).metadata.bytes == 16_384)
+  }
+
   // MARK: Timeouts
 
   @Test(

@@ -1,5 +1,4 @@
 import Domain
-import NIOCore
 import NIOHTTP2
 
 /// How gRPC connections are kept and ended. Times are in seconds.
@@ -15,11 +14,16 @@ public struct GRPCConnectionConfiguration: Sendable {
 
   public init() {}
 
+  /// How often a connection must be looked at to keep these times.
+  var lookInterval: Duration {
+    .seconds([keepaliveSeconds, ageSecondsMax, idleSecondsMax].compactMap(\.self).min()!) / 4
+  }
+
   func http2Handler() -> NIOHTTP2Handler {
     var connection = NIOHTTP2Handler.ConnectionConfiguration()
     connection.initialSettings = [
       HTTP2Setting(parameter: .maxConcurrentStreams, value: Limits.callsInFlightPerConnectionMax),
-      HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.metadataBytesMax),
+      HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.headerListBytesMax),
       HTTP2Setting(parameter: .initialWindowSize, value: GRPCHandler.streamWindowBytes),
     ]
     // gRPC clients measure their bandwidth with up to ten pings a second, and reset a stream for every
@@ -31,15 +35,5 @@ public struct GRPCConnectionConfiguration: Sendable {
     stream.streamResetFrameRateLimit.maximumCount = Limits.streamResetsPerHalfMinuteMax
     return NIOHTTP2Handler(
       mode: .server, frameDelegate: nil, connectionConfiguration: connection, streamConfiguration: stream)
-  }
-
-  func managementHandler(on loop: any EventLoop) -> NIOHTTP2ServerConnectionManagementHandler {
-    NIOHTTP2ServerConnectionManagementHandler(
-      eventLoop: loop,
-      configuration: .init(
-        maxIdleTime: idleSecondsMax.map { .seconds($0) }, maxAge: ageSecondsMax.map { .seconds($0) },
-        maxGraceTime: .seconds(Limits.drainSecondsMax),
-        keepalive: .init(
-          pingInterval: .seconds(keepaliveSeconds), ackTimeout: .seconds(keepaliveTimeoutSeconds))))
   }
 }

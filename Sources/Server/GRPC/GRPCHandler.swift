@@ -22,31 +22,52 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   private let methods: any GRPCMethods
   private let runner: CallRunner<GRPCResponse>
+  private let unreadAnswerTimeout: Duration
   private let logger: Logger
+  private var life: ConnectionLife
+  private let lookInterval: TimeAmount
   private var streams: [HTTP2StreamID: GRPCStream] = [:]
+  private var lastStream = HTTP2StreamID.rootStream
+  private var streamsEver = 0
   private var context: ChannelHandlerContext?
+  /// A connection may end while its handlers are being set up; then HTTP/2's is gone already.
+  private var isActive = false
   private var isReadHeld = false
   private var isFlushDue = false
   /// Of requests not yet complete.
   private var bufferedBytes = 0
   /// Of answers that the peer's windows have not taken.
   private var unreadBytes = 0
+  /// How often the peer's windows have taken a part of an answer, or its end.
+  private var answerMoves = 0
+  private var stallWatch = StallWatch()
+  /// How often something was read.
+  private var reads = 0
   private var sweep: RepeatedTask?
 
-  init(methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, logger: Logger) {
+  /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
+  init(
+    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, configuration: GRPCConnectionConfiguration,
+    unreadAnswerTimeout: Duration, logger: Logger
+  ) {
     self.methods = methods
     self.runner = runner
+    self.unreadAnswerTimeout = unreadAnswerTimeout
     self.logger = logger
+    self.life = ConnectionLife(configuration, at: .now)
+    self.lookInterval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.lookInterval))
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    isActive = context.channel.isActive
     // RFC 9113, section 6.9.2: a connection's window is widened by a frame, not by a setting.
     let increment = Self.connectionWindowBytes - 65_535
     write(.rootStream, .windowUpdate(windowSizeIncrement: increment))
-    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(5), delay: .seconds(5)) { _ in
-      bound.value.endStaleRequests()
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: lookInterval, delay: lookInterval) { _ in
+      let (handler, context) = bound.value
+      handler.look(context)
     }
   }
 
@@ -56,6 +77,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    isActive = false
     for stream in streams.values { stream.inbox?.finish(.failure(.cancelled)) }
     streams.removeAll()
     runner.cancelAll()
@@ -81,8 +103,14 @@ final class GRPCHandler: ChannelDuplexHandler {
       }
     case .data(let data):
       if let stream = streams[frame.streamID] { receive(data, on: stream) }
+    case .ping(let data, ack: true): perform(life.acknowledged(data.integer, at: .now), context)
     default: break
     }
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    reads += 1
+    context.fireChannelReadComplete()
   }
 
   /// Reads while answers are being taken, no further.
@@ -95,17 +123,18 @@ final class GRPCHandler: ChannelDuplexHandler {
       isReadHeld = false
       context.read()
     }
+    closeIfEnded(context)
     context.fireChannelWritabilityChanged()
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
-    case let event as NIOHTTP2WindowUpdatedEvent:
-      if let size = event.inboundWindowSize { replenish(event.streamID, windowBytes: size) }
     case let event as StreamClosedEvent:
+      answerMoves += 1
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
+      closeIfEnded(context)
     case is ChannelShouldQuiesceEvent:
-      // The management handler waits for a peer's PING without end.
+      perform(life.drain(at: .now), context)
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
     default: break
@@ -113,9 +142,25 @@ final class GRPCHandler: ChannelDuplexHandler {
     context.fireUserInboundEventTriggered(event)
   }
 
+  /// The peer or we have used a window, or the peer has widened ours.
+  func windowUpdated(_ event: NIOHTTP2WindowUpdatedEvent) {
+    guard event.streamID != .rootStream else {
+      if let size = event.inboundWindowSize { replenishConnection(windowBytes: size) }
+      return
+    }
+    guard let stream = streams[event.streamID] else { return }
+    if let size = event.inboundWindowSize { replenish(stream, windowBytes: size) }
+    if let size = event.outboundWindowSize {
+      if let before = stream.answerWindowBytes, size < before { answerMoves += 1 }
+      stream.answerWindowBytes = size
+    }
+  }
+
   private func open(_ id: HTTP2StreamID, _ headers: HTTP2Frame.FramePayload.Headers) {
     let stream = GRPCStream(id: id)
     streams[id] = stream
+    lastStream = id
+    streamsEver += 1
     do throws(GRPCRequestHead.Refusal) {
       let head = try GRPCRequestHead(headers.headers.lazy.map { ($0.name, $0.value) })
       guard let method = methods.method(service: head.service, name: head.method) else {
@@ -175,13 +220,19 @@ final class GRPCHandler: ChannelDuplexHandler {
     let call = Call(
       service: head.service, method: head.method, metadata: head.metadata, timeout: head.timeout,
       payload: message.bytes)
-    let work: @Sendable () async -> GRPCResponse
-    switch stream.method {
-    case .unary(let method): work = { GRPCResponse(await method(call)) }
-    case .unaryWithMetadata(let method): work = { await method(GRPCRequest(head: head, message: message)) }
-    case .streaming, nil: return
+    stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes) {
+      switch stream.method {
+      case .unary(let method):
+        switch method(call) {
+        case .replied(let reply): .replied(GRPCResponse(reply))
+        case .working(let work): .working { GRPCResponse(await work()) }
+        }
+      case .unaryWithMetadata(let method): .working { await method(GRPCRequest(head: head, message: message)) }
+      case .streaming, nil: .replied(GRPCResponse(.failure(.wrongMessageCount)))
+      }
+    } answer: { [self] in
+      answer(stream, $0)
     }
-    stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes, work) { [self] in answer(stream, $0) }
   }
 
   private func start(
@@ -192,15 +243,18 @@ final class GRPCHandler: ChannelDuplexHandler {
     let inbox = GRPCInbox()
     inbox.onTake = { [self] in
       if !stream.isAnswered { count(unfinished: stream.heldBytes, of: stream) }
-      if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream.id, windowBytes: stream.windowBytes) }
+      if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream, windowBytes: stream.windowBytes) }
     }
     stream.inbox = inbox
     stream.requestsMax = requestsMax
     let requests = GRPCRequestMessages(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
     let outlet = StreamOutlet(handler: self, stream: stream)
     let responses = GRPCResponseMessages(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
-    let work: @Sendable () async -> GRPCResponse = { await body(head, requests, responses) }
-    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0, work) { [self] in answer(stream, $0) }
+    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0) {
+      .working { await body(head, requests, responses) }
+    } answer: { [self] in
+      answer(stream, $0)
+    }
   }
 
   /// Keeps the sum of what unfinished requests hold.
@@ -209,25 +263,70 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.countedBytes = bytes
   }
 
-  /// Opens a window again that has shrunk to its half, for bytes that were taken.
-  private func replenish(_ id: HTTP2StreamID, windowBytes: Int) {
-    guard id != .rootStream else {
-      if windowBytes <= Self.connectionWindowBytes / 2 {
-        write(id, .windowUpdate(windowSizeIncrement: Self.connectionWindowBytes - windowBytes))
-      }
-      return
+  /// Opens the connection's window again when it has shrunk to its half.
+  private func replenishConnection(windowBytes: Int) {
+    if windowBytes <= Self.connectionWindowBytes / 2 {
+      write(.rootStream, .windowUpdate(windowSizeIncrement: Self.connectionWindowBytes - windowBytes))
     }
-    guard let stream = streams[id], !stream.isRequestEnded, !stream.isAnswered else { return }
+  }
+
+  /// The same with a stream's, for bytes that were taken; not where it is gone, or takes no more.
+  private func replenish(_ stream: GRPCStream, windowBytes: Int) {
+    guard !stream.isRequestEnded, !stream.isAnswered else { return }
     stream.windowBytes = windowBytes
     guard windowBytes <= Self.streamWindowBytes / 2, stream.inbox?.isEmpty ?? true else { return }
     stream.windowBytes = Self.streamWindowBytes
-    write(id, .windowUpdate(windowSizeIncrement: Self.streamWindowBytes - windowBytes))
+    write(stream.id, .windowUpdate(windowSizeIncrement: Self.streamWindowBytes - windowBytes))
   }
 
   /// A unary request that is not complete when its time is up is answered so.
   private func endStaleRequests() {
     for stream in streams.values where stream.call == nil && !stream.isAnswered && stream.timeLeft <= .zero {
       answer(stream, GRPCResponse(.failure(.deadlineExceeded)))
+    }
+  }
+
+  // MARK: Its end
+
+  /// From time to time: what is due.
+  private func look(_ context: ChannelHandlerContext) {
+    endStaleRequests()
+    closeIfEnded(context)
+    let now = ContinuousClock.now
+    // A peer that opens no window for what it asked for may not keep it for ever.
+    let waiting = streams.values.count { $0.isAnswerWaiting }
+    if stallWatch.stalled(isWaiting: waiting > 0, moved: answerMoves, at: now) >= unreadAnswerTimeout {
+      perform(.close(reason: "\(waiting) answers are not read"), context)
+    } else {
+      perform(life.look(reads: reads, streams: streams.count, streamsEver: streamsEver, at: now), context)
+    }
+  }
+
+  private func perform(_ action: ConnectionLife.Action?, _ context: ChannelHandlerContext) {
+    switch action {
+    case .ping(let data): write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
+    case .announceEnd(let data):
+      write(.rootStream, .goAway(lastStreamID: .maxID, errorCode: .noError, opaqueData: nil))
+      write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
+    case .end:
+      write(.rootStream, .goAway(lastStreamID: lastStream, errorCode: .noError, opaqueData: nil))
+      closeIfEnded(context)
+    case .close(let reason):
+      logger.info("closing a connection", metadata: ["reason": "\(reason)"])
+      context.close(promise: nil)
+    case nil: break
+    }
+  }
+
+  /// Closes once the last stream is answered and all of it is out.
+  private func closeIfEnded(_ context: ChannelHandlerContext) {
+    guard life.isEnding, streams.isEmpty else { return }
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    // After the flush of this turn.
+    context.eventLoop.execute {
+      let (handler, context) = bound.value
+      let unsent = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
+      if handler.streams.isEmpty, unsent ?? 0 == 0 { context.close(promise: nil) }
     }
   }
 
@@ -337,8 +436,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private func write(
     _ id: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload, promise: EventLoopPromise<Void>? = nil
   ) {
-    // A connection may end while its handlers are being set up; then HTTP/2's is gone already.
-    guard let context, context.channel.isActive else {
+    guard let context, isActive else {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }
@@ -372,6 +470,10 @@ private final class GRPCStream {
   var inbox: GRPCInbox?
   var call: RunningCall<GRPCResponse>?
   var windowBytes = GRPCHandler.streamWindowBytes
+  /// What the peer may be sent on this stream, as last told.
+  var answerWindowBytes: Int?
+  /// Of a streaming response, those the peer's windows have not taken.
+  var messagesWaiting = 0
   /// The peer has sent its last frame.
   var isRequestEnded = false
   var isInitialSent = false
@@ -387,6 +489,9 @@ private final class GRPCStream {
     self.method = method
     decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
   }
+
+  /// Something was written that the peer's windows have not taken: an end that they have is the stream's.
+  var isAnswerWaiting: Bool { isAnswered || messagesWaiting > 0 }
 
   /// Of requests not complete or not taken, as large as they are when decompressed.
   var heldBytes: Int { decoder.bufferedBytes + (message?.bytes.count ?? 0) + (inbox?.bytes ?? 0) }
@@ -416,7 +521,12 @@ private struct StreamOutlet: GRPCOutlet {
   func send(_ message: [UInt8], compress: Bool?, done: @escaping @Sendable (Result<Void, RPCError>) -> Void) {
     guard !stream.isAnswered, let promise = handler.makePromise() else { return done(.failure(.cancelled)) }
     handler.sendInitial(stream, Metadata())
-    promise.futureResult.whenComplete { done($0.map { _ in }.mapError { _ in .cancelled }) }
+    stream.messagesWaiting += 1
+    let bound = NIOLoopBound(stream, eventLoop: promise.futureResult.eventLoop)
+    promise.futureResult.whenComplete {
+      bound.value.messagesWaiting -= 1
+      done($0.map { _ in }.mapError { _ in .cancelled })
+    }
     handler.send(message, compress: compress, on: stream, promise: promise)
   }
 }
@@ -434,7 +544,7 @@ extension HPACKHeaders {
 
   /// gRPC over HTTP2, Trailers: the same details as on ttRPC, in `grpc-status-details-bin`.
   fileprivate mutating func add(_ error: RPCError) {
-    add(name: "grpc-status", value: "\(error.code.rawValue)")
+    add(name: "grpc-status", value: String(error.code.rawValue))
     add(name: "grpc-message", value: GRPCStatusMessage.encode(error.message))
     add(name: "grpc-status-details-bin", value: Base64.encode(error.encodedStatus()))
   }

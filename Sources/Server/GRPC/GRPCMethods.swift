@@ -9,8 +9,8 @@ public protocol GRPCMethods: Sendable {
 
 /// A gRPC method, by the shape of its call.
 public enum GRPCMethod: Sendable {
-  /// One message in, one out: the fast path.
-  case unary(@Sendable (Call) async -> Reply)
+  /// One message in, one out: the fast path, which may reply at once.
+  case unary(@Sendable (Call) -> CallProgress<Reply>)
 
   /// One message in, one out, with a say in metadata and compression.
   case unaryWithMetadata(@Sendable (GRPCRequest) async -> GRPCResponse)

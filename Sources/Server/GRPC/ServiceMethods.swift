@@ -3,24 +3,22 @@ import Wire
 
 /// The gRPC methods of a Parley server: the interaction service, health, and reflection where asked for.
 struct ServiceMethods: GRPCMethods {
-  let dispatcher: Dispatcher
-  let health: Health
-  let reflection: Reflection?
+  private var methods: [String: [String: GRPCMethod]] = [:]
 
-  func method(service: String, name: String) -> GRPCMethod? {
-    switch service {
-    case Method.service where Method(rawValue: name) != nil, HealthCheck.service where name == "Check":
-      .unary { [dispatcher] in await dispatcher.reply(to: $0) }
-    case HealthCheck.service where name == "Watch":
-      .streaming(requestsMax: 1) { [health] _, requests, responses in
-        await health.watch(requests, responses)
-      }
-    case Reflection.services[0] where name == "ServerReflectionInfo",
-      Reflection.services[1] where name == "ServerReflectionInfo":
-      reflection.map { reflection in
-        .streaming { _, requests, responses in await reflection.answer(requests, responses) }
-      }
-    default: nil
+  init(dispatcher: Dispatcher, health: Health, reflection: Reflection?) {
+    let unary = GRPCMethod.unary { dispatcher.begin($0) }
+    methods[Method.service] = Dictionary(uniqueKeysWithValues: Method.allCases.map { ($0.rawValue, unary) })
+    methods[HealthCheck.service] = [
+      "Check": unary,
+      "Watch": .streaming(requestsMax: 1) { _, requests, responses in await health.watch(requests, responses) },
+    ]
+    guard let reflection else { return }
+    for service in Reflection.services {
+      methods[service] = [
+        "ServerReflectionInfo": .streaming { _, requests, responses in await reflection.answer(requests, responses) }
+      ]
     }
   }
+
+  func method(service: String, name: String) -> GRPCMethod? { methods[service]?[name] }
 }

@@ -28,10 +28,13 @@ public struct GRPCRequestHead: Sendable {
     service = ""
     method = ""
     for (name, value) in headers {
+      guard name.utf8.first != UInt8(ascii: ":") else {
+        if name == ":path" { path = value } else if name == ":method" { httpMethod = value }
+        continue
+      }
       switch name {
-      case ":method": httpMethod = value
-      case ":path": path = value
       case "content-type": contentType = value
+      case "te", "user-agent", "content-length", "grpc-message-type": break
       case "grpc-timeout":
         timeout = GRPCTimeout.parse(value)
         if timeout == nil {
@@ -46,28 +49,36 @@ public struct GRPCRequestHead: Sendable {
       case "grpc-accept-encoding":
         let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
         accepts = Set(names.compactMap(Compression.init(rawValue:)))
-      case "te", "user-agent", "grpc-message-type", "content-length": break
-      default: if !name.hasPrefix(":") { metadata.add(name, value) }
+      default: metadata.add(lowercase: name, value)
       }
     }
     guard httpMethod == "POST" else { throw .http(status: 405) }
     guard let contentType, Self.isGRPC(contentType) else { throw .http(status: 415) }
-    let parts = (path ?? "").split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)
-    guard parts.count == 3, parts[0].isEmpty, !parts[2].contains("/") else {
+    guard let path, let (service, method) = Self.split(path) else {
       throw .rpc(.methodUnknown(service: "", method: path ?? ""))
     }
-    (service, method) = (String(parts[1]), String(parts[2]))
-    guard metadata.entries.count <= Limits.metadataEntriesMax else {
-      throw .rpc(
-        RPCError(
-          .invalidArgument, .metadataInvalid,
-          "metadata has \(metadata.entries.count) entries; at most \(Limits.metadataEntriesMax) are allowed"))
+    (self.service, self.method) = (service, method)
+    do throws(RPCError) {
+      try Metadata.check(count: metadata.entries.count)
+      try metadata.checkBytes()
+    } catch {
+      throw .rpc(error)
     }
     if let refusal { throw refusal }
   }
 
+  /// `/SERVICE/METHOD`
+  private static func split(_ path: String) -> (service: String, method: String)? {
+    let slash = UInt8(ascii: "/")
+    guard path.utf8.first == slash, let middle = path.utf8.dropFirst().firstIndex(of: slash) else { return nil }
+    let method = path[path.utf8.index(after: middle)...]
+    guard !method.utf8.contains(slash) else { return nil }
+    return (String(path[path.utf8.index(after: path.startIndex)..<middle]), String(method))
+  }
+
   /// `application/grpc`, also with `+proto` or parameters.
   private static func isGRPC(_ contentType: String) -> Bool {
+    if contentType == "application/grpc" { return true }
     let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
     return type == "application/grpc" || type == "application/grpc+proto"
   }

@@ -7,19 +7,13 @@ public enum Envelope {
   /// Reads a request frame's data.
   public static func call(_ data: [UInt8]) throws(RPCError) -> Call {
     try MessageKind.ttrpcRequest.decode(data) { (request) throws(RPCError) in
-      guard request.n_metadata <= Limits.metadataEntriesMax else {
-        throw metadataInvalid(
-          "metadata has \(request.n_metadata) entries; at most \(Limits.metadataEntriesMax) are allowed")
-      }
+      try Metadata.check(count: request.n_metadata)
       var metadata = Metadata()
       for entry in elements(request.n_metadata, request.metadata) {
         metadata.add(
           try text(entry.pointee.key, "metadata.key"), try text(entry.pointee.value, "metadata.value"))
       }
-      guard metadata.bytes <= Limits.metadataBytesMax else {
-        throw metadataInvalid(
-          "metadata is \(metadata.bytes) bytes long; at most \(Limits.metadataBytesMax) are allowed")
-      }
+      try metadata.checkBytes()
       return Call(
         service: try text(request.service, "service"),
         method: try text(request.method, "method"),
@@ -80,9 +74,5 @@ public enum Envelope {
     arena.encode(kind, message, prefixBytes: FrameHeader.bytes) { bytes, size in
       FrameHeader(dataBytes: size, stream: stream, kind: frameKind).write(to: bytes)
     }
-  }
-
-  private static func metadataInvalid(_ message: String) -> RPCError {
-    RPCError(.invalidArgument, .metadataInvalid, message)
   }
 }

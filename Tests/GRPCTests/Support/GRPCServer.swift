@@ -18,14 +18,20 @@ struct GRPCServer: Sendable {
   private let group: ServiceGroup
   private let running: Task<Void, any Error>
 
-  static func with<R>(_ body: (GRPCServer) async throws -> R) async throws -> R {
+  static func with<R>(
+    unreadAnswerTimeout: Duration? = nil, grpc: GRPCConnectionConfiguration = .init(),
+    _ body: (GRPCServer) async throws -> R
+  ) async throws -> R {
     try await TestDatabase.withStore { store, database in
       let secret = Array("a secret for tests, 32 bytes and more".utf8)
       let path = "\(FileManager.default.temporaryDirectory.path)/g\(UUID().uuidString.prefix(13))"
       let health = Health()
       let (listening, continuation) = AsyncStream.makeStream(of: Address.self)
+      var configuration = ParleyServer.Configuration(addresses: [.unix(path: path)])
+      configuration.grpc = grpc
+      if let unreadAnswerTimeout { configuration.unreadAnswerTimeout = unreadAnswerTimeout }
       let server = try ParleyServer(
-        .init(addresses: [.unix(path: path)]),
+        configuration,
         dispatcher: Dispatcher(
           verifier: await TokenVerifier(.init(keys: [.hs256(secret: secret)])),
           service: InteractionService(store: store), health: health, logger: .silent),

@@ -57,14 +57,19 @@ final class HTTP2Client {
   private(set) var goAways: [HTTP2StreamID] = []
   private(set) var isClosed = false
 
-  /// - Parameter answersPings: false for a peer that does not say whether it is there.
-  init(to address: Address, answersPings: Bool = true) async throws {
+  /// - Parameters:
+  ///   - answersPings: false for a peer that does not say whether it is there.
+  ///   - windowBytes: what it takes unasked on a stream.
+  init(to address: Address, answersPings: Bool = true, windowBytes: Int = 65_535) async throws {
     let (frames, continuation) = AsyncStream.makeStream(of: HTTP2Frame.self)
     self.frames = frames.makeAsyncIterator()
     let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
       channel.eventLoop.makeCompletedFuture {
         if !answersPings { try channel.pipeline.syncOperations.addHandler(PingAnswerEater()) }
-        try channel.pipeline.syncOperations.addHandlers([NIOHTTP2Handler(mode: .client), Collector(continuation)])
+        let settings = [HTTP2Setting(parameter: .initialWindowSize, value: windowBytes)]
+        try channel.pipeline.syncOperations.addHandlers([
+          NIOHTTP2Handler(mode: .client, initialSettings: settings), Collector(continuation),
+        ])
       }
     }
     channel =
@@ -130,6 +135,11 @@ final class HTTP2Client {
 
   func send(_ bytes: [UInt8], on stream: HTTP2StreamID, end: Bool = false) async throws {
     try await send(stream, .data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes)), endStream: end)))
+  }
+
+  /// Takes so many bytes more on a stream.
+  func widenWindow(of stream: HTTP2StreamID, by bytes: Int) async throws {
+    try await send(stream, .windowUpdate(windowSizeIncrement: bytes))
   }
 
   func reset(_ stream: HTTP2StreamID) async throws {

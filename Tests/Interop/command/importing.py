@@ -1,14 +1,9 @@
 """`parley import`: files of JSON lines, good and bad, whole and broken off."""
 
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
 import threading
 import time
 
@@ -591,24 +586,12 @@ class BrokenOff(ImportScenario):
 
     def _import_on_a_terminal(self, caller, path):
         """- Returns: all that standard error showed, and the status."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        child = caller.popen("import", path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
-        os.close(theirs)
+        child, shown = caller.on_terminal("import", path)
         holding = threading.Thread(target=self._hold_the_server)
         holding.start()
-        shown = b""
-        while True:
-            try:
-                more = os.read(ours, 65_536)
-            except OSError:
-                break
-            if not more:
-                break
-            shown += more
-        os.close(ours)
+        text = shown()
         holding.join()
-        return shown.decode(errors="replace"), child.wait(60)
+        return text, child.wait(60)
 
 
 SCENARIOS = [BrokenOff, LineForms, Values, BadLines, ImportedTwice]

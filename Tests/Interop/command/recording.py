@@ -201,6 +201,13 @@ class RecordByJSON(RecordScenario):
         self._record({"conversation_id": "c"} | intents).refused("unknown", "slot")
 
     @check
+    def tenantIsLeftToTheToken(self):
+        """A line of another tenant's file is not recorded as one's own."""
+        for tenant in ("stranger", type(self).__name__):
+            self._record({"conversation_id": "c", "tenant": tenant}).refused("tenant", "token")
+        self._record({"conversation_id": "c", "tenant": None}).succeeded()
+
+    @check
     def whatIsNotJSONIsRefused(self):
         for text in ("", "hello", '{"conversation_id": "c"', "{'conversation_id': 'c'}", '{"conversation_id": "c"} {}'):
             self._record(text).refused("standard input", "JSON")
@@ -379,11 +386,75 @@ class WrongPeers(RecordScenario):
 
     @check
     def absentServerIsToldOverTCP(self):
-        self._answer("127.0.0.1:1").refused("127\\.0\\.0\\.1:1", "connection", "refused")
+        self._answer("127.0.0.1:1").refused("127\\.0\\.0\\.1:1", "connection", "refused", "parley serve", "--address")
 
     @check
     def absentServerIsToldOverASocket(self):
-        self._answer(self.absent).refused(self.absent, "connection", "no such file")
+        self._answer(self.absent).refused(self.absent, "connection", "no such file", "parley serve", "--address")
+
+    @check
+    def readsDoNotWaitLongForAnAbsentServer(self):
+        for command in (["list"], ["stats"], ["get", new_id()]):
+            ran = self.caller.run(*command, "--address", "127.0.0.1:1").refused("refused")
+            require(ran.seconds < 5, f"{command[0]} takes {ran.seconds:.1f} s to say that nobody listens")
+
+    @check
+    def readsWaitForAServerThatRestarts(self):
+        self._answered_when_listening("list", "--page-size", "1")
+
+    @check
+    def recordWaitsForAServerAndSaysSoOnATerminal(self):
+        said = self._answered_when_listening("record", "--conversation", "late", seconds=5)
+        require_equal(said.count("trying again, for 30 s at most"), 1, f"notices in {said!r}")
+
+    @check
+    def importWaitsForAServerAndSaysSoOnATerminal(self):
+        path = self.folder / "late.jsonl"
+        path.write_text('{"conversation_id": "late", "created_at_ms": 1714896000000}\n' * 1200)
+        said = self._answered_when_listening("import", path, seconds=5)
+        require_equal(said.count("trying again, for 30 s at most"), 1, f"notices in {said!r}")
+
+    def _answered_when_listening(self, *command, seconds=1):
+        """The command succeeds though its server comes so many seconds late.
+
+        - Returns: what it says on its terminal.
+        """
+        address = self._address(late := self._listener())
+        late.close()
+        child, shown = self.caller.on_terminal(*command, "--address", address)
+        time.sleep(seconds)
+        relay = self._relay(address)
+        said, status = shown(), child.wait(60)
+        relay.close()
+        require_equal(status, 0, f"the status (it said {said!r})")
+        return said
+
+    def _relay(self, address):
+        """Listens there for the server."""
+        host, port = address.split(":")
+        listener = socket.create_server((host, int(port)))
+
+        def accept():
+            while True:
+                try:
+                    ours, _ = listener.accept()
+                except OSError:
+                    return
+                theirs = socket.socket(socket.AF_UNIX)
+                theirs.connect(self.server.unix.removeprefix("unix:"))
+                for pair in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return listener
+
+    def _pass_on(self, source, target):
+        try:
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
     @check
     def unknownHostIsTold(self):

@@ -1,14 +1,18 @@
 """Where the scenarios work: their folders and processes, servers, PostgreSQL; and the clearing up."""
 
+import fcntl
 import json
 import os
+import pty
 import pwd
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from pathlib import Path
@@ -456,6 +460,28 @@ class Caller:
 
     def popen(self, *arguments, **options):
         return self.server.workshop.popen([self.server.workshop.parley, *arguments], self.env, **options)
+
+    def on_terminal(self, *arguments):
+        """- Returns: the running command, and what waits for all that its standard error shows."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        child = self.popen(*arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+
+        def shown():
+            text = b""
+            while True:
+                try:
+                    more = os.read(ours, 65_536)
+                except OSError:
+                    break
+                if not more:
+                    break
+                text += more
+            os.close(ours)
+            return text.decode(errors="replace")
+
+        return child, shown
 
 
 class Postgres:

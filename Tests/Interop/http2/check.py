@@ -87,7 +87,7 @@ def settings_come_after_three_bytes(address):
     with Peer(address, preface=None) as peer:
         peer.send_bytes(PREFACE[:3])
         peer.until(lambda: peer.settings, 3)
-        assert peer.settings[3] >= 100 and peer.settings[6] == 16 * 1024, peer.settings
+        assert peer.settings[3] >= 100 and peer.settings[6] == 64 * 1024, peer.settings
         for byte in PREFACE[3:]:
             peer.send_bytes(bytes([byte]))
         peer.send(SettingsFrame(0))
@@ -267,19 +267,37 @@ def header_list_below_the_limit(address):
         assert peer.response(stream).code == 0
 
 
+def open_in_blocks(peer, extra):
+    """A call whose header block takes several frames."""
+    stream = peer.next_id()
+    headers = [(":method", "POST"), (":scheme", "http"), (":path", CHECK), ("content-type", "application/grpc")]
+    block = peer.encoder.encode(headers + extra, huffman=False)
+    pieces = [block[place : place + 10_000] for place in range(0, len(block), 10_000)]
+    peer.send(HeadersFrame(stream, pieces[0]))
+    for piece in pieces[1:]:
+        peer.send(ContinuationFrame(stream, piece, flags=["END_HEADERS"] if piece is pieces[-1] else []))
+    return stream
+
+
+@check
+def metadata_past_the_limit(address):
+    """It fails its own call, and no other, once the server's limit for headers is acknowledged."""
+    with Peer(address) as peer:
+        peer.settle()
+        watch = peer.open(WATCH)
+        peer.data(watch, framed(b""), end=True)
+        for extra in ([("x-large", "x" * 16_384)], [(f"x-{number}", "x" * 1000) for number in range(40)]):
+            expect_error(peer.response(open_in_blocks(peer, extra)), INVALID_ARGUMENT, "metadata is", "16384")
+        expect_serving(peer)
+        assert not peer.responses[watch].is_ended
+
+
 @check
 def header_list_past_the_limit(address):
-    for extra in ([("x-large", "x" * 17_000)], [(f"x-{number}", "x" * 100) for number in range(150)]):
+    for extra in ([("x-large", "x" * 70_000)], [(f"x-{number}", "x" * 1000) for number in range(80)]):
         with Peer(address) as peer:
-            peer.encoder.huffman = False
-            stream = peer.next_id()
-            headers = [(":method", "POST"), (":scheme", "http"), (":path", CHECK), ("content-type", "application/grpc")]
-            block = peer.encoder.encode(headers + extra, huffman=False)
-            peer.send(
-                HeadersFrame(stream, block[:10_000]), ContinuationFrame(stream, block[10_000:], flags=["END_HEADERS"])
-            )
             try:
-                assert peer.response(stream).code != 0
+                assert peer.response(open_in_blocks(peer, extra)).code != 0
             except Closed:
                 pass
 

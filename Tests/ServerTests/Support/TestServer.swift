@@ -78,13 +78,16 @@ final class RunningServer: Sendable {
 
   /// Answers once it listens; throws what `run()` throws when it cannot.
   static func start(
-    _ addresses: [Address], socketMode: UInt32 = 0o660, store: any InteractionStore = noStore
+    _ addresses: [Address], socketMode: UInt32 = 0o660, unreadAnswerTimeout: Duration? = nil,
+    store: any InteractionStore = noStore
   ) async throws -> RunningServer {
+    var configuration = ParleyServer.Configuration(addresses: addresses, socketMode: socketMode)
+    if let unreadAnswerTimeout { configuration.unreadAnswerTimeout = unreadAnswerTimeout }
     let (listening, continuation) = AsyncThrowingStream.makeStream(of: [Address].self)
     let verifier = await TokenVerifier(.init(keys: [.hs256(secret: testSecret)]))
     let health = Health()
     let server = try ParleyServer(
-      .init(addresses: addresses, socketMode: socketMode),
+      configuration,
       dispatcher: Dispatcher(
         verifier: verifier, service: InteractionService(store: store), health: health, logger: .silent),
       health: health, logger: .silent

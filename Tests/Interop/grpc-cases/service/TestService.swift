@@ -8,7 +8,7 @@ struct TestService: GRPCMethods {
   func method(service: String, name: String) -> GRPCMethod? {
     guard service == "grpc.testing.TestService" else { return nil }
     return switch name {
-    case "EmptyCall": .unary { _ in .success([]) }
+    case "EmptyCall": .unary { _ in .replied(.success([])) }
     case "UnaryCall": .unaryWithMetadata(unary)
     case "StreamingOutputCall": .streaming(requestsMax: 1, fullDuplex)
     case "StreamingInputCall": .streaming(streamingInput)
