@@ -2,7 +2,6 @@ import ArgumentParser
 import Bench
 import Domain
 import Foundation
-import UnixSignals
 import Wire
 
 struct BenchCommand: AsyncParsableCommand {
@@ -19,7 +18,7 @@ struct BenchCommand: AsyncParsableCommand {
       \(RareValue.modelName), type \(RareValue.messageTypeName), intent \(RareValue.intentName), reason \
       "\(RareValue.handoffReasonName)", and a confidence below \(RareValue.confidenceBelow).
       """,
-    subcommands: [BenchRecord.self])
+    subcommands: [BenchRecord.self, BenchLimits.self])
 }
 
 struct BenchRecord: AsyncParsableCommand {

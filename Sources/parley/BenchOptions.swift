@@ -177,4 +177,18 @@ struct BenchOutput: ParsableArguments {
     help: ArgumentHelp("What bench limits --json printed: also print this run's figures over those.", valueName: "file")
   )
   var limits: String?
+
+  func reference() throws -> ReferenceReport? {
+    guard let limits else { return nil }
+    guard let content = FileManager.default.contents(atPath: limits) else {
+      throw CommandFailure("--limits \(limits): it cannot be read")
+    }
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      return try decoder.decode(ReferenceReport.self, from: content)
+    } catch {
+      throw CommandFailure("--limits \(limits): it is not what parley bench limits --json prints")
+    }
+  }
 }

@@ -20,6 +20,7 @@ struct BenchRun {
     report.batch = workload.batch
     if case .rate(let rate) = plan.pace { report.rate = rate }
     report.seed = workload.seed
+    report.ratios = try output.reference().map { $0.ratios(to: report) }
     if output.json { try printJSON(report) } else { show(report) }
     if report.errors > 0 { throw ExitCode(1) }
   }
@@ -30,21 +31,7 @@ struct BenchRun {
     let progress: @Sendable (LoadProgress) -> Void = { if isShown { Self.showLine($0) } }
     defer { if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) } }
     do {
-      return try await withThrowingTaskGroup(of: LoadReport?.self) { group in
-        group.addTask { try await LoadRunner.run(workload, plan, progress: progress) }
-        group.addTask {
-          for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) { return nil }
-          return nil
-        }
-        var report: LoadReport?
-        while report == nil, let next = try await group.next() {
-          report = next
-          // After a signal the run ends with what it has.
-          group.cancelAll()
-        }
-        guard let report else { throw CommandFailure("the run ended without a report") }
-        return report
-      }
+      return try await untilSignal { try await LoadRunner.run(workload, plan, progress: progress) }
     } catch let failure as LoadRunner.Failure {
       throw CommandFailure(failure.description)
     }
@@ -80,5 +67,21 @@ struct BenchRun {
     let latency = part.latencyUs
     return [name, "\(part.calls)", fixed(part.callsPerSecond, 1), fixed(part.recordsPerSecond, 1)]
       + [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map { fixed($0 / 1000, 3) }
+  }
+}
+
+/// Runs `body`; SIGINT and SIGTERM cancel it, and it ends with what it has.
+func untilSignal<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
+  try await withThrowingTaskGroup(of: Result?.self) { group in
+    group.addTask { try await body() }
+    group.addTask {
+      for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) { break }
+      return nil
+    }
+    while let next = try await group.next() {
+      group.cancelAll()
+      if let next { return next }
+    }
+    throw CommandFailure("nothing was measured")
   }
 }
