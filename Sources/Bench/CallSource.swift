@@ -11,9 +11,8 @@ struct OutgoingCall {
 /// Makes one call after another of a workload. `write` belongs to the last call that `next` gave.
 struct CallSource {
   private let workload: Workload
-  private let operations: Shares
-  private let isMixed: Bool
-  private let only: BenchOperation
+  private let operations: [BenchOperation]
+  private let operationShares: Shares
   /// Of each operation but `record`: the callers that have something to ask for.
   private let askers: [[Int]]
   private var stream: RecordStream
@@ -26,9 +25,10 @@ struct CallSource {
 
   init(_ workload: Workload) {
     self.workload = workload
-    operations = Shares(workload.mix)
-    isMixed = workload.mix.count { $0 > 0 } > 1
-    only = BenchOperation(rawValue: workload.mix.firstIndex { $0 > 0 } ?? 0) ?? .record
+    let mixed = BenchOperation.allCases.filter { workload.mix[$0, default: 0] > 0 }
+    precondition(!mixed.isEmpty, "a workload calls something")
+    operations = mixed
+    operationShares = Shares(mixed.map { workload.mix[$0, default: 0] })
     askers = BenchOperation.allCases.map { operation in
       workload.callers.indices.filter { Self.requestCount(workload.callers[$0], operation) > 0 }
     }
@@ -47,7 +47,7 @@ struct CallSource {
   }
 
   mutating func next() -> OutgoingCall {
-    let operation = isMixed ? BenchOperation(rawValue: operations.pick(&random)) ?? only : only
+    let operation = operations[operationShares.pick(&random)]
     if operation == .record { return record() }
     var caller = workload.shares.pick(&random)
     let askers = askers[operation.rawValue]

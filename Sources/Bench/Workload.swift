@@ -50,8 +50,8 @@ public struct Workload: Sendable {
 
   public var callers: [Caller]
   public var shares: Shares
-  /// Of each operation, in the order of `BenchOperation`.
-  public var mix: [Double]
+  /// The operations' shares of the calls.
+  public var mix: [BenchOperation: Double]
   public var templates: RecordTemplates
   public var stream: RecordStream
   /// Records in one call.
@@ -59,9 +59,10 @@ public struct Workload: Sendable {
   public var span: Span?
   public var seed: UInt64
 
+  /// - Parameter pool: what is recorded; needed only where the mix records.
   public init(
-    callers: [Caller], shares: Shares, mix: [Double], pool: ContentPool, batch: Int = 1, span: Span? = nil,
-    seed: UInt64, freshness: UInt64
+    callers: [Caller], shares: Shares, mix: [BenchOperation: Double], pool: ContentPool? = nil, batch: Int = 1,
+    span: Span? = nil, seed: UInt64, freshness: UInt64 = 0
   ) {
     self.callers = callers
     self.shares = shares
@@ -69,6 +70,7 @@ public struct Workload: Sendable {
     self.batch = batch
     self.span = span
     self.seed = seed
+    let pool = pool ?? ContentPool(seed: seed, count: 1)
     templates = RecordTemplates(pool.contents)
     stream = RecordStream(pool: pool, tenants: shares, tenantCount: callers.count, seed: seed, freshness: freshness)
   }

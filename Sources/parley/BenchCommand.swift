@@ -18,7 +18,9 @@ struct BenchCommand: AsyncParsableCommand {
       \(RareValue.modelName), type \(RareValue.messageTypeName), intent \(RareValue.intentName), reason \
       "\(RareValue.handoffReasonName)", and a confidence below \(RareValue.confidenceBelow).
       """,
-    subcommands: [BenchRecord.self, BenchLimits.self])
+    subcommands: [
+      BenchRecord.self, BenchGet.self, BenchList.self, BenchStats.self, BenchMixed.self, BenchLimits.self,
+    ])
 }
 
 struct BenchRecord: AsyncParsableCommand {
@@ -36,7 +38,7 @@ struct BenchRecord: AsyncParsableCommand {
     let plan = try pace.plan(address, batch: records.batch, arrivals: arrivals, speedup: records.speedup)
     let callers = try await target.identities().map { Workload.Caller(token: $0.token) }
     let workload = Workload(
-      callers: callers, shares: try target.shares(), mix: [1, 0, 0, 0],
+      callers: callers, shares: try target.shares(), mix: [.record: 1],
       pool: try records.pool(seed: pace.seed, arrivals: arrivals), batch: records.batch,
       span: try records.readSpan(count: pace.count), seed: pace.seed, freshness: .random(in: .min ... .max))
     try await BenchRun(name: "record", plan: plan, workload: workload, output: output).run()
@@ -104,10 +106,9 @@ struct BenchRecords: ParsableArguments {
   func readSpan(count: Int?) throws -> Workload.Span? {
     guard let span else { return nil }
     guard let count else { throw CommandFailure("--span \(span): give --count too, to spread so many over it") }
-    let units: [Character: Int64] = ["s": 1000, "m": 60_000, "h": .millisecondsPerHour, "d": .millisecondsPerDay]
-    guard let unit = span.last.flatMap({ units[$0] }), let number = UInt16(span.dropLast()), number > 0 else {
-      throw CommandFailure("--span \(span): allowed is a number up to 65535 and s, m, h or d, such as 30d")
+    guard let milliseconds = spanMilliseconds(span) else {
+      throw CommandFailure("--span \(span): allowed is \(spanForm)")
     }
-    return Workload.Span(milliseconds: Int64(number) * unit, count: count, end: .now)
+    return Workload.Span(milliseconds: milliseconds, count: count, end: .now)
   }
 }
