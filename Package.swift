@@ -116,7 +116,14 @@ let package = Package(
     .testTarget(name: "DomainTests", dependencies: ["Domain", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),
-    .testTarget(name: "BenchTests", dependencies: ["Bench", "Domain", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "BenchTests",
+      dependencies: [
+        "Bench", "Domain", "Wire",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
     .testTarget(
       name: "StoreTests",
       dependencies: ["Domain", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],

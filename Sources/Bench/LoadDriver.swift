@@ -31,7 +31,7 @@ final class LoadDriver {
   private let done: EventLoopPromise<LoadReport>
 
   private var startedAt: Int64 = 0
-  /// Calls from here on count.
+  /// The end of the warm-up.
   private var countedFrom: Int64 = 0
   private var endsAt: Int64 = .max
   private var sentCount = 0
@@ -179,7 +179,8 @@ final class LoadDriver {
 
   func answered(_ call: CallsInFlight.Call, records: Int, at now: Int64) {
     inFlightCount -= 1
-    guard call.start >= countedFrom, !isFinished else { return }
+    // In a closed loop calls count that end after the warm-up: slow ones may all have begun in it.
+    guard (plan.isOpen ? call.start : now) >= countedFrom, !isFinished else { return }
     lastAnswerAt = max(lastAnswerAt, now)
     tally.add(call.operation, nanoseconds: now - call.start, records: records)
   }

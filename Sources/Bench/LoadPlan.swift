@@ -22,7 +22,7 @@ public struct LoadPlan: Sendable {
   /// On each connection.
   public var callsInFlight = 64
   public var pace = Pace.closed
-  /// Calls that start before it has passed are not counted.
+  /// Calls that end in it, or were due in it, are not counted.
   public var warmupSeconds = 1.0
   /// After the warm-up; nil: until `count` or the arrivals are done.
   public var seconds: Double?

@@ -36,7 +36,7 @@ struct BenchRecord: AsyncParsableCommand {
     let address = try target.resolvedAddress()
     let arrivals = try records.readArrivals()
     let plan = try pace.plan(address, batch: records.batch, arrivals: arrivals, speedup: records.speedup)
-    let callers = try await target.identities().map { Workload.Caller(token: $0.token) }
+    let callers = try await target.tokens().map { Workload.Caller(token: $0) }
     let workload = Workload(
       callers: callers, shares: try target.shares(), mix: [.record: 1],
       pool: try records.pool(seed: pace.seed, arrivals: arrivals), batch: records.batch,

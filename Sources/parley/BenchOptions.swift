@@ -33,17 +33,14 @@ struct BenchTarget: ParsableArguments {
   @Option(help: "The server's secret file: mint tokens for --tenants tenants with it.")
   var jwtSecretFile: String?
 
-  @Option(help: "How many tenants, named bench-0, bench-1 and so on.")
+  @Option(help: "How many tenants.")
   var tenants = 1
+
+  @Option(help: "What the tenants' names begin with; a number follows.")
+  var tenantPrefix = "bench-"
 
   @Option(help: "The tenants' shares of the calls, such as 25,25,25,25 (by Zipf's law).")
   var tenantShares: String?
-
-  /// A tenant's token, and its name where it is known.
-  struct Identity {
-    var tenant: String?
-    var token: String
-  }
 
   func resolvedAddress() throws -> Address {
     let fromData = directory.map { "unix:" + URL(fileURLWithPath: $0).standardizedFileURL.path + "/parley.sock" }
@@ -56,7 +53,8 @@ struct BenchTarget: ParsableArguments {
     return address
   }
 
-  func identities() async throws -> [Identity] {
+  /// One for each tenant.
+  func tokens() async throws -> [String] {
     guard (1...10_000).contains(tenants) else {
       throw CommandFailure("--tenants \(tenants): allowed is 1 to 10000")
     }
@@ -65,20 +63,24 @@ struct BenchTarget: ParsableArguments {
         throw CommandFailure(
           "--tenants \(tenants): a token is for one tenant; give --data or --jwt-secret-file instead")
       }
-      return [Identity(token: token)]
+      return [token]
     }
     guard let file = jwtSecretFile.map(SecretFile.init(path:)) ?? directory.map(SecretFile.init(data:)) else {
       throw CommandFailure("no token: give --data, --jwt-secret-file, --token-file, --token or PARLEY_TOKEN")
     }
     let secret = try file.secret()
     let expires = Date(timeIntervalSince1970: (Date().timeIntervalSince1970 + 86_400).rounded())
-    var identities: [Identity] = []
+    guard Tenant("\(tenantPrefix)\(tenants)") != nil else {
+      throw CommandFailure("--tenant-prefix: allowed are \(Limits.tenantBytesMax - 5) bytes without control characters")
+    }
+    var tokens: [String] = []
     for number in 0..<tenants {
       let payload = TokenPayload(
-        tenant: "bench-\(number)", scope: Scope.allCases.map(\.rawValue).joined(separator: " "), expires: expires)
-      identities.append(Identity(tenant: "bench-\(number)", token: try await payload.signed(secret: secret)))
+        tenant: "\(tenantPrefix)\(number)", scope: Scope.allCases.map(\.rawValue).joined(separator: " "),
+        expires: expires)
+      tokens.append(try await payload.signed(secret: secret))
     }
-    return identities
+    return tokens
   }
 
   private func givenToken() throws -> String? {

@@ -18,8 +18,8 @@ struct BenchGet: AsyncParsableCommand {
     let address = try target.resolvedAddress()
     let plan = try pace.plan(address)
     var callers: [Workload.Caller] = []
-    for identity in try await target.identities() {
-      callers.append(.init(token: identity.token, ids: try await known.ids(of: identity, at: address)))
+    for token in try await target.tokens() {
+      callers.append(.init(token: token, ids: try await known.ids(of: token, at: address)))
     }
     try BenchKnownIDs.require(callers)
     let workload = Workload(
@@ -46,9 +46,9 @@ struct BenchList: AsyncParsableCommand {
     let address = try target.resolvedAddress()
     let plan = try pace.plan(address)
     var callers: [Workload.Caller] = []
-    for identity in try await target.identities() {
-      let lists = try await filter.requests(of: identity, at: address, seed: pace.seed)
-      callers.append(.init(token: identity.token, lists: lists.map { $0.encoded() }))
+    for token in try await target.tokens() {
+      let lists = try await filter.requests(of: token, at: address, seed: pace.seed)
+      callers.append(.init(token: token, lists: lists.map { $0.encoded() }))
     }
     let workload = Workload(callers: callers, shares: try target.shares(), mix: [.list: 1], seed: pace.seed)
     try await BenchRun(name: "list", plan: plan, workload: workload, output: output).run()
@@ -66,8 +66,8 @@ struct BenchStats: AsyncParsableCommand {
 
   func run() async throws {
     let plan = try pace.plan(try target.resolvedAddress())
-    let callers = try await target.identities().map {
-      Workload.Caller(token: $0.token, stats: [range.request.encoded()])
+    let callers = try await target.tokens().map {
+      Workload.Caller(token: $0, stats: [range.request.encoded()])
     }
     let workload = Workload(callers: callers, shares: try target.shares(), mix: [.stats: 1], seed: pace.seed)
     try await BenchRun(name: "stats", plan: plan, workload: workload, output: output).run()
@@ -95,11 +95,11 @@ struct BenchMixed: AsyncParsableCommand {
     let plan = try pace.plan(address, arrivals: arrivals, speedup: records.speedup)
     let shares = try readMix()
     var callers: [Workload.Caller] = []
-    for identity in try await target.identities() {
-      let ids = (shares[.get] ?? 0) > 0 ? try await known.ids(of: identity, at: address) : []
+    for token in try await target.tokens() {
+      let ids = (shares[.get] ?? 0) > 0 ? try await known.ids(of: token, at: address) : []
       callers.append(
         .init(
-          token: identity.token, ids: ids, lists: [ListInteractions().encoded()], stats: [range.request.encoded()]))
+          token: token, ids: ids, lists: [ListInteractions().encoded()], stats: [range.request.encoded()]))
     }
     if (shares[.get] ?? 0) > 0 { try BenchKnownIDs.require(callers) }
     let workload = Workload(
@@ -129,10 +129,10 @@ struct BenchKnownIDs: ParsableArguments {
   @Option(help: "How many to list at most, of each tenant.")
   var idsMax = 20_000
 
-  func ids(of identity: BenchTarget.Identity, at address: Address) async throws -> [InteractionID] {
+  func ids(of token: String, at address: Address) async throws -> [InteractionID] {
     guard idsMax > 0 else { throw CommandFailure("--ids-max \(idsMax): allowed is a whole number above 0") }
     guard let ids else {
-      return try await Self.interactions(of: identity, at: address, countMax: idsMax).map(\.id)
+      return try await Self.interactions(of: token, at: address, countMax: idsMax).map(\.id)
     }
     guard let text = try? String(contentsOfFile: ids, encoding: .utf8) else {
       throw CommandFailure("--ids \(ids): it cannot be read")
@@ -154,9 +154,9 @@ struct BenchKnownIDs: ParsableArguments {
 
   /// The newest ones.
   static func interactions(
-    of identity: BenchTarget.Identity, at address: Address, countMax: Int
+    of token: String, at address: Address, countMax: Int
   ) async throws -> [Interaction] {
-    let client = ParleyClient(address: address, token: identity.token)
+    let client = ParleyClient(address: address, token: token)
     var found: [Interaction] = []
     do throws(RPCError) {
       var request = ListInteractions(pageSize: Int32(Limits.pageSizeMax))
@@ -186,12 +186,11 @@ struct BenchFilter: ParsableArguments {
 
   private static let variants = 1000
 
-  func requests(of identity: BenchTarget.Identity, at address: Address, seed: UInt64) async throws -> [ListInteractions]
-  {
+  func requests(of token: String, at address: Address, seed: UInt64) async throws -> [ListInteractions] {
     let (filter, isAnyConversation) = try parsed()
     var requests = [ListInteractions(filter: filter)]
     if isAnyConversation {
-      let listed = try await BenchKnownIDs.interactions(of: identity, at: address, countMax: 20_000)
+      let listed = try await BenchKnownIDs.interactions(of: token, at: address, countMax: 20_000)
       let conversations = Set(listed.map(\.content.conversationID)).sorted().prefix(Self.variants)
       guard !conversations.isEmpty else {
         throw CommandFailure("there are no conversations to list; record some first")
