@@ -48,6 +48,8 @@ struct CallsInFlight {
     return calls
   }
 
+  var streams: [UInt32] { ring.map(\.stream).filter { $0 != 0 } }
+
   private mutating func grow() {
     let calls = ring.filter { $0.stream != 0 }
     ring = Array(repeating: Call(), count: 2 * ring.count)

@@ -13,8 +13,8 @@ protocol LoadConnection: AnyObject {
   /// Adds the call to what `flush` sends.
   func send(_ call: OutgoingCall, from source: borrowing CallSource, start: Int64)
   func flush()
-  /// Gives up: what is under way fails.
-  func close()
+  /// Gives up: what is under way fails for this reason.
+  func close(_ reason: RPCError)
 }
 
 /// Decides what is sent when, and counts what comes back. Lives on one event loop.
@@ -90,8 +90,12 @@ final class LoadDriver {
     guard inFlightCount > 0 else { return finish() }
     let bound = NIOLoopBound(self, eventLoop: loop)
     loop.scheduleTask(in: .seconds(Int64(plan.timeoutSeconds) + 2)) {
-      for connection in bound.value.connections { connection.close() }
-      bound.value.finish()
+      let driver = bound.value
+      let reason = RPCError(
+        .deadlineExceeded, .deadlineExceeded,
+        "no answer came within the \(driver.plan.timeoutSeconds) s a call may take")
+      for connection in driver.connections { connection.close(reason) }
+      driver.finish()
     }
   }
 
@@ -117,7 +121,7 @@ final class LoadDriver {
       LoadReport(
         tally, seconds: Double(max(end - countedFrom, 1)) / 1_000_000_000,
         cpuSeconds: Self.cpuSeconds() - cpuAtStart, isInterrupted: isInterrupted))
-    for connection in connections { connection.close() }
+    for connection in connections { connection.close(.cancelled) }
   }
 
   // MARK: Sending

@@ -1,5 +1,5 @@
+import Glibc
 import NIOCore
-import NIOHTTP2
 import NIOPosix
 import Wire
 
@@ -67,6 +67,7 @@ public enum LoadRunner {
     case let error as NIOConnectionError where !error.connectionErrors.isEmpty:
       inWords(error.connectionErrors[0].error)
     case let error as NIOConnectionError: "the name \(error.host) leads to no address"
+    case let error as IOError: String(cString: strerror(error.errnoCode))
     case ChannelError.connectTimeout: "nobody answers"
     default: "\(error)"
     }
@@ -84,7 +85,7 @@ private struct ConnectionOpener {
     self.driver = driver
     self.plan = plan
     envelopes = TTRPCLoadConnection.Envelopes(workload, timeoutSeconds: plan.timeoutSeconds)
-    requests = GRPCLoadConnection.Requests(workload, plan)
+    requests = GRPCLoadConnection.Requests(workload, timeoutSeconds: plan.timeoutSeconds)
   }
 
   func open(on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<any LoadConnection>> {
@@ -117,7 +118,7 @@ private struct ConnectionOpener {
       try channel.pipeline.syncOperations.addHandler(connection)
     case .grpc:
       let connection = GRPCLoadConnection(driver, requests, callsMax: plan.callsInFlight, ready)
-      try channel.pipeline.syncOperations.addHandlers(GRPCLoadConnection.http2Handler(), connection)
+      try channel.pipeline.syncOperations.addHandler(connection)
     }
   }
 }

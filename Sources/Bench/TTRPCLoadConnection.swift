@@ -44,8 +44,7 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
   private var context: ChannelHandlerContext?
   /// Frames that `flush` sends.
   private var outgoing = ByteBuffer()
-  /// The beginning of a frame whose end has not come.
-  private var incoming = ByteBuffer()
+  private var incoming = IncomingBytes()
 
   private static let writeBytesMax = 256 * 1024
 
@@ -114,24 +113,13 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     outgoing.clear()
   }
 
-  func close() { context?.close(promise: nil) }
+  func close(_ reason: RPCError) { endAll(reason) }
 
   // MARK: In
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    var buffer = unwrapInboundIn(data)
     let now = LoadDriver.now
-    if incoming.readableBytes > 0 {
-      incoming.writeBuffer(&buffer)
-      let read = incoming.withUnsafeReadableBytes { readFrames($0, at: now) }
-      incoming.moveReaderIndex(forwardBy: read)
-      incoming.discardReadBytes()
-    } else {
-      let read = buffer.withUnsafeReadableBytes { readFrames($0, at: now) }
-      buffer.moveReaderIndex(forwardBy: read)
-      incoming.clear()
-      incoming.writeBuffer(&buffer)
-    }
+    incoming.take(unwrapInboundIn(data)) { readFrames($0, at: now) }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) { driver.proceed(self) }

@@ -40,7 +40,7 @@ import Wire
       }
     }
 
-    func close() { isOpen = false }
+    func close(_ reason: RPCError) { isOpen = false }
   }
 
   private static var workload: Workload {
