@@ -16,6 +16,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
     // SHA-256 for derived ids and page tokens.
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    // Percentiles of latencies, for `parley bench`.
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     // The logging API every Swift server shares.
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     // Event loops and sockets for server and client.
@@ -69,10 +71,21 @@ let package = Package(
       ],
       resources: [.embedInCode("Resources")],
       swiftSettings: strict),
+    // The load harness of `parley bench`.
+    .target(
+      name: "Bench",
+      dependencies: [
+        "CPostgres", "Domain", "Wire",
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
     .executableTarget(
       name: "parley",
       dependencies: [
-        "Domain", "ParleyClient", "Server", "Store", "Wire",
+        "Bench", "Domain", "ParleyClient", "Server", "Store", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
@@ -102,6 +115,15 @@ let package = Package(
     .testTarget(name: "DomainTests", dependencies: ["Domain", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),
+    .testTarget(
+      name: "BenchTests",
+      dependencies: [
+        "Bench", "Domain", "Wire",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
     .testTarget(
       name: "StoreTests",
       dependencies: ["Domain", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],

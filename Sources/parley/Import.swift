@@ -171,7 +171,7 @@ private struct Importer {
 }
 
 /// Reads lines from a file or standard input, a block at a time.
-private final class LineReader {
+final class LineReader {
   private let handle: FileHandle
   /// Bytes read; lines up to `start` are done with, no newline stands before `unsearched`.
   private var buffer: [UInt8] = []

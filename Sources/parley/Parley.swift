@@ -9,7 +9,7 @@ struct Parley: AsyncParsableCommand {
     version: Version.current,
     subcommands: [
       Serve.self, Migrate.self, MintToken.self,
-      Record.self, Get.self, List.self, ShowStats.self, Import.self,
+      Record.self, Get.self, List.self, ShowStats.self, Import.self, BenchCommand.self,
       ShowVersion.self,
     ])
 }

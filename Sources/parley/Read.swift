@@ -139,9 +139,4 @@ struct ShowStats: AsyncParsableCommand {
       "\(stats.p95)", "\(stats.p99)", "\(stats.totalTokens)",
     ]
   }
-
-  private func fixed(_ value: Double, _ places: Int) -> String {
-    value.formatted(
-      .number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
-  }
 }

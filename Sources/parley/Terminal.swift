@@ -29,6 +29,11 @@ func table(_ headings: [String], _ rows: [[String]], rightAligned: Set<Int> = []
   }.joined(separator: "\n")
 }
 
+/// A number with so many decimal places.
+func fixed(_ value: Double, _ places: Int) -> String {
+  value.formatted(.number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
+}
+
 /// Nano-dollars in dollars, to the last of them.
 func dollars(_ nanos: Int64) -> String {
   let (whole, rest) = nanos.quotientAndRemainder(dividingBy: 1_000_000_000)

@@ -1,0 +1,114 @@
+import ArgumentParser
+import Bench
+import Domain
+import Foundation
+import Wire
+
+struct BenchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Put a load upon a server and measure it.",
+    discussion: """
+      Closed loop: --connections times --in-flight calls are always under way. With --rate calls are due at that \
+      rate, and their latency counts from when they were due. Errors are counted by their codes, and end the command \
+      with status 1. Ctrl-C prints what was measured so far.
+
+      What is made up: texts of log-normal length (the customer's about 120 bytes, the agent's about 400), models, \
+      types, intents and reasons of skewed shares, and values that one interaction in \(RareValue.oneIn) has: model \
+      \(RareValue.modelName), type \(RareValue.messageTypeName), intent \(RareValue.intentName), reason \
+      "\(RareValue.handoffReasonName)", and a confidence below \(RareValue.confidenceBelow).
+      """,
+    subcommands: [
+      BenchRecord.self, BenchGet.self, BenchList.self, BenchStats.self, BenchMixed.self, BenchLimits.self,
+    ])
+}
+
+struct BenchRecord: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "record", abstract: "Record interactions: one a call, or a batch.")
+
+  @OptionGroup var target: BenchTarget
+  @OptionGroup var pace: BenchPace
+  @OptionGroup var records: BenchRecords
+  @OptionGroup var output: BenchOutput
+
+  func run() async throws {
+    let address = try target.resolvedAddress()
+    let arrivals = try records.readArrivals()
+    let plan = try pace.plan(address, batch: records.batch, arrivals: arrivals, speedup: records.speedup)
+    let callers = try await target.tokens().map { Workload.Caller(token: $0) }
+    let workload = Workload(
+      callers: callers, shares: try target.shares(), mix: [.record: 1],
+      pool: try records.pool(seed: pace.seed, arrivals: arrivals), batch: records.batch,
+      span: try records.readSpan(count: pace.count), seed: pace.seed, freshness: .random(in: .min ... .max))
+    try await BenchRun(name: "record", plan: plan, workload: workload, output: output).run()
+  }
+}
+
+/// What is recorded.
+struct BenchRecords: ParsableArguments {
+  @Option(help: "How many interactions a call records; above 1 by RecordInteractions.")
+  var batch = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Spread the times of --count interactions over so long before now, such as 30d (they are now).",
+      valueName: "time"))
+  var span: String?
+
+  @Option(
+    help: ArgumentHelp("Take contents from these JSON lines, as import reads them, in order.", valueName: "file"))
+  var replay: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Calls arrive as in this CSV file (TIMESTAMP,ContextTokens,GeneratedTokens), with contents of those sizes.",
+      valueName: "file"))
+  var arrivals: String?
+
+  @Option(help: "Arrivals come so many times faster.")
+  var speedup = 1.0
+
+  func readArrivals() throws -> Arrivals? {
+    guard (1...Limits.batchInteractionsMax).contains(batch) else {
+      throw CommandFailure("--batch \(batch): allowed is 1 to \(Limits.batchInteractionsMax)")
+    }
+    guard speedup > 0, speedup <= 1_000_000 else {
+      throw CommandFailure("--speedup \(speedup): allowed is above 0 and up to 1000000")
+    }
+    guard let arrivals else { return nil }
+    guard let text = try? String(contentsOfFile: arrivals, encoding: .utf8) else {
+      throw CommandFailure("--arrivals \(arrivals): it cannot be read")
+    }
+    do {
+      return try Arrivals(csv: text)
+    } catch {
+      throw CommandFailure("--arrivals \(arrivals): \(error)")
+    }
+  }
+
+  func pool(seed: UInt64, arrivals: Arrivals?) throws -> ContentPool {
+    guard let replay else { return arrivals.map { ContentPool(seed: seed, arrivals: $0) } ?? ContentPool(seed: seed) }
+    guard let lines = LineReader(path: replay) else { throw CommandFailure("--replay \(replay): it cannot be read") }
+    var contents: [InteractionContent] = []
+    while let (number, text) = try lines.next() {
+      do {
+        let (draft, _, _) = try InteractionDraft.read(text)
+        contents.append(draft.content)
+      } catch {
+        throw CommandFailure("--replay \(replay), line \(number): \(error)")
+      }
+    }
+    guard !contents.isEmpty else { throw CommandFailure("--replay \(replay): it holds no interactions") }
+    return ContentPool(replaying: contents)
+  }
+
+  func readSpan(count: Int?) throws -> Workload.Span? {
+    guard let span else { return nil }
+    guard let count else { throw CommandFailure("--span \(span): give --count too, to spread so many over it") }
+    guard let milliseconds = spanMilliseconds(span) else {
+      throw CommandFailure("--span \(span): allowed is \(spanForm)")
+    }
+    return Workload.Span(milliseconds: milliseconds, count: count, end: .now)
+  }
+}
