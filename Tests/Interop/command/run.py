@@ -34,6 +34,8 @@ def main():
         sys.exit(__doc__.strip())
     binary, parent, *names = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    # A shell's background job ignores interrupts, and its children would with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     scenarios = [scenario for module in MODULES for scenario in module.SCENARIOS]
     if names:
         scenarios = [kind for kind in scenarios if any(name in kind.__name__ for name in names)]
