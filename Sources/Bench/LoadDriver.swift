@@ -43,7 +43,6 @@ final class LoadDriver {
   private var isInterrupted = false
   private var isFinished = false
   private var tick: Scheduled<Void>?
-  private var unsentCount = 0
 
   init(_ workload: Workload, plan: LoadPlan, loop: any EventLoop, done: EventLoopPromise<LoadReport>) {
     self.plan = plan
@@ -84,9 +83,12 @@ final class LoadDriver {
   func stop(isInterrupted: Bool = false) {
     if isInterrupted { self.isInterrupted = true }
     guard !isStopped else { return }
+    // The timers of the end and of the last calls may come in any order.
+    let now = Self.now
+    if plan.isOpen { sendAllDue(now) }
     isStopped = true
     tick?.cancel()
-    countUnsent()
+    countUnsent(before: min(now, endsAt))
     guard inFlightCount > 0 else { return finish() }
     let bound = NIOLoopBound(self, eventLoop: loop)
     loop.scheduleTask(in: .seconds(Int64(plan.timeoutSeconds) + 2)) {
@@ -99,14 +101,12 @@ final class LoadDriver {
     }
   }
 
-  /// Calls that were due and found no room before the end have waited this long at least.
-  private func countUnsent() {
+  /// Calls that were due and found no room until the end have no time, but must not vanish.
+  private func countUnsent(before end: Int64) {
     guard plan.isOpen else { return }
-    let now = min(Self.now, endsAt)
-    while let due = plan.due(sentCount), startedAt + due < now {
+    while let due = plan.due(sentCount), startedAt + due < end {
       sentCount += 1
       guard startedAt + due >= countedFrom else { continue }
-      unsentCount += 1
       tally.fail("NOT_SENT", "due, but no connection had room for it until the end: the rate is more than is served")
     }
   }
@@ -141,9 +141,10 @@ final class LoadDriver {
 
   /// When the next call counts from; nil when none is due.
   private func nextStart(_ now: Int64) -> Int64? {
-    guard now < endsAt, let due = plan.due(sentCount) else { return nil }
-    guard plan.isOpen else { return now }
-    return startedAt + due <= now ? startedAt + due : nil
+    guard let due = plan.due(sentCount) else { return nil }
+    guard plan.isOpen else { return now < endsAt ? now : nil }
+    let start = startedAt + due
+    return start <= now && start < endsAt ? start : nil
   }
 
   private func send(on connection: any LoadConnection, start: Int64) {
@@ -153,16 +154,21 @@ final class LoadDriver {
     connection.send(call, from: source, start: start)
   }
 
-  /// Sends what is due, each call on the next connection with room, and comes again when the next one is.
-  private func sendDue() {
-    guard !isStopped else { return }
-    let now = Self.now
+  /// Sends what is due, each call on the next connection with room.
+  private func sendAllDue(_ now: Int64) {
     var used: [any LoadConnection] = []
     while let start = nextStart(now), let connection = nextWithRoom() {
       send(on: connection, start: start)
       if !used.contains(where: { $0 === connection }) { used.append(connection) }
     }
     for connection in used { connection.flush() }
+  }
+
+  /// Sends what is due, and comes again when the next call is.
+  private func sendDue() {
+    guard !isStopped else { return }
+    let now = Self.now
+    sendAllDue(now)
     guard let due = plan.due(sentCount) else { return stop() }
     guard startedAt + due < endsAt else { return }
     // With every connection full, answers send what is due.

@@ -18,11 +18,11 @@ struct RecordRow: Sendable {
 
 /// Commits a batch of rows in one transaction and says of each what became of it.
 ///
-/// The rows go in with the delta they add to the statistics, in the hope that all are new, many of them by
-/// COPY. Where that is refused nothing was written; then each is inserted if its key is free. A row whose key is taken is then
-/// compared with what is there. A row the database refuses fails alone: the batch is done again row by
-/// row. A connection lost in COMMIT leaves open whether it happened; the batch is done again too, and
-/// finds by the ids what is there.
+/// The rows go in with the deltas they add to the statistics, in the hope that all are new, many of them by
+/// COPY. Where that is refused nothing was written; then each is inserted if its key is free, and a row
+/// whose key is taken is compared with what is there. A row the database refuses fails alone: the batch is
+/// done again row by row. A connection lost in COMMIT leaves open whether it happened; the batch is done
+/// again too, and finds by the ids what is there.
 final class BatchWriter: Sendable {
   typealias Outcomes = [Result<Recorded, RPCError>]
 

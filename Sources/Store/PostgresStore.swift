@@ -116,7 +116,7 @@ public final class PostgresStore: InteractionStore {
           $0.add(Int32(query.pageSize + 1))
           $0.add(query.view == .full)
           if isWeighed { $0.add(Int64(Limits.pageBytesMax)) }
-        }, tenant: key, plan: .fresh)
+        }, tenant: key, plan: .ordered)
       var interactions: [Interaction] = []
       var found = rows.count
       for row in rows {
@@ -146,7 +146,8 @@ extension Command {
   fileprivate static func beginReading(_ tenant: TenantKey, _ plan: PostgresConnection.Plan) -> Command {
     Command(.beginReading) {
       $0.add("\(tenant.rawValue)")
-      $0.add(plan.rawValue)
+      $0.add(plan.planCacheMode)
+      $0.add(plan.maySort ? "on" : "off")
     }
   }
 }
@@ -157,12 +158,17 @@ extension InteractionID {
 }
 
 extension PostgresConnection {
-  /// How PostgreSQL plans a prepared statement (plan_cache_mode).
-  enum Plan: String {
+  /// How PostgreSQL plans a prepared statement.
+  enum Plan {
     /// Once, for all values: for statements that only ever go by the key.
-    case cached = "auto"
+    case cached
     /// Anew for the values at hand: for filters, whose best plans differ.
-    case fresh = "force_custom_plan"
+    case fresh
+    /// The same, in the order of an index: for the first rows of many.
+    case ordered
+
+    fileprivate var planCacheMode: String { self == .cached ? "auto" : "force_custom_plan" }
+    fileprivate var maySort: Bool { self != .ordered }
   }
 
   /// Runs a query with the tenant set for row security, in the query's own transaction.
