@@ -87,15 +87,18 @@ public final class TokenVerifier: Sendable {
         .unauthenticated, .tokenMissing, "no authorization in the call's metadata; send \"authorization: Bearer TOKEN\""
       )
     }
-    // RFC 9110, section 11.1: the scheme's case does not matter.
-    let parts = authorization.split(separator: " ", maxSplits: 1)
-    guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+    // RFC 9110, section 11.1: the scheme's case does not matter. By bytes, for this is done for every call.
+    let space = UInt8(ascii: " ")
+    guard let end = authorization.utf8.firstIndex(of: space), authorization[..<end].lowercased() == "bearer",
+      let start = authorization.utf8[end...].firstIndex(where: { $0 != space })
+    else {
       throw invalid("authorization is not of the form \"Bearer TOKEN\"")
     }
-    guard parts[1].utf8.count <= Limits.tokenBytesMax else {
-      throw invalid("the token is \(parts[1].utf8.count) bytes long; at most \(Limits.tokenBytesMax) are allowed")
+    let token = authorization[start...]
+    guard token.utf8.count <= Limits.tokenBytesMax else {
+      throw invalid("the token is \(token.utf8.count) bytes long; at most \(Limits.tokenBytesMax) are allowed")
     }
-    return String(parts[1])
+    return String(token)
   }
 
   /// The value of a key that says who calls, which therefore may be there once at the most.

@@ -29,7 +29,16 @@ public struct GRPCMessageDecoder: Sendable {
   /// What is held.
   public var bufferedBytes: Int { buffer.count - start }
 
+  /// Inlined, so that the bytes are copied as such.
+  @inlinable
   public mutating func append(_ bytes: some Collection<UInt8>) {
+    if bytes.withContiguousStorageIfAvailable({ append($0) }) == nil {
+      Array(bytes).withUnsafeBufferPointer { append($0) }
+    }
+  }
+
+  @usableFromInline
+  mutating func append(_ bytes: UnsafeBufferPointer<UInt8>) {
     if start == buffer.count {
       buffer.removeAll(keepingCapacity: buffer.capacity <= 65_536)
       start = 0

@@ -22,72 +22,98 @@ public struct GRPCRequestHead: Sendable {
     case encoding(RPCError)
   }
 
+  /// Inlined, so that no sequence is walked by its witnesses alone: this is done for every call.
+  @inlinable
   public init(_ headers: some Sequence<(name: String, value: String)>) throws(Refusal) {
-    var (httpMethod, path, contentType): (String?, String?, String?)
-    var refusal: Refusal?
-    service = ""
-    method = ""
-    for (name, value) in headers {
+    var reader = Reader()
+    for (name, value) in headers { reader.add(name, value) }
+    self = try reader.finish()
+  }
+
+  private init(service: String, method: String) {
+    self.service = service
+    self.method = method
+  }
+
+  /// Reads one header after the other.
+  @usableFromInline
+  struct Reader {
+    private var head = GRPCRequestHead(service: "", method: "")
+    private var httpMethod: String?
+    private var path: String?
+    private var contentType: String?
+    private var refusal: Refusal?
+
+    @usableFromInline
+    init() {}
+
+    @usableFromInline
+    mutating func add(_ name: String, _ value: String) {
       guard name.utf8.first != UInt8(ascii: ":") else {
         if name == ":path" { path = value } else if name == ":method" { httpMethod = value }
-        continue
+        return
       }
       switch name {
       case "content-type": contentType = value
       case "te", "user-agent", "content-length", "grpc-message-type": break
       case "grpc-timeout":
-        timeout = GRPCTimeout.parse(value)
-        if timeout == nil {
+        head.timeout = GRPCTimeout.parse(value)
+        if head.timeout == nil {
           refusal = .rpc(
             RPCError(
               .invalidArgument, .metadataInvalid,
               "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u and n"))
         }
       case "grpc-encoding":
-        encoding = Compression(rawValue: value)
-        if encoding == nil, value != "identity" { refusal = Self.unknownEncoding(value) }
+        head.encoding = Compression(rawValue: value)
+        if head.encoding == nil, value != "identity" { refusal = unknownEncoding(value) }
       case "grpc-accept-encoding":
         let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
-        accepts = Set(names.compactMap(Compression.init(rawValue:)))
-      default: metadata.add(lowercase: name, value)
+        head.accepts = Set(names.compactMap(Compression.init(rawValue:)))
+      default: head.metadata.add(lowercase: name, value)
       }
     }
-    guard httpMethod == "POST" else { throw .http(status: 405) }
-    guard let contentType, Self.isGRPC(contentType) else { throw .http(status: 415) }
-    guard let path, let (service, method) = Self.split(path) else {
-      throw .rpc(.methodUnknown(service: "", method: path ?? ""))
+
+    @usableFromInline
+    consuming func finish() throws(Refusal) -> GRPCRequestHead {
+      guard httpMethod == "POST" else { throw .http(status: 405) }
+      guard let contentType, isGRPC(contentType) else { throw .http(status: 415) }
+      guard let path, let (service, method) = split(path) else {
+        throw .rpc(.methodUnknown(service: "", method: path ?? ""))
+      }
+      (head.service, head.method) = (service, method)
+      do throws(RPCError) {
+        try Metadata.check(count: head.metadata.entries.count)
+        try head.metadata.checkBytes()
+      } catch {
+        throw .rpc(error)
+      }
+      if let refusal { throw refusal }
+      return head
     }
-    (self.service, self.method) = (service, method)
-    do throws(RPCError) {
-      try Metadata.check(count: metadata.entries.count)
-      try metadata.checkBytes()
-    } catch {
-      throw .rpc(error)
+
+    /// `/SERVICE/METHOD`
+    private func split(_ path: String) -> (service: String, method: String)? {
+      let slash = UInt8(ascii: "/")
+      guard path.utf8.first == slash, let middle = path.utf8.dropFirst().firstIndex(of: slash) else { return nil }
+      let method = path[path.utf8.index(after: middle)...]
+      guard !method.utf8.contains(slash) else { return nil }
+      return (String(path[path.utf8.index(after: path.startIndex)..<middle]), String(method))
     }
-    if let refusal { throw refusal }
-  }
 
-  /// `/SERVICE/METHOD`
-  private static func split(_ path: String) -> (service: String, method: String)? {
-    let slash = UInt8(ascii: "/")
-    guard path.utf8.first == slash, let middle = path.utf8.dropFirst().firstIndex(of: slash) else { return nil }
-    let method = path[path.utf8.index(after: middle)...]
-    guard !method.utf8.contains(slash) else { return nil }
-    return (String(path[path.utf8.index(after: path.startIndex)..<middle]), String(method))
-  }
+    /// `application/grpc`, also with `+proto` or parameters.
+    private func isGRPC(_ contentType: String) -> Bool {
+      if contentType == "application/grpc" { return true }
+      let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+      return type == "application/grpc" || type == "application/grpc+proto"
+    }
 
-  /// `application/grpc`, also with `+proto` or parameters.
-  private static func isGRPC(_ contentType: String) -> Bool {
-    if contentType == "application/grpc" { return true }
-    let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
-    return type == "application/grpc" || type == "application/grpc+proto"
-  }
-
-  private static func unknownEncoding(_ name: String) -> Refusal {
-    .encoding(
-      RPCError(
-        .unimplemented, .encodingUnknown,
-        "grpc-encoding \(name.prefix(32)) is not known here; allowed are \(acceptEncoding)"))
+    private func unknownEncoding(_ name: String) -> Refusal {
+      .encoding(
+        RPCError(
+          .unimplemented, .encodingUnknown,
+          "grpc-encoding \(name.prefix(32)) is not known here; allowed are \(acceptEncoding)"))
+    }
   }
 
   /// The value of `grpc-accept-encoding`.
