@@ -4,4 +4,11 @@ extension String {
   public func isExactly(_ other: String) -> Bool {
     utf8.elementsEqual(other.utf8)
   }
+
+  /// Feeds a hash with those bytes and an end that no text has within it.
+  public func hashExactly(into hasher: inout Hasher) {
+    var text = self
+    text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    hasher.combine(0xff as UInt8)
+  }
 }

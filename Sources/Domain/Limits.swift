@@ -88,6 +88,10 @@ public enum Limits {
   public static let exactStatsInteractionsMax = 2000
   /// Hours that wait to be counted anew are read from the rows, up to so many; past that, all is.
   public static let recountHoursReadMax = 48
+  /// A list looks through so many interactions itself before it asks postings where to look.
+  public static let interactionsLookedThrough = 1000
+  /// Chunks of postings that are counted to find the rarest of a filter's values.
+  public static let postingsWeighedMax = 1000
   public static let deltasPerFold = 4096
   public static let factsPerStatement = 20_000
   public static let tenantsCachedMax = 65_536

@@ -1,5 +1,4 @@
 import Domain
-import Foundation
 
 // How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
 // interactions_get.sql and interaction_page.sql.
@@ -14,11 +13,6 @@ extension Statement {
   static let insertMissingInteraction = Statement(
     "interaction_insert_missing", insertInteraction.text + " ON CONFLICT (tenant, id) DO NOTHING")
   static let getInteractions = Statement("interactions_get", PackageResources.interactions_get_sql)
-  static let interactionPage = Statement("interaction_page", PackageResources.interaction_page_sql)
-  static let weighedInteractionPage = Statement(
-    "interaction_page_weighed",
-    String(decoding: PackageResources.interaction_page_weighed_sql, as: UTF8.self)
-      .replacingOccurrences(of: "{page}", with: interactionPage.text))
   static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
 }
 

@@ -22,6 +22,7 @@ public struct Migrator: Sendable {
     Migration(
       version: 1, name: "interactions", text: String(decoding: PackageResources.v0001_interactions_sql, as: UTF8.self)),
     Migration(version: 2, name: "rollups", text: String(decoding: PackageResources.v0002_rollups_sql, as: UTF8.self)),
+    Migration(version: 3, name: "postings", text: String(decoding: PackageResources.v0003_postings_sql, as: UTF8.self)),
   ]
 
   /// Why the schema cannot be brought to what this binary needs.

@@ -23,7 +23,7 @@ public final class PostgresStore: InteractionStore {
 
   private let catalog: Catalog
   private let recorder: Recorder
-  private let folder: RollupFolder
+  private let folder: DeltaFolder
   private let readers: ReaderPool
   private let lookup: InteractionLookup
   private let exactStatsInteractionsMax: Int
@@ -41,7 +41,7 @@ public final class PostgresStore: InteractionStore {
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     catalog = Catalog(owner())
     recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger))
-    folder = RollupFolder(owner(), logger: logger)
+    folder = DeltaFolder(owner(), logger: logger)
     readers = ReaderPool(connection, count: configuration.readers, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
     lookup = InteractionLookup(readers, concurrency: max(1, configuration.readers / 2))
@@ -102,28 +102,8 @@ public final class PostgresStore: InteractionStore {
     _ query: ListInteractions.Checked, of tenant: Tenant
   ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
     guard let key = try await catalog.key(of: tenant) else { return ([], false) }
-    // Without its texts the longest page there can be fits into a message.
-    let isWeighed = query.view == .full
     return try await readers.read { (connection) throws(PostgresError) in
-      let rows = try connection.read(
-        Command(isWeighed ? .weighedInteractionPage : .interactionPage) {
-          let end = query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? .last
-          $0.add(
-            query.filter, tenant: key,
-            from: InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0)),
-            upTo: min(end, query.after ?? .last))
-          // One more than the page, to know whether there is more.
-          $0.add(Int32(query.pageSize + 1))
-          $0.add(query.view == .full)
-          if isWeighed { $0.add(Int64(Limits.pageBytesMax)) }
-        }, tenant: key, plan: .ordered)
-      var interactions: [Interaction] = []
-      var found = rows.count
-      for row in rows {
-        if interactions.count < query.pageSize { interactions.append(try Interaction(row)) }
-        if isWeighed { found = Int(try row.int64(Interaction.columns)) }
-      }
-      return (interactions, found > interactions.count)
+      try PageReader(query, tenant: key).page(on: connection)
     }
   }
 
@@ -148,13 +128,9 @@ extension Command {
       $0.add("\(tenant.rawValue)")
       $0.add(plan.planCacheMode)
       $0.add(plan.maySort ? "on" : "off")
+      $0.add(plan.mayScan ? "on" : "off")
     }
   }
-}
-
-extension InteractionID {
-  /// After every id there can be.
-  fileprivate static let last = InteractionID(high: .max, low: .max)
 }
 
 extension PostgresConnection {
@@ -164,11 +140,14 @@ extension PostgresConnection {
     case cached
     /// Anew for the values at hand: for filters, whose best plans differ.
     case fresh
-    /// The same, in the order of an index: for the first rows of many.
+    /// The same, by an index: for rows whose keys are known.
+    case keyed
+    /// The same, and in the index's order: for the first rows of many.
     case ordered
 
     fileprivate var planCacheMode: String { self == .cached ? "auto" : "force_custom_plan" }
     fileprivate var maySort: Bool { self != .ordered }
+    fileprivate var mayScan: Bool { self != .ordered && self != .keyed }
   }
 
   /// Runs a query with the tenant set for row security, in the query's own transaction.
@@ -176,11 +155,12 @@ extension PostgresConnection {
     try pipeline([.beginReading(tenant, plan), command])[1]
   }
 
-  /// Runs `body` in one snapshot, with the tenant set for row security and every statement planned anew.
+  /// Runs `body` in one snapshot, with the tenant set for row security.
   func read<R>(
-    tenant: TenantKey, _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    tenant: TenantKey, plan: Plan = .fresh,
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    try inTransaction(Command(.beginRepeatableRead), .beginReading(tenant, .fresh), body: body)
+    try inTransaction(Command(.beginRepeatableRead), .beginReading(tenant, plan), body: body)
   }
 
   /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Bench
-import Foundation
 
 struct BenchLimits: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -12,13 +11,7 @@ struct BenchLimits: AsyncParsableCommand {
       uuid key and five further indexes. The other subcommands take what --json prints as --limits.
       """)
 
-  @Option(help: "The PostgreSQL, a URI or keywords, as libpq takes.")
-  var databaseUrl: String?
-
-  @Option(
-    name: .customLong("data"),
-    help: ArgumentHelp("The data folder of a running server: its private PostgreSQL.", valueName: "dir"))
-  var directory: String?
+  @OptionGroup var database: DatabaseOptions
 
   @Option(help: "How many rows COPY loads.")
   var rows = 200_000
@@ -33,12 +26,7 @@ struct BenchLimits: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    let fromData = directory.map { directory in
-      "host='\(URL(fileURLWithPath: directory).standardizedFileURL.path)/run' user=parley dbname=parley"
-    }
-    guard let url = databaseUrl ?? fromData else {
-      throw CommandFailure("no PostgreSQL: give --database-url, or --data with a running server's folder")
-    }
+    let url = try database.url()
     guard (1...100_000_000).contains(rows) else { throw CommandFailure("--rows \(rows): allowed is 1 to 100000000") }
     guard duration > 0, duration <= 3600 else {
       throw CommandFailure("--duration \(duration): allowed is above 0 and up to 3600")

@@ -26,22 +26,20 @@ struct BenchRun {
   }
 
   private func measured() async throws -> LoadReport {
-    let isShown = isatty(STDERR_FILENO) == 1
     let (workload, plan) = (workload, plan)
-    let progress: @Sendable (LoadProgress) -> Void = { if isShown { Self.showLine($0) } }
-    defer { if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) } }
+    defer { LiveLine.clear() }
     do {
-      return try await untilSignal { try await LoadRunner.run(workload, plan, progress: progress) }
+      return try await untilSignal { try await LoadRunner.run(workload, plan, progress: Self.showLine) }
     } catch let failure as LoadRunner.Failure {
       throw CommandFailure(failure.description)
     }
   }
 
-  private static func showLine(_ progress: LoadProgress) {
+  @Sendable private static func showLine(_ progress: LoadProgress) {
     let perSecond = Int(Double(progress.calls) / max(progress.seconds, 0.001))
-    let line =
-      "\r\u{1B}[K\(Int(progress.seconds)) s: \(progress.calls) calls, \(progress.records) records, \(perSecond) calls/s, \(progress.failures) errors"
-    FileHandle.standardError.write(Data(line.utf8))
+    LiveLine.show(
+      "\(Int(progress.seconds)) s: \(progress.calls) calls, \(progress.records) records, \(perSecond) calls/s, \(progress.failures) errors"
+    )
   }
 
   private func show(_ report: LoadReport) {

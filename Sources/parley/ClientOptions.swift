@@ -78,7 +78,7 @@ private final class WaitingNotice: Sendable {
   @Sendable func show(_ error: RPCError) {
     guard isatty(STDERR_FILENO) == 1, !isShown.exchange(true, ordering: .relaxed) else { return }
     let limit = error.reason == .connectionLost ? configuration.absenceTimeout : configuration.timeout
-    ProgressBar.clear()
+    LiveLine.clear()
     say("\(printable(error.message)); trying again, for \(limit.components.seconds) s at most")
   }
 }

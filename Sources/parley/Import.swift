@@ -85,7 +85,7 @@ private struct Importer {
 
   mutating func run(_ lines: LineReader) async throws {
     var progress = ProgressBar(total: lines.bytesTotal)
-    defer { ProgressBar.clear() }
+    defer { LiveLine.clear() }
     try await withThrowingTaskGroup(of: ([Line], [Result<Recorded, RPCError>]).self) { group in
       var batch: [Line] = []
       var (batchBytes, running) = (0, 0)
@@ -165,7 +165,7 @@ private struct Importer {
 
   private mutating func bad(_ number: Int, _ reason: String) {
     report.bad += 1
-    ProgressBar.clear()
+    LiveLine.clear()
     say("line \(number): \(printable(reason))")
   }
 }
@@ -232,7 +232,6 @@ final class LineReader {
 /// A bar on a terminal's standard error; nothing anywhere else.
 struct ProgressBar {
   private let total: Int64?
-  private static let isShown = isatty(STDERR_FILENO) == 1
   private var shown = ContinuousClock.now
 
   init(total: Int64?) {
@@ -240,21 +239,12 @@ struct ProgressBar {
   }
 
   mutating func show(_ bytes: Int64) {
-    guard Self.isShown, .now - shown > .milliseconds(100) else { return }
+    guard .now - shown > .milliseconds(100) else { return }
     shown = .now
-    guard let total, total > 0 else { return Self.write("\r\(bytes) bytes") }
+    guard let total, total > 0 else { return LiveLine.show("\(bytes) bytes") }
     let filled = Int(min(bytes, total) * 40 / total)
-    Self.write(
-      "\r[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
+    LiveLine.show(
+      "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
     )
-  }
-
-  /// Makes the line free for others.
-  static func clear() {
-    if isShown { write("\r\u{1B}[K") }
-  }
-
-  private static func write(_ text: String) {
-    FileHandle.standardError.write(Data(text.utf8))
   }
 }

@@ -8,7 +8,7 @@ struct Parley: AsyncParsableCommand {
     abstract: "Records what AI agents say to customers and answers for it.",
     version: Version.current,
     subcommands: [
-      Serve.self, Migrate.self, MintToken.self,
+      Serve.self, Migrate.self, Verify.self, MintToken.self,
       Record.self, Get.self, List.self, ShowStats.self, Import.self, BenchCommand.self,
       ShowVersion.self,
     ])

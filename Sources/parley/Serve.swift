@@ -158,13 +158,10 @@ struct Migrate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Bring a database's schema to what this version needs; serve does so itself.")
 
-  @Option(help: "The PostgreSQL to migrate, a URI or keywords, as libpq takes (or PARLEY_DATABASE_URL).")
-  var databaseUrl: String?
+  @OptionGroup var database: DatabaseOptions
 
   func run() async throws {
-    guard let url = databaseUrl ?? ProcessInfo.processInfo.environment["PARLEY_DATABASE_URL"] else {
-      throw CommandFailure("no database: give --database-url or PARLEY_DATABASE_URL")
-    }
+    let url = try database.url()
     var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
     logger.logLevel = .warning
     let applied = try await Migrator(url: url, logger: logger).migrate()

@@ -66,4 +66,22 @@ import Testing
       #expect(try database.rowCount() == 3 * Self.count)
     }
   }
+
+  /// A standby that takes over, or a database that is locked for a while: the next connection may write again.
+  @Test func aSessionThatMayOnlyReadIsNotKept() async throws {
+    let given = (0..<Self.count).map { _ in Interaction.sample() }
+    try await TestDatabase.withStore { store, database in
+      let name = try database.sql("SELECT current_database()")[0][0]
+      try database.sql("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+      try database.session().terminateParley()
+      for batch in [given, Array(given.prefix(1))] {
+        let refusal = await #expect(throws: RPCError.self) {
+          try await store.record(batch, for: .a).map { try $0.get() }
+        }
+        #expect(refusal?.code == .unavailable)
+      }
+      try DatabaseSession.server().sql("ALTER DATABASE \(name) RESET default_transaction_read_only")
+      #expect(try await store.record(given, for: .a) == given.map(Outcome.new))
+    }
+  }
 }

@@ -46,6 +46,63 @@ import Testing
     }
   }
 
+  /// More than a list looks through by itself, whether or not postings know of them yet.
+  @Test func walksExactlyWhatTheFilterSelectsFarBack() async throws {
+    var random = SeededGenerator()
+    let times = random.times(300)
+    try await TestDatabase.withStore { store, database in
+      var kept: [InteractionID: Interaction] = [:]
+      var listed = 0
+      for round in 0..<8 {
+        let given = (0..<800).map { _ in
+          random.interaction(at: random.chance(0.5) ? random.pick(times) : random.time())
+        }
+        _ = try await store.record(given, for: .a).map { try $0.get() }
+        for interaction in given { kept[interaction.id] = interaction }
+        if random.chance(0.5) { try await eventually("all is folded") { try database.isFolded() } }
+        if random.chance(0.4) {
+          let gone = given.filter { _ in random.chance(0.02) }.map(\.id)
+          let list = gone.map { "'\($0)'" }.joined(separator: ",")
+          try database.sql(
+            random.pick([
+              "UPDATE parley.interactions SET deleted_at = now() WHERE id IN (\(list))",
+              "DELETE FROM parley.interactions WHERE id IN (\(list))",
+            ]))
+          for id in gone { kept[id] = nil }
+          if random.chance(0.5) { try await eventually("all is folded") { try database.isFolded() } }
+        }
+        for _ in 0..<10 {
+          var filter = random.filter()
+          if random.chance(0.8) { filter.conversationID = nil }
+          let expected = kept.values.filter(filter.selects).sorted { $0.id > $1.id }
+          let size = Int.random(in: min(200, max(1, expected.count / 8))...200, using: &random)
+          let walked = try await store.pages(filter, size: Int32(size), view: random.pick([.basic, .full]))
+            .flatMap { $0 }.map(\.id)
+          let comment = Comment(rawValue: "seed \(random.seed), round \(round), \(filter)")
+          try #require(walked == expected.map(\.id), comment)
+          listed += walked.count
+        }
+      }
+      #expect(listed > 2000, "seed \(random.seed): the filters select hardly anything")
+    }
+  }
+
+  @Test func looksForRareValuesOnlyWherePostingsSay() async throws {
+    let start = Timestamp("2024-05-01T00:00:00.000Z")
+    let common = (0..<3000).map { Interaction.sample(at: start + Int64($0 + 100) * 600_000) }
+    let rare = (0..<100).map { hour in Interaction.sample(at: start + Int64(hour)) { $0.modelUsed = "rare" } }
+    var filter = InteractionFilter()
+    filter.modelUsed = "rare"
+    try await TestDatabase.withStore { store, database in
+      _ = try await store.record(common + rare, for: .a)
+      try await eventually("all is folded") { try database.isFolded() }
+      let pages = try await store.pages(filter, size: 60, view: .full)
+      #expect(pages.map(\.count) == [60, 40])
+      try database.sql("DELETE FROM parley.postings WHERE hour <= \(start.milliseconds / 3_600_000)")
+      #expect(try await store.pages(filter, size: 60).map(\.count) == [0])
+    }
+  }
+
   @Test func neitherSkipsNorRepeatsWhileOthersRecord() async throws {
     var random = SeededGenerator()
     let before = (0..<200).map { _ in random.interaction(at: random.time()) }

@@ -115,6 +115,11 @@ extension TestDatabase {
     TenantKey(rawValue: Int32(try sql("SELECT key FROM parley.tenants WHERE name = '\(tenant)'")[0][0])!)
   }
 
+  /// Whether rollups and postings alone hold what is known: nothing is left to fold or to count anew.
+  func isFolded() throws -> Bool {
+    try sql("SELECT count(*) FROM parley.deltas")[0][0] == "0"
+  }
+
   func rowCount(_ condition: String = "true") throws -> Int {
     Int(try sql("SELECT count(*) FROM parley.interactions WHERE \(condition)")[0][0])!
   }

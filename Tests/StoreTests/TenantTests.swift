@@ -40,8 +40,8 @@ import Testing
       let statement =
         switch self {
         case .get: Statement.getInteractions
-        case .page: Statement.interactionPage
-        case .weighedPage: Statement.weighedInteractionPage
+        case .page: Statement.interactionPage(from: .all)
+        case .weighedPage: Statement.weighedInteractionPage(from: .all)
         case .stats: Statement.interactionStats
         }
       if hasTenantCondition { return statement }
@@ -67,7 +67,6 @@ import Testing
         }
         $0.add(Int32(200))
         $0.add(true)
-        if self == .weighedPage { $0.add(Int64(Limits.pageBytesMax)) }
       }
     }
 

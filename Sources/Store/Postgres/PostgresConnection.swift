@@ -115,12 +115,7 @@ actor PostgresConnection {
       }
       return answers
     } catch {
-      // A refusal leaves the connection in order; anything else leaves it unknown.
-      // A server that may only be read may have become so, or another, since the connection was made.
-      if case .refused(let sqlState) = error.kind, sqlState != "25006", PQstatus(connection) == CONNECTION_OK {
-        throw error
-      }
-      close()
+      closeUnlessInOrder(after: error)
       throw error
     }
   }
@@ -157,7 +152,7 @@ actor PostgresConnection {
       PQclear(result)
     }
     if let refusal {
-      if PQstatus(connection) != CONNECTION_OK { close() }
+      closeUnlessInOrder(after: refusal)
       throw refusal
     }
   }
@@ -187,8 +182,7 @@ actor PostgresConnection {
         throw PostgresError(kind: .unexpectedAnswer, message: "a COPY ended without COMMIT")
       }
     } catch {
-      if case .refused = error.kind, PQstatus(connection) == CONNECTION_OK { throw error }
-      close()
+      closeUnlessInOrder(after: error)
       throw error
     }
   }
@@ -222,6 +216,13 @@ actor PostgresConnection {
       default: throw lost(connection)
       }
     }
+  }
+
+  /// A refusal leaves the connection in order; anything else leaves it unknown. And a server that may only be
+  /// read may have become so, or another, since the connection was made.
+  private func closeUnlessInOrder(after error: PostgresError) {
+    if case .refused(let sqlState) = error.kind, sqlState != "25006", PQstatus(connection) == CONNECTION_OK { return }
+    close()
   }
 
   func close() {
@@ -400,6 +401,8 @@ actor PostgresConnection {
     // An answer means durable, whatever the server's default is.
     case .owner:
       common
+        // Their deltas come with them: the trigger mark_inserted_hour lets them be.
+        + "SET parley.inserts_are_counted = 'yes';"
         + "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     case .reader: common + "SET ROLE parley_reader"
     }

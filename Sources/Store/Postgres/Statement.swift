@@ -1,9 +1,12 @@
 import Domain
 
-/// A statement that each connection prepares once, by name. Its text is a file of `SQL/`.
+/// A statement that each connection prepares once, by name: one name, one text. Its text is a file of `SQL/`.
 struct Statement: Hashable {
   let name: String
   let text: String
+
+  static func == (a: Self, b: Self) -> Bool { a.name == b.name }
+  func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
   init(_ name: String, _ text: [UInt8]) {
     self.name = name
@@ -85,6 +88,12 @@ struct Parameters {
   mutating func add(_ values: some Collection<Double>) {
     addArray(values, elementType: 701) { parameters, value in
       withUnsafeBytes(of: value.bitPattern.bigEndian) { parameters.append(contentsOf: $0) }
+    }
+  }
+
+  mutating func add(_ values: some Collection<Int64>) {
+    addArray(values, elementType: 20) { parameters, value in
+      withUnsafeBytes(of: value.bigEndian) { parameters.append(contentsOf: $0) }
     }
   }
 

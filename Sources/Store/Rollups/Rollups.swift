@@ -47,6 +47,19 @@ struct Rollups {
     details[key, default: Sums()].merge(sums)
   }
 
+  mutating func merge(_ other: Rollups) {
+    details.merge(other.details) { ours, theirs in
+      var sums = ours
+      sums.merge(theirs)
+      return sums
+    }
+  }
+
+  /// The sum of everything.
+  var total: Sums {
+    details.values.reduce(into: Sums()) { $0.merge($1) }
+  }
+
   /// The sums of these grains.
   func cells(_ grains: some Sequence<Grain>) -> [RollupKey: Sums] {
     var cells: [RollupKey: Sums] = [:]
@@ -57,27 +70,15 @@ struct Rollups {
   }
 }
 
-extension Int32 {
-  static var hoursPerDay: Int32 { 24 }
-}
-
 // MARK: In PostgreSQL
 
 extension Statement {
-  static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
-  static let addDelta = Statement("delta_add", PackageResources.delta_add_sql)
-  static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
-  static let takeDeltas = Statement("deltas_take", PackageResources.deltas_take_sql)
-  static let pendingDeltas = Statement("deltas_pending", PackageResources.deltas_pending_sql)
   static let readRollups = Statement("rollups_read", PackageResources.rollups_read_sql)
   static let getRollup = Statement("rollup_get", PackageResources.rollup_get_sql)
   static let putRollup = Statement("rollup_put", PackageResources.rollup_put_sql)
   static let removeRollups = Statement("rollups_remove", PackageResources.rollups_remove_sql)
-  static let lockFolding = Statement("fold_lock", PackageResources.fold_lock_sql)
   static let beginRepeatableRead = Statement("begin_repeatable_read", "BEGIN ISOLATION LEVEL REPEATABLE READ")
 }
-
-let copyDeltas = String(decoding: PackageResources.delta_copy_sql, as: UTF8.self)
 
 extension Parameters {
   /// The first eight parameters of rollup_get.sql and rollup_put.sql.
@@ -90,23 +91,6 @@ extension Parameters {
     add(key.group.handoffTriggered)
     add(key.group.handoffReason)
     add(key.confidenceBin)
-  }
-}
-
-/// One delta: facts, or hours to be counted anew.
-enum Delta {
-  case facts(TenantKey, [Fact])
-  case recount(TenantKey, Range<Int32>)
-
-  init(_ row: Row) throws(PostgresError) {
-    let tenant = TenantKey(rawValue: try row.int32(0))
-    if row.isNull(1) {
-      self = .recount(tenant, try row.int32(2)..<(try row.int32(3)))
-    } else {
-      var facts: [Fact] = []
-      try FactsWriter.read(try row.bytes(1)) { facts.append($0) }
-      self = .facts(tenant, facts)
-    }
   }
 }
 
@@ -152,27 +136,6 @@ extension PostgresConnection {
         try Sums(try row.bytes(6)))
     }
   }
-
-  /// The facts of the rows of that range, oldest first.
-  func facts(
-    _ range: Range<InteractionID>, tenant: TenantKey, _ body: (Fact) -> Void
-  ) throws(PostgresError) {
-    var next = range.lowerBound
-    while next < range.upperBound {
-      let rows = try run(
-        Command(.interactionFacts) {
-          $0.add(tenant.rawValue)
-          $0.add(next)
-          $0.add(range.upperBound)
-          $0.add(Int32(Limits.factsPerStatement))
-        })
-      for row in rows {
-        body(try Fact(row))
-        next = try row.id(0).successor
-      }
-      if rows.count < Limits.factsPerStatement { return }
-    }
-  }
 }
 
 extension Command {
@@ -181,16 +144,5 @@ extension Command {
       $0.add(key)
       $0.add(sums.bytes)
     }
-  }
-}
-
-extension InteractionID {
-  fileprivate var successor: InteractionID {
-    low == .max ? InteractionID(high: high + 1, low: 0) : InteractionID(high: high, low: low + 1)
-  }
-
-  /// The least id of that hour since 1970.
-  init(lowerBoundOfHour hour: Int32) {
-    self.init(lowerBound: Timestamp(milliseconds: Int64(hour) * .millisecondsPerHour))
   }
 }

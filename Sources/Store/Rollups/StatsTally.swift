@@ -15,7 +15,7 @@ struct StatsTally {
 
   /// Adds a fact, if the query selects it.
   mutating func add(_ fact: Fact) {
-    guard query.start <= fact.time, fact.time < query.end, query.filter.selects(fact) else { return }
+    guard query.start <= fact.id.time, fact.id.time < query.end, query.filter.selects(fact) else { return }
     var sums = Sums()
     sums.add(fact)
     add(sums, of: fact.group)
@@ -72,7 +72,5 @@ private struct ExactText: Hashable, Comparable {
   static func == (a: Self, b: Self) -> Bool { a.text.isExactly(b.text) }
   static func < (a: Self, b: Self) -> Bool { a.text.utf8.lexicographicallyPrecedes(b.text.utf8) }
 
-  func hash(into hasher: inout Hasher) {
-    for byte in text.utf8 { hasher.combine(byte) }
-  }
+  func hash(into hasher: inout Hasher) { text.hashExactly(into: &hasher) }
 }

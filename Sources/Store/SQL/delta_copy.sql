@@ -1,1 +1,1 @@
-COPY parley.deltas (tenant, facts) FROM STDIN (FORMAT binary)
+COPY parley.deltas (tenant, additions) FROM STDIN (FORMAT binary)

@@ -6,7 +6,7 @@ SELECT
   intent_names, intent_confidences,
   model_used, context_size, processing_time_ms, confidence_score, handoff_triggered, handoff_reason,
   message_type, prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
-FROM parley.interactions
+FROM {source}
 WHERE tenant = $1::int4
   -- The time range and the page's cursor, as bounds on the key.
   AND id >= $2::uuid AND id < $3::uuid

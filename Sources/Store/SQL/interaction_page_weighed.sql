@@ -21,5 +21,5 @@ FROM (
   ) AS page
   WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING)
 ) AS weighed
-WHERE bytes <= $14::int8 OR place = 1
+WHERE bytes <= {bytes} OR place = 1
 ORDER BY id DESC

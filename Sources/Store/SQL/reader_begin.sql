@@ -5,5 +5,6 @@ SELECT
   set_config('plan_cache_mode', $2::text, true),
   -- Off: rows come in an index's order, whatever the planner thinks of a table it has not analyzed yet.
   set_config('enable_sort', $3::text, true),
-  set_config('enable_seqscan', $3::text, true),
-  set_config('enable_bitmapscan', $3::text, true)
+  set_config('enable_bitmapscan', $3::text, true),
+  -- Off: rows are found by an index, for the same reason.
+  set_config('enable_seqscan', $4::text, true)

@@ -16,25 +16,26 @@ struct StatsGroupKey: Hashable {
   }
 
   func hash(into hasher: inout Hasher) {
-    for text in [modelUsed, messageType, handoffReason] {
-      for byte in text.utf8 { hasher.combine(byte) }
-    }
+    modelUsed.hashExactly(into: &hasher)
+    messageType.hashExactly(into: &hasher)
+    handoffReason.hashExactly(into: &hasher)
     hasher.combine(handoffTriggered)
   }
 }
 
-/// What one interaction adds to statistics.
+/// What one interaction adds to statistics and to postings.
 struct Fact {
-  var time: Timestamp
+  var id: InteractionID
   var group: StatsGroupKey
+  /// Of its detected intents, each once.
+  var intents: [Facet]
   var confidence: Double
   var costNanos: Int64
   var processingTimeMilliseconds: Int32
   var promptTokens: Int32
   var completionTokens: Int32
 
-  /// Hours since 1970. No time is before that.
-  var hour: Int32 { Int32(time.milliseconds / .millisecondsPerHour) }
+  var hour: Int32 { id.hour }
 
   var confidenceBin: Int16 { Int16(Self.binEdges.count { confidence >= $0 } - 1) }
 
@@ -46,10 +47,11 @@ extension Fact {
   init(_ interaction: Interaction) {
     let content = interaction.content
     self.init(
-      time: interaction.createdAt,
+      id: interaction.id,
       group: StatsGroupKey(
         modelUsed: content.modelUsed, messageType: content.messageType, handoffTriggered: content.handoffTriggered,
         handoffReason: content.handoffReason),
+      intents: Facet.intents(content.detectedIntents.lazy.map(\.name)),
       confidence: content.confidenceScore, costNanos: content.estimatedCostNanos,
       processingTimeMilliseconds: content.processingTimeMilliseconds, promptTokens: content.promptTokens,
       completionTokens: content.completionTokens)
@@ -58,17 +60,18 @@ extension Fact {
   /// From a row of interaction_facts.sql.
   init(_ row: Row) throws(PostgresError) {
     self.init(
-      time: try row.id(0).time,
+      id: try row.id(0),
       group: StatsGroupKey(
         modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
         handoffReason: try row.text(4)),
+      intents: Facet.intents(try row.texts(10)),
       confidence: try row.double(5), costNanos: try row.int64(6), processingTimeMilliseconds: try row.int32(7),
       promptTokens: try row.int32(8), completionTokens: try row.int32(9))
   }
 }
 
 extension InteractionFilter {
-  /// Whether a fact is among what this selects, as far as facts can tell: not by conversation or intent.
+  /// Whether a fact is among what this selects, as far as facts can tell: not by conversation, intent or time.
   func selects(_ fact: Fact) -> Bool {
     if let modelUsed, !modelUsed.isExactly(fact.group.modelUsed) { return false }
     if let messageType, !messageType.isExactly(fact.group.messageType) { return false }
@@ -81,10 +84,12 @@ extension InteractionFilter {
 }
 
 /// The facts of rows committed together, as `parley.deltas` keeps them until they are folded into the
-/// rollups. A group's texts stand once, before the first fact of that group; then numbers alone.
+/// rollups and postings. A group's texts stand once, before the first fact of that group, and so do intents;
+/// then numbers alone.
 struct FactsWriter {
   private var writer = VarintWriter()
   private var groups: [StatsGroupKey: Int] = [:]
+  private var intents: [Facet: Int] = [:]
 
   var bytes: [UInt8] { writer.bytes }
 
@@ -100,7 +105,17 @@ struct FactsWriter {
       writer.add(fact.group.handoffTriggered ? 1 : 0)
       writer.add(fact.group.handoffReason)
     }
-    writer.add(UInt64(fact.time.milliseconds))
+    writer.add(fact.id)
+    writer.add(fact.intents.count)
+    for intent in fact.intents {
+      if let known = intents[intent] {
+        writer.add(known)
+      } else {
+        writer.add(intents.count)
+        intents[intent] = intents.count
+        writer.add(fixed: intent.rawValue)
+      }
+    }
     writer.add(fact.confidence.bitPattern.byteSwapped)
     writer.add(UInt64(fact.costNanos))
     writer.add(UInt32(fact.processingTimeMilliseconds))
@@ -112,6 +127,7 @@ struct FactsWriter {
   static func read(_ bytes: UnsafeRawBufferPointer, _ body: (Fact) -> Void) throws(PostgresError) {
     var reader = VarintReader(bytes)
     var groups: [StatsGroupKey] = []
+    var known: [Facet] = []
     while !reader.isAtEnd {
       let group = try reader.int(Int.self)
       if group == groups.count {
@@ -124,9 +140,19 @@ struct FactsWriter {
       guard group < groups.count else {
         throw PostgresError(kind: .unexpectedAnswer, message: "facts of an unknown group")
       }
+      let id = try reader.id()
+      var intents: [Facet] = []
+      for _ in 0..<(try reader.int(UInt16.self)) {
+        let intent = try reader.int(Int.self)
+        if intent == known.count { known.append(Facet(rawValue: try reader.fixed())) }
+        guard intent < known.count else {
+          throw PostgresError(kind: .unexpectedAnswer, message: "facts of an unknown intent")
+        }
+        intents.append(known[intent])
+      }
       body(
         Fact(
-          time: Timestamp(milliseconds: try reader.int()), group: groups[group],
+          id: id, group: groups[group], intents: intents,
           confidence: Double(bitPattern: try reader.next(UInt64.self).byteSwapped), costNanos: try reader.int(),
           processingTimeMilliseconds: try reader.int(), promptTokens: try reader.int(),
           completionTokens: try reader.int()))

@@ -1,6 +1,13 @@
-/// Writes whole numbers in as few bytes as they need (LEB128), and texts behind their length.
+import Domain
+
+/// Writes whole numbers in as few bytes as they need (LEB128), and texts behind their length. Numbers
+/// without a pattern, ids among them, are written as they are, big end first.
 struct VarintWriter {
-  private(set) var bytes: [UInt8] = []
+  private(set) var bytes: [UInt8]
+
+  init(after bytes: [UInt8] = []) {
+    self.bytes = bytes
+  }
 
   mutating func add(_ value: some UnsignedInteger & FixedWidthInteger) {
     var rest = value
@@ -16,6 +23,15 @@ struct VarintWriter {
   mutating func add(_ text: String) {
     add(text.utf8.count)
     bytes.append(contentsOf: text.utf8)
+  }
+
+  mutating func add(fixed value: some FixedWidthInteger) {
+    withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
+  }
+
+  mutating func add(_ id: InteractionID) {
+    add(fixed: id.high)
+    add(fixed: id.low)
   }
 }
 
@@ -44,7 +60,7 @@ struct VarintReader {
   }
 
   /// A number that was never negative.
-  mutating func int<I: SignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+  mutating func int<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
     guard let value = I(exactly: try next(UInt128.self)) else { throw malformed }
     return value
   }
@@ -54,6 +70,16 @@ struct VarintReader {
     guard count <= bytes.count - place else { throw malformed }
     defer { place += count }
     return String(decoding: bytes[place..<place + count], as: UTF8.self)
+  }
+
+  mutating func fixed<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+    guard bytes.count - place >= MemoryLayout<I>.size else { throw malformed }
+    defer { place += MemoryLayout<I>.size }
+    return I(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: I.self))
+  }
+
+  mutating func id() throws(PostgresError) -> InteractionID {
+    InteractionID(high: try fixed(), low: try fixed())
   }
 
   private var malformed: PostgresError {

@@ -2,11 +2,11 @@ import Domain
 import Logging
 import Synchronization
 
-/// Folds deltas into the rollups, a moment after they were committed, and counts anew the hours that wait
+/// Folds deltas into the rollups and postings, a moment after they were committed, and counts anew the hours that wait
 /// for it. Any number of servers may try; a lock in PostgreSQL lets one at a time.
 ///
 /// It owns one connection, as the tables' owner.
-final class RollupFolder: Sendable {
+final class DeltaFolder: Sendable {
   private let connection: PostgresConnection
   private let logger: Logger
   private let isClosed = Atomic<Bool>(false)
@@ -72,12 +72,16 @@ extension PostgresConnection {
   }
 
   fileprivate func foldFacts() throws(PostgresError) -> Bool {
-    var rollups = Rollups()
+    var (rollups, postings) = (Rollups(), Postings())
     let taken = try take(from: nil)
     for case .facts(let tenant, let facts) in taken {
-      for fact in facts { rollups.add(fact, tenant: tenant) }
+      for fact in facts {
+        rollups.add(fact, tenant: tenant)
+        postings.add(fact, tenant: tenant)
+      }
     }
     try merge(rollups.cells(Grain.allCases))
+    try merge(postings)
     return taken.count == Limits.deltasPerFold
   }
 
@@ -108,16 +112,24 @@ extension PostgresConnection {
     let end = min(day == last ? last : day + .hoursPerDay, last)
     let piece = first..<max(end, first + 1)
 
-    var others = Rollups()
-    for fact in facts where !piece.contains(fact.hour) { others.add(fact, tenant: tenant) }
+    var (others, postings) = (Rollups(), Postings())
+    for fact in facts where !piece.contains(fact.hour) {
+      others.add(fact, tenant: tenant)
+      postings.add(fact, tenant: tenant)
+    }
     try merge(others.cells(Grain.allCases))
 
     for grain in Grain.allCases where !grain.isDay { try remove(grain, piece, tenant) }
+    try removePostings(piece, of: tenant)
     var counted = Rollups()
     try self.facts(
       InteractionID(lowerBoundOfHour: piece.lowerBound)..<InteractionID(lowerBoundOfHour: piece.upperBound),
       tenant: tenant
-    ) { counted.add($0, tenant: tenant) }
+    ) {
+      counted.add($0, tenant: tenant)
+      postings.add($0, tenant: tenant)
+    }
+    try merge(postings)
     try put(counted.cells(Grain.allCases.filter { !$0.isDay }))
 
     let days = firstDay..<(piece.upperBound + .hoursPerDay - 1) / .hoursPerDay * .hoursPerDay
@@ -127,15 +139,7 @@ extension PostgresConnection {
     try put(daily.cells(Grain.allCases.filter(\.isDay)))
 
     let rest = waiting.map { $0.clamped(to: piece.upperBound..<max(last, piece.upperBound)) }.filter { !$0.isEmpty }
-    _ = try pipeline(
-      rest.map { hours in
-        Command(.addDelta) {
-          $0.add(tenant.rawValue)
-          $0.addNull()
-          $0.add(hours.lowerBound)
-          $0.add(hours.upperBound)
-        }
-      })
+    _ = try pipeline(rest.map { .addRecount($0, of: tenant) })
     return true
   }
 

@@ -1,0 +1,192 @@
+import Domain
+import Foundation
+
+/// Among which interactions of a range a page looks.
+enum PageSource: CaseIterable {
+  case all
+  /// The newest few of them.
+  case newest
+  /// Those whose ids are the statement's last parameter.
+  case candidates
+
+  /// As interaction_page.sql has it for `{source}`.
+  fileprivate var text: String {
+    switch self {
+    case .all: "parley.interactions"
+    case .newest:
+      """
+      (
+        SELECT * FROM parley.interactions
+        WHERE tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid
+        ORDER BY id DESC
+        LIMIT \(Limits.interactionsLookedThrough)
+      ) AS newest
+      """
+    case .candidates:
+      "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = ANY ($14::uuid[])) AS candidates"
+    }
+  }
+}
+
+extension Statement {
+  static func interactionPage(from source: PageSource) -> Statement { interactionPages[source]! }
+  /// The same, cut where its rows weigh too much for one message.
+  static func weighedInteractionPage(from source: PageSource) -> Statement { weighedInteractionPages[source]! }
+
+  private static let interactionPages = pages("interaction_page", "{page}")
+  private static let weighedInteractionPages = pages(
+    "interaction_page_weighed",
+    String(decoding: PackageResources.interaction_page_weighed_sql, as: UTF8.self)
+      .replacingOccurrences(of: "{bytes}", with: "\(Limits.pageBytesMax)"))
+
+  private static func pages(_ name: String, _ text: String) -> [PageSource: Statement] {
+    let text = text.replacingOccurrences(
+      of: "{page}", with: String(decoding: PackageResources.interaction_page_sql, as: UTF8.self))
+    return Dictionary(
+      uniqueKeysWithValues: PageSource.allCases.map { source in
+        (source, Statement("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text)))
+      })
+  }
+}
+
+/// Finds a page of a list: newest first, under any filter, without reading what lies between.
+///
+/// Where the newest few interactions do not fill the page, it goes by postings, from the last hours that have
+/// any of the filter's rarest value back, and looks at each interaction they name. Deltas tell what has not
+/// come into postings yet, in the same snapshot. While hours of the range wait to be counted anew, postings
+/// may lack some of theirs; then all is read through.
+struct PageReader {
+  typealias Page = (interactions: [Interaction], more: Bool)
+
+  private let query: ListInteractions.Checked
+  private let tenant: TenantKey
+  private let ids: Range<InteractionID>
+
+  init(_ query: ListInteractions.Checked, tenant: TenantKey) {
+    self.query = query
+    self.tenant = tenant
+    let last = InteractionID(high: .max, low: .max)
+    let start = InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0))
+    let end = min(query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? last, query.after ?? last)
+    ids = start..<max(start, end)
+  }
+
+  func page(on connection: isolated PostgresConnection) throws(PostgresError) -> Page {
+    // A conversation has an index of its own, and few interactions.
+    let facets = query.filter.conversationID == nil ? query.filter.facets : []
+    if !facets.isEmpty {
+      let page = try page(try connection.read(command(.newest), tenant: tenant, plan: .ordered))
+      if page.more { return page }
+      let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+        try search(by: facets, on: connection)
+      }
+      if let found { return found }
+    }
+    return try page(try connection.read(command(.all), tenant: tenant, plan: .ordered))
+  }
+
+  /// - Returns: nil where postings may not be complete.
+  private func search(
+    by facets: [[Facet]], on connection: isolated PostgresConnection
+  ) throws(PostgresError) -> Page? {
+    var hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
+    var pending: [InteractionID] = []
+    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
+      switch try Delta(row) {
+      case .facts(_, let facts): pending += facts.filter(selects).map(\.id)
+      case .recount(_, let waiting): if waiting.overlaps(hours) { return nil }
+      }
+    }
+    pending.sort(by: >)
+
+    let rarest = try rarest(of: facets, hours, on: connection)
+    var found: [Interaction] = []
+    var width: Int32 = 8
+    repeat {
+      var candidates: [InteractionID] = []
+      if let newest = try connection.newestIDs(of: rarest, hours, width: width, tenant: tenant) {
+        candidates = newest.ids.filter(ids.contains)
+        hours = newest.rest
+      } else {
+        hours = hours.lowerBound..<hours.lowerBound
+      }
+      let pendingCount =
+        hours.isEmpty ? pending.count : pending.firstIndex { $0.hour < hours.upperBound } ?? pending.count
+      candidates += pending.prefix(pendingCount)
+      pending.removeFirst(pendingCount)
+      candidates.sort(by: >)
+      try look(at: candidates, &found, on: connection)
+      width *= 4
+    } while found.count < rowsMax && !hours.isEmpty
+
+    guard query.view == .full else { return (Array(found.prefix(query.pageSize)), found.count > query.pageSize) }
+    return try page(try connection.run(command(.candidates, found.map(\.id))))
+  }
+
+  /// Whether a fact may be of an interaction that the page is to show.
+  private func selects(_ fact: Fact) -> Bool {
+    ids.contains(fact.id) && query.filter.selects(fact)
+      && query.filter.intent.map { fact.intents.contains(.intent($0)) } ?? true
+  }
+
+  private func rarest(
+    of facets: [[Facet]], _ hours: Range<Int32>, on connection: isolated PostgresConnection
+  ) throws(PostgresError) -> [Facet] {
+    if facets.count == 1 { return facets[0] }
+    var rarest: (facets: [Facet], weight: Int64) = ([], .max)
+    for facets in facets {
+      let weight = try connection.weight(of: facets, hours, tenant: tenant)
+      if weight < rarest.weight { rarest = (facets, weight) }
+    }
+    return rarest.facets
+  }
+
+  /// Adds those of the candidates that the filter selects, newest first, until the page has its rows.
+  private func look(
+    at candidates: [InteractionID], _ found: inout [Interaction], on connection: isolated PostgresConnection
+  ) throws(PostgresError) {
+    var rest = candidates[...]
+    // Where few of them are selected, more are looked at together.
+    var count = 64
+    while found.count < rowsMax, !rest.isEmpty {
+      let rows = try connection.run(
+        command(.candidates, Array(rest.prefix(count)), isWeighed: false, limit: rowsMax - found.count))
+      for row in rows { found.append(try Interaction(row)) }
+      rest = rest.dropFirst(count)
+      count = min(count * 2, 1024)
+    }
+  }
+
+  // MARK: Statements
+
+  /// One more than the page, to know whether there is more.
+  private var rowsMax: Int { query.pageSize + 1 }
+
+  /// Without its texts the longest page there can be fits into a message.
+  private var isWeighed: Bool { query.view == .full }
+
+  private func command(_ source: PageSource, _ candidates: [InteractionID]? = nil) -> Command {
+    command(source, candidates, isWeighed: isWeighed, limit: rowsMax)
+  }
+
+  private func command(
+    _ source: PageSource, _ candidates: [InteractionID]?, isWeighed: Bool, limit: Int
+  ) -> Command {
+    Command(isWeighed ? .weighedInteractionPage(from: source) : .interactionPage(from: source)) {
+      $0.add(query.filter, tenant: tenant, from: ids.lowerBound, upTo: ids.upperBound)
+      $0.add(Int32(limit))
+      $0.add(isWeighed)
+      if let candidates { $0.add(candidates) }
+    }
+  }
+
+  private func page(_ rows: Rows) throws(PostgresError) -> Page {
+    var interactions: [Interaction] = []
+    var found = rows.count
+    for row in rows {
+      if interactions.count < query.pageSize { interactions.append(try Interaction(row)) }
+      if isWeighed { found = Int(try row.int64(Interaction.columns)) }
+    }
+    return (interactions, found > interactions.count)
+  }
+}

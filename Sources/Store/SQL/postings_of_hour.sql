@@ -1,0 +1,1 @@
+SELECT facet, ids FROM parley.postings WHERE tenant = $1::int4 AND hour = $2::int4

@@ -1,0 +1,1 @@
+SELECT key, name FROM parley.tenants ORDER BY name

@@ -1,0 +1,139 @@
+public import Domain
+public import Logging
+
+/// Holds what is kept for statistics and lists against the rows themselves, day by day, each in one snapshot;
+/// and has what differs counted anew.
+///
+/// It reads as a tenant's reader, bound by row security, and owns its connections. Servers may run meanwhile.
+public final class Verifier: Sendable {
+  /// Of one tenant and one day, or the part of it that was asked for.
+  public struct Day: Sendable {
+    public var tenant: Tenant
+    public var start: Timestamp
+    public var interactions: Int64 = 0
+    /// What differs, in words, and from when on; empty where all agrees.
+    public var differences: [(time: Timestamp, what: String)] = []
+    /// Hours that wait to be counted anew, of which nothing can be said but by their rows.
+    public var waitingHours = 0
+  }
+
+  public struct Failure: Error, CustomStringConvertible {
+    public var description: String
+  }
+
+  private let owner: PostgresConnection
+  private let reader: PostgresConnection
+  private let folder: DeltaFolder
+
+  public init(url: String, logger: Logger) {
+    // A day may take as long as it must.
+    let configuration = PostgresConnection.Configuration(url: url, statementTimeout: .zero)
+    owner = PostgresConnection(configuration, purpose: .owner, logger: logger)
+    reader = PostgresConnection(configuration, purpose: .reader, logger: logger)
+    folder = DeltaFolder(owner, logger: logger)
+  }
+
+  /// Looks at each day of the range that has anything, of one tenant or of all.
+  ///
+  /// - Parameter body: is told of each day.
+  public func verify(
+    _ tenant: Tenant?, from start: Timestamp?, to end: Timestamp?, _ body: (Day) -> Void
+  ) async throws(Failure) {
+    let hours = Self.hours(from: start, to: end)
+    for (key, name) in try await tenants(tenant) {
+      var next = hours.lowerBound
+      while let hour = try await nextHour(from: next, of: key), hour < hours.upperBound {
+        let piece = Self.day(of: hour).clamped(to: hours)
+        body(try await verify(piece, of: key, name))
+        next = piece.upperBound
+      }
+    }
+  }
+
+  /// Has the hours of a day counted anew, by this or by a server that runs, and looks again.
+  public func repair(_ day: Day) async throws(Failure) -> Day {
+    let key = try await tenants(day.tenant)[0].key
+    let first = InteractionID(lowerBound: day.start).hour
+    let hours = first..<Self.day(of: first).upperBound
+    try await answer(
+      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addRecount(hours, of: key)) })
+    repeat {
+      do throws(PostgresError) { _ = try await folder.step() } catch { throw Failure(description: error.message) }
+    } while try await waitsForRecount(key)
+    return try await verify(hours, of: key, day.tenant)
+  }
+
+  private static func day(of hour: Int32) -> Range<Int32> {
+    let start = hour / .hoursPerDay * .hoursPerDay
+    return start..<start + .hoursPerDay
+  }
+
+  /// Whole hours, for sums are kept by these.
+  private static func hours(from start: Timestamp?, to end: Timestamp?) -> Range<Int32> {
+    let first = start.map { InteractionID(lowerBound: $0).hour } ?? 0
+    let last = end.map { InteractionID(lowerBound: $0 + (.millisecondsPerHour - 1)).hour } ?? .max
+    return first..<max(first, last)
+  }
+
+  // MARK: Statements
+
+  private func answer<R>(_ result: Result<R, PostgresError>) throws(Failure) -> R {
+    do throws(PostgresError) { return try result.get() } catch { throw Failure(description: error.message) }
+  }
+
+  private func tenants(_ wanted: Tenant?) async throws(Failure) -> [(key: TenantKey, name: Tenant)] {
+    let all = try answer(
+      await owner.run { (connection) throws(PostgresError) in
+        var tenants: [(key: TenantKey, name: Tenant)] = []
+        for row in try connection.run(Command(.listTenants)) {
+          guard let name = Tenant(try row.text(1)) else { continue }
+          tenants.append((TenantKey(rawValue: try row.int32(0)), name))
+        }
+        return tenants
+      })
+    guard let wanted else { return all }
+    guard let one = all.first(where: { $0.name == wanted }) else {
+      throw Failure(description: "the tenant \(wanted) has never recorded anything")
+    }
+    return [one]
+  }
+
+  private func nextHour(from hour: Int32, of tenant: TenantKey) async throws(Failure) -> Int32? {
+    try answer(
+      await owner.run { (connection) throws(PostgresError) in
+        let row = try connection.run(
+          Command(.nextHour) {
+            $0.add(tenant.rawValue)
+            $0.add(hour)
+          }
+        ).first { _ in true }!
+        return row.isNull(0) ? nil : try row.int32(0)
+      })
+  }
+
+  private func waitsForRecount(_ tenant: TenantKey) async throws(Failure) -> Bool {
+    try answer(
+      await owner.run { (connection) throws(PostgresError) in
+        for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
+          if case .recount = try Delta(row) { return true }
+        }
+        return false
+      })
+  }
+
+  private func verify(_ hours: Range<Int32>, of key: TenantKey, _ name: Tenant) async throws(Failure) -> Day {
+    try answer(
+      await reader.run { (connection) throws(PostgresError) in
+        try connection.read(tenant: key, plan: .keyed) { (connection) throws(PostgresError) in
+          var day = Day(tenant: name, start: InteractionID(lowerBoundOfHour: hours.lowerBound).time)
+          try DayCheck(hours, of: key).run(on: connection, &day)
+          return day
+        }
+      })
+  }
+}
+
+extension Statement {
+  fileprivate static let listTenants = Statement("tenants_list", PackageResources.tenants_list_sql)
+  fileprivate static let nextHour = Statement("hour_next", PackageResources.hour_next_sql)
+}

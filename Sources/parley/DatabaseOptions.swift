@@ -1,0 +1,23 @@
+import ArgumentParser
+import Foundation
+
+/// Which PostgreSQL a command works with that goes past the server.
+struct DatabaseOptions: ParsableArguments {
+  @Option(help: "The PostgreSQL, a URI or keywords, as libpq takes (or PARLEY_DATABASE_URL).")
+  var databaseUrl: String?
+
+  @Option(
+    name: .customLong("data"),
+    help: ArgumentHelp("The data folder of a running server: its private PostgreSQL.", valueName: "dir"))
+  var directory: String?
+
+  func url() throws -> String {
+    let fromData = directory.map { directory in
+      "host='\(URL(fileURLWithPath: directory).standardizedFileURL.path)/run' user=parley dbname=parley"
+    }
+    guard let url = databaseUrl ?? fromData ?? ProcessInfo.processInfo.environment["PARLEY_DATABASE_URL"] else {
+      throw CommandFailure("no database: give --database-url, or --data with a running server's folder")
+    }
+    return url
+  }
+}

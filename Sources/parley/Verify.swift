@@ -1,0 +1,80 @@
+import ArgumentParser
+import Domain
+import Logging
+import Store
+
+struct Verify: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Hold the sums and postings that are kept against the interactions themselves.",
+    discussion: """
+      Day by day: every sum by hour and by day, every posting, and the day's sums by plain SQL. Ends with status 1 \
+      where something differs, unless --repair has had it counted anew and it differs no more. Servers may run \
+      meanwhile.
+      """)
+
+  @OptionGroup var database: DatabaseOptions
+
+  @Option(help: "Of one tenant (of all).")
+  var tenant: String?
+
+  @Option(help: "From this time on, by whole hours: RFC 3339, or a date (UTC).", transform: Timestamp.init(argument:))
+  var from: Timestamp?
+
+  @Option(help: "Before this time.", transform: Timestamp.init(argument:))
+  var to: Timestamp?
+
+  @Flag(help: "Have what differs counted anew.")
+  var repair = false
+
+  func run() async throws {
+    let url = try database.url()
+    let only = try tenant.map { text in
+      guard let tenant = Tenant(text) else {
+        throw CommandFailure("--tenant: allowed are 1 to \(Limits.tenantBytesMax) bytes without control characters")
+      }
+      return tenant
+    }
+    if let from, let to, from >= to { throw CommandFailure("--from is not before --to") }
+    var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
+    logger.logLevel = .error
+    let verifier = Verifier(url: url, logger: logger)
+    do {
+      try await verify(only, verifier)
+    } catch let failure as Verifier.Failure {
+      throw CommandFailure(failure.description)
+    }
+  }
+
+  private func verify(_ only: Tenant?, _ verifier: Verifier) async throws {
+    var (days, interactions, waitingHours) = (0, Int64(0), 0)
+    var differing: [Verifier.Day] = []
+    try await verifier.verify(only, from: from, to: to) { day in
+      days += 1
+      interactions += day.interactions
+      waitingHours += day.waitingHours
+      if !day.differences.isEmpty {
+        LiveLine.clear()
+        show(day)
+        differing.append(day)
+      }
+      LiveLine.show("\(days) days, \(interactions) interactions: \(day.tenant) \(day.start.rfc3339)")
+    }
+    LiveLine.clear()
+    if waitingHours > 0 { print("not compared: \(waitingHours) hours that wait to be counted anew") }
+    var open = 0
+    for day in differing where repair {
+      let repaired = try await verifier.repair(day)
+      if repaired.differences.isEmpty { print("repaired: \(day.tenant) \(day.start.rfc3339)") } else {
+        show(repaired)
+        open += 1
+      }
+    }
+    if !repair { open = differing.count }
+    print("\(days) days, \(interactions) interactions: \(open == 0 ? "all agrees" : "\(open) days differ")")
+    if open > 0 { throw ExitCode.failure }
+  }
+
+  private func show(_ day: Verifier.Day) {
+    for difference in day.differences { print("differs: \(day.tenant) \(difference.time.rfc3339): \(difference.what)") }
+  }
+}

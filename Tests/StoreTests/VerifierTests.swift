@@ -1,0 +1,87 @@
+import Domain
+import TestSupport
+import Testing
+
+@testable import Store
+
+@Suite(.timeLimit(.minutes(5))) struct VerifierTests {
+  private static let time = Timestamp("2024-05-01T10:00:00.000Z")
+  private static let end = time + 30 * 3_600_000
+
+  /// Runs `body` with two tenants' interactions of two days, folded, and no server running.
+  private func withRecorded(_ body: (TestDatabase, Verifier) async throws -> Void) async throws {
+    var random = SeededGenerator()
+    let given = (0..<300).map { _ in
+      random.interaction(at: Self.time + .random(in: 0..<30 * 3_600_000, using: &random))
+    }
+    try await TestDatabase.with { database in
+      try await database.withStore(.init(url: database.url)) { store in
+        for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
+      }
+      #expect(try database.isFolded(), "a store that closes folds what is left")
+      try await body(database, Verifier(url: database.url, logger: .silent))
+    }
+  }
+
+  private func days(
+    _ verifier: Verifier, _ tenant: Tenant? = nil, from start: Timestamp? = nil, to end: Timestamp? = nil
+  ) async throws -> [Verifier.Day] {
+    var days: [Verifier.Day] = []
+    try await verifier.verify(tenant, from: start, to: end) { days.append($0) }
+    return days
+  }
+
+  @Test func findsNothingWhereAllAgrees() async throws {
+    try await withRecorded { database, verifier in
+      let days = try await days(verifier)
+      #expect(days.map(\.tenant) == [.a, .a, .b, .b])
+      #expect(days.reduce(0) { $0 + $1.interactions } == 600)
+      #expect(days.allSatisfy { $0.differences.isEmpty && $0.waitingHours == 0 })
+      #expect(try await self.days(verifier, .b, from: Self.time, to: Self.time + 3_600_000).map(\.tenant) == [.b])
+      let failure = await #expect(throws: Verifier.Failure.self) { try await self.days(verifier, Tenant("nobody")!) }
+      #expect(failure?.description.contains("nobody") == true)
+    }
+  }
+
+  /// Each by a way that no trigger sees.
+  @Test(arguments: [
+    "DELETE FROM parley.interactions WHERE id IN (SELECT id FROM parley.interactions LIMIT 1)",
+    "UPDATE parley.interactions SET estimated_cost_nanos = estimated_cost_nanos / 2 + 1",
+    "UPDATE parley.interactions SET model_used = 'other' WHERE tenant = 1",
+    "DELETE FROM parley.rollups WHERE grain = 4",
+    "DELETE FROM parley.rollups WHERE grain = 1 AND tenant = 2",
+    "UPDATE parley.rollups SET confidence_bin = 9 - confidence_bin WHERE grain = 0 AND confidence_bin IN (0, 9) AND model_used = 'claude'",
+    "DELETE FROM parley.postings WHERE facet IN (SELECT facet FROM parley.postings LIMIT 1)",
+    "UPDATE parley.postings SET ids = ids || substr(ids, 1, 16) WHERE hour % 2 = 0",
+    "INSERT INTO parley.postings VALUES (1, 1, 1, 0, decode(repeat('00', 16), 'hex'))",
+    "INSERT INTO parley.rollups SELECT 1, 0, 24, '', '', false, '', 0, sums FROM parley.rollups LIMIT 1",
+  ]) func findsAndRepairs(_ damage: String) async throws {
+    try await withRecorded { database, verifier in
+      try database.sql("SET session_replication_role = replica; \(damage)")
+      let differing = try await days(verifier).filter { !$0.differences.isEmpty }
+      #expect(!differing.isEmpty)
+      for day in differing {
+        let repaired = try await verifier.repair(day)
+        #expect(repaired.differences.isEmpty, "\(repaired)")
+      }
+      #expect(try await days(verifier).allSatisfy { $0.differences.isEmpty && $0.waitingHours == 0 })
+    }
+  }
+
+  @Test func countsWhatIsNotFoldedYetAsKept() async throws {
+    try await withRecorded { database, verifier in
+      let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
+      let owner = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+      let writer = BatchWriter(owner, catalog: Catalog(owner), logger: .silent)
+      let key = try database.key(of: .a)
+      _ = try await writer.write(more.map { RecordRow(tenant: key, interaction: $0) }).get()
+      #expect(try !database.isFolded())
+      let days = try await days(verifier)
+      #expect(days.allSatisfy { $0.differences.isEmpty })
+      #expect(days.reduce(0) { $0 + $1.interactions } == 640)
+
+      try database.sql("UPDATE parley.interactions SET model_used = 'late' WHERE model_used = 'claude'")
+      #expect(try await self.days(verifier).contains { $0.waitingHours > 0 && $0.differences.isEmpty })
+    }
+  }
+}
