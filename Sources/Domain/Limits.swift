@@ -92,6 +92,8 @@ public enum Limits {
   public static let interactionsLookedThrough = 1000
   /// Chunks of postings that are counted to find the rarest of a filter's values.
   public static let postingsWeighedMax = 1000
+  /// Chunks of postings, of up to 120 interactions each.
+  public static let postingsReadAtOnce = 64
   public static let deltasPerFold = 4096
   public static let factsPerStatement = 20_000
   public static let tenantsCachedMax = 65_536

@@ -110,7 +110,7 @@ final class InteractionLookup: Sendable {
             $0.add(waiters.map(\.id))
           }
           var found: [InteractionID: Interaction] = [:]
-          for row in try connection.read(command, tenant: tenant, plan: .cached) {
+          for row in try connection.read(command, tenant: tenant, plan: .keyed) {
             let interaction = try Interaction(row)
             found[interaction.id] = interaction
           }

@@ -136,18 +136,17 @@ extension Command {
 extension PostgresConnection {
   /// How PostgreSQL plans a prepared statement.
   enum Plan {
-    /// Once, for all values: for statements that only ever go by the key.
-    case cached
     /// Anew for the values at hand: for filters, whose best plans differ.
     case fresh
-    /// The same, by an index: for rows whose keys are known.
+    /// Once, for all values, by an index, whatever the planner thinks of a table it has not analyzed yet: for
+    /// rows whose keys are known.
     case keyed
-    /// The same, and in the index's order: for the first rows of many.
+    /// The same, in the index's order: for the first rows of many.
     case ordered
 
-    fileprivate var planCacheMode: String { self == .cached ? "auto" : "force_custom_plan" }
+    fileprivate var planCacheMode: String { self == .fresh ? "force_custom_plan" : "force_generic_plan" }
     fileprivate var maySort: Bool { self != .ordered }
-    fileprivate var mayScan: Bool { self != .ordered && self != .keyed }
+    fileprivate var mayScan: Bool { self == .fresh }
   }
 
   /// Runs a query with the tenant set for row security, in the query's own transaction.

@@ -64,7 +64,9 @@ struct Verify: AsyncParsableCommand {
     var open = 0
     for day in differing where repair {
       let repaired = try await verifier.repair(day)
-      if repaired.differences.isEmpty { print("repaired: \(day.tenant) \(day.start.rfc3339)") } else {
+      if repaired.differences.isEmpty {
+        print("repaired: \(day.tenant) \(day.start.rfc3339)")
+      } else {
         show(repaired)
         open += 1
       }

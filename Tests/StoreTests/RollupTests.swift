@@ -243,7 +243,8 @@ import Testing
       )
       var read: [Fact] = []
       try facts.bytes.withUnsafeBytes { bytes throws(any Error) in try FactsWriter.read(bytes) { read.append($0) } }
-      #expect(read.map(\.id) == given.map(\.id) && read.map(\.group) == given.map(\.group)
+      #expect(
+        read.map(\.id) == given.map(\.id) && read.map(\.group) == given.map(\.group)
           && read.map(\.intents) == given.map(\.intents), "seed \(random.seed)")
       var again = Sums()
       for fact in read { again.add(fact) }

@@ -38,8 +38,7 @@ struct Facet: RawRepresentable, Hashable {
     return facets
   }
 
-  /// The bin of a confidence score: of the width 0.01, and 0.001 below 0.01 and from 0.99 on, for the rare
-  /// scores that people look for are at the ends.
+  /// The bin of a confidence score.
   static func confidence(_ score: Double) -> Facet {
     Facet(.confidence, CollectionOfOne(confidenceBin(score)))
   }
@@ -49,11 +48,19 @@ struct Facet: RawRepresentable, Hashable {
     (confidenceBin(range.lowerBound)...confidenceBin(range.upperBound)).map { Facet(.confidence, CollectionOfOne($0)) }
   }
 
-  /// Never less for a greater score.
+  /// Bounds people ask for: hundredths, and thousandths at the ends, where rare scores are.
+  private static let confidenceEdges =
+    (0..<10).map { Double($0) / 1000 } + (1..<99).map { Double($0) / 100 } + (990...1000).map { Double($0) / 1000 }
+
+  /// For each edge one of that very score, and one up to the next: so a range between edges has bins of its
+  /// own, its ends included.
   private static func confidenceBin(_ score: Double) -> UInt8 {
-    if score < 0.01 { return UInt8(score * 1000) }
-    if score < 0.99 { return UInt8(9 + score * 100) }
-    return UInt8(108 + (score - 0.99) * 1000)
+    var (low, high) = (0, confidenceEdges.count)
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if confidenceEdges[middle] <= score { low = middle } else { high = middle }
+    }
+    return UInt8(2 * low + (score > confidenceEdges[low] ? 1 : 0))
   }
 }
 

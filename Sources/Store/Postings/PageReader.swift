@@ -4,6 +4,8 @@ import Foundation
 /// Among which interactions of a range a page looks.
 enum PageSource: CaseIterable {
   case all
+  /// Those of the filter's conversation, by its index.
+  case conversation
   /// The newest few of them.
   case newest
   /// Those whose ids are the statement's last parameter.
@@ -13,6 +15,8 @@ enum PageSource: CaseIterable {
   fileprivate var text: String {
     switch self {
     case .all: "parley.interactions"
+    case .conversation:
+      "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND conversation_id = $4::text) AS conversation"
     case .newest:
       """
       (
@@ -23,7 +27,16 @@ enum PageSource: CaseIterable {
       ) AS newest
       """
     case .candidates:
-      "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = ANY ($14::uuid[])) AS candidates"
+      // LIMIT keeps the conditions outside from being what the planner goes by.
+      """
+      (
+        SELECT interactions.*
+        FROM unnest($14::uuid[]) AS candidate
+        CROSS JOIN LATERAL (
+          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate LIMIT 1
+        ) AS interactions
+      ) AS candidates
+      """
     }
   }
 }
@@ -72,8 +85,10 @@ struct PageReader {
   }
 
   func page(on connection: isolated PostgresConnection) throws(PostgresError) -> Page {
-    // A conversation has an index of its own, and few interactions.
-    let facets = query.filter.conversationID == nil ? query.filter.facets : []
+    if query.filter.conversationID != nil {
+      return try page(try connection.read(command(.conversation), tenant: tenant, plan: .ordered))
+    }
+    let facets = query.filter.facets
     if !facets.isEmpty {
       let page = try page(try connection.read(command(.newest), tenant: tenant, plan: .ordered))
       if page.more { return page }
@@ -101,22 +116,16 @@ struct PageReader {
 
     let rarest = try rarest(of: facets, hours, on: connection)
     var found: [Interaction] = []
-    var width: Int32 = 8
     repeat {
-      var candidates: [InteractionID] = []
-      if let newest = try connection.newestIDs(of: rarest, hours, width: width, tenant: tenant) {
-        candidates = newest.ids.filter(ids.contains)
-        hours = newest.rest
-      } else {
-        hours = hours.lowerBound..<hours.lowerBound
-      }
+      let newest = try connection.newestIDs(of: rarest, hours, tenant: tenant)
+      hours = newest.rest
+      var candidates = newest.ids.filter(ids.contains)
       let pendingCount =
         hours.isEmpty ? pending.count : pending.firstIndex { $0.hour < hours.upperBound } ?? pending.count
       candidates += pending.prefix(pendingCount)
       pending.removeFirst(pendingCount)
       candidates.sort(by: >)
       try look(at: candidates, &found, on: connection)
-      width *= 4
     } while found.count < rowsMax && !hours.isEmpty
 
     guard query.view == .full else { return (Array(found.prefix(query.pageSize)), found.count > query.pageSize) }

@@ -90,25 +90,24 @@ extension PostgresConnection {
     return try rows.first { _ in true }!.int64(0)
   }
 
-  /// The ids that those hours have of any of these facets, in no order: of as many hours as `width` says,
-  /// back from the last that has any.
+  /// The newest ids that those hours have of any of these facets, in no order; all of the hours they are of.
   ///
-  /// - Returns: nil where none has any. `rest` is what of the hours lies before those that were read.
+  /// - Returns: `rest` is what of the hours lies before those that were read.
   func newestIDs(
-    of facets: [Facet], _ hours: Range<Int32>, width: Int32, tenant: TenantKey
-  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>)? {
+    of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey
+  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>) {
     let rows = try run(
       Command(.readPostings) {
         $0.add(facets, hours, tenant)
-        $0.add(width)
+        $0.add(Int32(Limits.postingsReadAtOnce))
       })
     var ids: [InteractionID] = []
-    var newest: Int32?
+    var first = hours.lowerBound
     for row in rows {
-      newest = try row.int32(0)
+      first = try row.int32(0)
       ids += try row.bytes(1).ids()
     }
-    return newest.map { (ids, hours.lowerBound..<max(hours.lowerBound, $0 + 1 - width)) }
+    return (ids, hours.lowerBound..<first)
   }
 }
 

@@ -10,7 +10,6 @@ FROM {source}
 WHERE tenant = $1::int4
   -- The time range and the page's cursor, as bounds on the key.
   AND id >= $2::uuid AND id < $3::uuid
-  -- Planned anew with its values each time, so that an absent filter costs nothing.
   AND ($4::text IS NULL OR conversation_id = $4::text)
   AND ($5::text IS NULL OR model_used = $5::text)
   AND ($6::text IS NULL OR message_type = $6::text)

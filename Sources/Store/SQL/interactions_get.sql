@@ -1,6 +1,12 @@
-SELECT
-  id, conversation_id, customer_message, agent_response, intent_names, intent_confidences,
-  model_used, context_size, processing_time_ms, confidence_score, handoff_triggered, handoff_reason,
-  message_type, prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
-FROM parley.interactions
-WHERE tenant = $1::int4 AND id = ANY ($2::uuid[])
+-- Each by its key, whatever the planner thinks of a table it has not analyzed yet.
+SELECT interactions.*
+FROM unnest($2::uuid[]) AS wanted
+CROSS JOIN LATERAL (
+  SELECT
+    id, conversation_id, customer_message, agent_response, intent_names, intent_confidences,
+    model_used, context_size, processing_time_ms, confidence_score, handoff_triggered, handoff_reason,
+    message_type, prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
+  FROM parley.interactions
+  WHERE tenant = $1::int4 AND id = wanted
+  LIMIT 1
+) AS interactions

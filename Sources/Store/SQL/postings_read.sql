@@ -1,18 +1,22 @@
--- The postings of some facets in the last hours, so many of them, that have any.
+-- The newest postings of some facets in some hours: so many chunks, and what else their hours have. With each
+-- the first hour that was read to its end.
 WITH newest AS (
-  SELECT max(newest_of_one.hour) AS hour
+  SELECT hour
   FROM unnest($2::int8[]) AS wanted
   CROSS JOIN LATERAL (
     SELECT hour FROM parley.postings
     WHERE tenant = $1::int4 AND facet = wanted AND hour >= $3::int4 AND hour < $4::int4
-    ORDER BY hour DESC
-    LIMIT 1
+    ORDER BY hour DESC, chunk DESC
+    LIMIT $5::int4
   ) AS newest_of_one
-)
-SELECT newest.hour, postings.ids
-FROM newest
+  ORDER BY hour DESC
+  LIMIT $5::int4
+),
+first AS (SELECT CASE WHEN count(*) < $5::int4 THEN $3::int4 ELSE min(hour) END AS hour FROM newest)
+SELECT first.hour, postings.ids
+FROM first
+CROSS JOIN unnest($2::int8[]) AS wanted
 CROSS JOIN LATERAL (
   SELECT ids FROM parley.postings
-  WHERE tenant = $1::int4 AND facet = ANY ($2::int8[])
-    AND hour >= greatest($3::int4, newest.hour + 1 - $5::int4) AND hour <= newest.hour
+  WHERE tenant = $1::int4 AND facet = wanted AND hour >= first.hour AND hour < $4::int4
 ) AS postings

@@ -33,12 +33,12 @@ public final class Verifier: Sendable {
     folder = DeltaFolder(owner, logger: logger)
   }
 
-  /// Looks at each day of the range that has anything, of one tenant or of all.
+  /// Looks at each day of the range that has anything, of one tenant or of all. Throws `Failure`.
   ///
   /// - Parameter body: is told of each day.
   public func verify(
     _ tenant: Tenant?, from start: Timestamp?, to end: Timestamp?, _ body: (Day) -> Void
-  ) async throws(Failure) {
+  ) async throws {
     let hours = Self.hours(from: start, to: end)
     for (key, name) in try await tenants(tenant) {
       var next = hours.lowerBound
@@ -50,8 +50,8 @@ public final class Verifier: Sendable {
     }
   }
 
-  /// Has the hours of a day counted anew, by this or by a server that runs, and looks again.
-  public func repair(_ day: Day) async throws(Failure) -> Day {
+  /// Has the hours of a day counted anew, by this or by a server that runs, and looks again. Throws `Failure`.
+  public func repair(_ day: Day) async throws -> Day {
     let key = try await tenants(day.tenant)[0].key
     let first = InteractionID(lowerBound: day.start).hour
     let hours = first..<Self.day(of: first).upperBound
