@@ -95,6 +95,8 @@ public enum Limits {
   /// Chunks of postings, of up to 120 interactions each.
   public static let postingsReadAtOnce = 64
   public static let deltasPerFold = 4096
+  /// Of rollups and of postings.
+  public static let keysPerStatement = 1000
   public static let factsPerStatement = 20_000
   public static let tenantsCachedMax = 65_536
 }

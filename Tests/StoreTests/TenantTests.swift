@@ -154,7 +154,7 @@ import Testing
       let open = try Query.page.statement(hasTenantCondition: false)
       let (during, setting, after) = try await connection.run { (connection) throws(PostgresError) in
         let command = Query.page.command(open, tenant: scene.a, id: scene.shared)
-        let during = try Query.page.seen(connection.read(command, tenant: scene.a, plan: .cached))
+        let during = try Query.page.seen(connection.read(command, tenant: scene.a, plan: .keyed))
         let setting = try connection.run(
           Command(Statement("setting", "SELECT coalesce(current_setting('parley.tenant', true), '')")))
         let left = try setting.first { _ in true }?.text(0)

@@ -50,7 +50,7 @@ import Testing
     "UPDATE parley.interactions SET model_used = 'other' WHERE tenant = 1",
     "DELETE FROM parley.rollups WHERE grain = 4",
     "DELETE FROM parley.rollups WHERE grain = 1 AND tenant = 2",
-    "UPDATE parley.rollups SET confidence_bin = 9 - confidence_bin WHERE grain = 0 AND confidence_bin IN (0, 9) AND model_used = 'claude'",
+    "UPDATE parley.rollups SET message_type = message_type || 'x' WHERE grain = 0 AND confidence_bin = 9",
     "DELETE FROM parley.postings WHERE facet IN (SELECT facet FROM parley.postings LIMIT 1)",
     "UPDATE parley.postings SET ids = ids || substr(ids, 1, 16) WHERE hour % 2 = 0",
     "INSERT INTO parley.postings VALUES (1, 1, 1, 0, decode(repeat('00', 16), 'hex'))",

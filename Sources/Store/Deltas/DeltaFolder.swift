@@ -18,23 +18,26 @@ final class DeltaFolder: Sendable {
 
   /// Works until `close()`, and then until nothing is left to fold.
   func run() async {
-    var pause = Backoff(from: .milliseconds(250), to: .seconds(10))
+    var backoff = Backoff(from: .milliseconds(250), to: .seconds(10))
     while true {
       let isLast = isClosed.load(ordering: .relaxed)
+      let begun = ContinuousClock.now
       do throws(PostgresError) {
         while try await step() {}
-        pause.succeeded()
+        backoff.succeeded()
       } catch {
         if !error.isConnectionLost, !error.isTransient {
           logger.error("folding statistics failed", metadata: ["reason": "\(error.message)"])
         }
-        pause.failed()
+        backoff.failed()
         if isLast { return }
       }
       if isLast { return }
+      // A fold costs by the sums it touches more than by the facts: where it costs much, more are waited for.
+      let next = ContinuousClock.now + min(max((.now - begun) * 8, .milliseconds(250)), .seconds(2))
       repeat {
         try? await Task.sleep(for: .milliseconds(250))
-      } while !pause.mayTry && !isClosed.load(ordering: .relaxed)
+      } while (.now < next || !backoff.mayTry) && !isClosed.load(ordering: .relaxed)
     }
   }
 

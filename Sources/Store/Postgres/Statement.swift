@@ -85,22 +85,28 @@ struct Parameters {
     addArray(values, elementType: 25) { $0.append(contentsOf: $1.utf8) }
   }
 
-  mutating func add(_ values: some Collection<Double>) {
-    addArray(values, elementType: 701) { parameters, value in
-      withUnsafeBytes(of: value.bitPattern.bigEndian) { parameters.append(contentsOf: $0) }
-    }
+  mutating func add(_ values: some Collection<Double>) { addArray(values.lazy.map(\.bitPattern), elementType: 701) }
+  mutating func add(_ values: some Collection<Int16>) { addArray(values, elementType: 21) }
+  mutating func add(_ values: some Collection<Int32>) { addArray(values, elementType: 23) }
+  mutating func add(_ values: some Collection<Int64>) { addArray(values, elementType: 20) }
+  mutating func add(_ values: some Collection<Bool>) {
+    addArray(values.lazy.map { $0 ? 1 as UInt8 : 0 }, elementType: 16)
   }
 
-  mutating func add(_ values: some Collection<Int64>) {
-    addArray(values, elementType: 20) { parameters, value in
-      withUnsafeBytes(of: value.bigEndian) { parameters.append(contentsOf: $0) }
-    }
+  mutating func add(_ values: some Collection<[UInt8]>) {
+    addArray(values, elementType: 17) { $0.append(contentsOf: $1) }
   }
 
   mutating func add(_ values: some Collection<InteractionID>) {
     addArray(values, elementType: 2950) { parameters, id in
       withUnsafeBytes(of: id.high.bigEndian) { parameters.append(contentsOf: $0) }
       withUnsafeBytes(of: id.low.bigEndian) { parameters.append(contentsOf: $0) }
+    }
+  }
+
+  private mutating func addArray(_ values: some Collection<some FixedWidthInteger>, elementType: Int32) {
+    addArray(values, elementType: elementType) { bytes, value in
+      withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
     }
   }
 

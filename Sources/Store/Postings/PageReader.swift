@@ -27,13 +27,13 @@ enum PageSource: CaseIterable {
       ) AS newest
       """
     case .candidates:
-      // LIMIT keeps the conditions outside from being what the planner goes by.
+      // OFFSET 0 keeps the conditions outside from being what the planner goes by.
       """
       (
         SELECT interactions.*
         FROM unnest($14::uuid[]) AS candidate
         CROSS JOIN LATERAL (
-          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate LIMIT 1
+          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate OFFSET 0
         ) AS interactions
       ) AS candidates
       """

@@ -24,8 +24,8 @@ struct Postings {
 // MARK: In PostgreSQL
 
 extension Statement {
-  fileprivate static let lastPosting = Statement("posting_last", PackageResources.posting_last_sql)
-  fileprivate static let putPosting = Statement("posting_put", PackageResources.posting_put_sql)
+  fileprivate static let lastPostings = Statement("postings_last", PackageResources.postings_last_sql)
+  fileprivate static let putPostings = Statement("postings_put", PackageResources.postings_put_sql)
   fileprivate static let removePostings = Statement("postings_remove", PackageResources.postings_remove_sql)
   fileprivate static let countPostings = Statement("postings_count", PackageResources.postings_count_sql)
   fileprivate static let readPostings = Statement("postings_read", PackageResources.postings_read_sql)
@@ -35,25 +35,32 @@ extension Statement {
 extension PostgresConnection {
   /// Adds postings to what is kept, in the transaction under way.
   func merge(_ postings: Postings) throws(PostgresError) {
-    let keys = Array(postings.ids.keys)
-    let kept = try pipeline(keys.map { key in Command(.lastPosting) { $0.add(key) } })
-    var puts: [Command] = []
-    for (key, rows) in zip(keys, kept) {
-      var (chunk, ids) = (Int32(0), VarintWriter())
-      if let last = rows.first(where: { _ in true }) {
-        chunk = try last.int32(0)
-        ids = VarintWriter(after: Array(try last.bytes(1)))
+    for keys in Array(postings.ids.keys).pieces(of: Limits.keysPerStatement) {
+      var last = [(chunk: Int32, ids: VarintWriter)](repeating: (0, VarintWriter()), count: keys.count)
+      for row in try run(Command(.lastPostings) { $0.add(keys) }) {
+        last[Int(try row.int32(0)) - 1] = (try row.int32(1), VarintWriter(after: Array(try row.bytes(2))))
       }
-      for id in postings.ids[key]! {
-        if ids.bytes.count == Postings.idsPerChunk * 16 {
-          puts.append(.put(ids.bytes, chunk, key))
-          (chunk, ids) = (chunk + 1, VarintWriter())
+      var chunks: [(key: PostingKey, chunk: Int32, ids: [UInt8])] = []
+      for (key, last) in zip(keys, last) {
+        var (chunk, ids) = last
+        for id in postings.ids[key]! {
+          if ids.bytes.count == Postings.idsPerChunk * 16 {
+            chunks.append((key, chunk, ids.bytes))
+            (chunk, ids) = (chunk + 1, VarintWriter())
+          }
+          ids.add(id)
         }
-        ids.add(id)
+        chunks.append((key, chunk, ids.bytes))
       }
-      puts.append(.put(ids.bytes, chunk, key))
+      for chunks in chunks.pieces(of: Limits.keysPerStatement) {
+        _ = try run(
+          Command(.putPostings) {
+            $0.add(chunks.map(\.key))
+            $0.add(chunks.map(\.chunk))
+            $0.add(chunks.map(\.ids))
+          })
+      }
     }
-    _ = try pipeline(puts)
   }
 
   func removePostings(_ hours: Range<Int32>, of tenant: TenantKey) throws(PostgresError) {
@@ -111,21 +118,11 @@ extension PostgresConnection {
   }
 }
 
-extension Command {
-  fileprivate static func put(_ ids: [UInt8], _ chunk: Int32, _ key: PostingKey) -> Command {
-    Command(.putPosting) {
-      $0.add(key)
-      $0.add(chunk)
-      $0.add(ids)
-    }
-  }
-}
-
 extension Parameters {
-  fileprivate mutating func add(_ key: PostingKey) {
-    add(key.tenant.rawValue)
-    add(key.facet.rawValue)
-    add(key.hour)
+  fileprivate mutating func add(_ keys: some Collection<PostingKey>) {
+    add(keys.map(\.tenant.rawValue))
+    add(keys.map(\.facet.rawValue))
+    add(keys.map(\.hour))
   }
 
   fileprivate mutating func add(_ facets: [Facet], _ hours: Range<Int32>, _ tenant: TenantKey) {

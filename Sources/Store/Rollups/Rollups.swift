@@ -74,43 +74,49 @@ struct Rollups {
 
 extension Statement {
   static let readRollups = Statement("rollups_read", PackageResources.rollups_read_sql)
-  static let getRollup = Statement("rollup_get", PackageResources.rollup_get_sql)
-  static let putRollup = Statement("rollup_put", PackageResources.rollup_put_sql)
+  static let getRollups = Statement("rollups_get", PackageResources.rollups_get_sql)
+  static let putRollups = Statement("rollups_put", PackageResources.rollups_put_sql)
   static let removeRollups = Statement("rollups_remove", PackageResources.rollups_remove_sql)
   static let beginRepeatableRead = Statement("begin_repeatable_read", "BEGIN ISOLATION LEVEL REPEATABLE READ")
 }
 
 extension Parameters {
-  /// The first eight parameters of rollup_get.sql and rollup_put.sql.
-  mutating func add(_ key: RollupKey) {
-    add(key.tenant.rawValue)
-    add(key.grain.rawValue)
-    add(key.start)
-    add(key.group.modelUsed)
-    add(key.group.messageType)
-    add(key.group.handoffTriggered)
-    add(key.group.handoffReason)
-    add(key.confidenceBin)
+  /// The first eight parameters of rollups_get.sql and rollups_put.sql.
+  fileprivate mutating func add(_ keys: some Collection<RollupKey>) {
+    add(keys.map(\.tenant.rawValue))
+    add(keys.map(\.grain.rawValue))
+    add(keys.map(\.start))
+    add(keys.map(\.group.modelUsed))
+    add(keys.map(\.group.messageType))
+    add(keys.map(\.group.handoffTriggered))
+    add(keys.map(\.group.handoffReason))
+    add(keys.map(\.confidenceBin))
   }
 }
 
 extension PostgresConnection {
-  /// Adds a tenant's sums to what is kept, in the transaction under way.
+  /// Adds sums to what is kept, in the transaction under way.
   func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) {
-    let keys = Array(cells.keys)
-    let kept = try pipeline(keys.map { key in Command(.getRollup) { $0.add(key) } })
-    var puts: [Command] = []
-    for (key, rows) in zip(keys, kept) {
-      var sums = cells[key]!
-      if let row = rows.first(where: { _ in true }) { sums.merge(try Sums(try row.bytes(0))) }
-      puts.append(Command(.putRollup, key, sums))
+    for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) {
+      var sums = keys.map { cells[$0]! }
+      for row in try run(Command(.getRollups) { $0.add(keys) }) {
+        sums[Int(try row.int32(0)) - 1].merge(try Sums(try row.bytes(1)))
+      }
+      try put(keys, sums)
     }
-    _ = try pipeline(puts)
   }
 
   /// Puts sums where none are.
   func put(_ cells: [RollupKey: Sums]) throws(PostgresError) {
-    _ = try pipeline(cells.map { Command(.putRollup, $0, $1) })
+    for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) { try put(keys, keys.map { cells[$0]! }) }
+  }
+
+  private func put(_ keys: ArraySlice<RollupKey>, _ sums: [Sums]) throws(PostgresError) {
+    _ = try run(
+      Command(.putRollups) {
+        $0.add(keys)
+        $0.add(sums.map(\.bytes))
+      })
   }
 
   /// The sums of one grain from one hour up to another.
@@ -138,11 +144,9 @@ extension PostgresConnection {
   }
 }
 
-extension Command {
-  fileprivate init(_ statement: Statement, _ key: RollupKey, _ sums: Sums) {
-    self.init(statement) {
-      $0.add(key)
-      $0.add(sums.bytes)
-    }
+extension Array {
+  /// In order, each of at most so many.
+  func pieces(of count: Int) -> [ArraySlice<Element>] {
+    stride(from: 0, to: self.count, by: count).map { self[$0..<Swift.min($0 + count, self.count)] }
   }
 }

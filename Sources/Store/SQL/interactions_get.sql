@@ -1,4 +1,4 @@
--- Each by its key, whatever the planner thinks of a table it has not analyzed yet.
+-- Each by its key, whatever the planner thinks of a table it has not analyzed yet: OFFSET 0 keeps it to that.
 SELECT interactions.*
 FROM unnest($2::uuid[]) AS wanted
 CROSS JOIN LATERAL (
@@ -8,5 +8,5 @@ CROSS JOIN LATERAL (
     message_type, prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
   FROM parley.interactions
   WHERE tenant = $1::int4 AND id = wanted
-  LIMIT 1
+  OFFSET 0
 ) AS interactions

@@ -1,5 +1,8 @@
 INSERT INTO parley.rollups (
   tenant, grain, start, model_used, message_type, handoff_triggered, handoff_reason, confidence_bin, sums
-) VALUES ($1::int4, $2::int2, $3::int4, $4::text, $5::text, $6::bool, $7::text, $8::int2, $9::bytea)
+)
+SELECT * FROM unnest(
+  $1::int4[], $2::int2[], $3::int4[], $4::text[], $5::text[], $6::bool[], $7::text[], $8::int2[], $9::bytea[]
+)
 ON CONFLICT (tenant, grain, start, model_used, message_type, handoff_triggered, handoff_reason, confidence_bin)
 DO UPDATE SET sums = excluded.sums
