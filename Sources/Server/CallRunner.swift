@@ -29,11 +29,13 @@ public enum CallProgress<Answer: Sendable>: Sendable {
 /// A call that was started; to be cancelled when its caller gives up.
 final class RunningCall<Answer: Sendable> {
   fileprivate var task: Task<Void, Never>?
-  fileprivate var deadline: Scheduled<Void>?
+  /// nil: it has no end but its caller's.
+  fileprivate let deadline: NIODeadline?
   /// nil once it was answered.
   fileprivate var answer: ((Answer) -> Void)?
 
-  fileprivate init(answer: @escaping (Answer) -> Void) {
+  fileprivate init(deadline: NIODeadline?, answer: @escaping (Answer) -> Void) {
+    self.deadline = deadline
     self.answer = answer
   }
 }
@@ -46,6 +48,9 @@ final class CallRunner<Answer: Sendable> {
   private let executor: EventLoopExecutor
   private let failure: (RPCError) -> Answer
   private var running: [ObjectIdentifier: RunningCall<Answer>] = [:]
+  /// Goes off no later than the first deadline of a running call. One for all: most calls end long before
+  /// theirs, and a timer for each would cost more than the rest of their bookkeeping.
+  private var timer: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
 
   /// - Parameter failure: the answer that tells of an error.
   init(memory: CallMemory, loop: any EventLoop, failure: @escaping (RPCError) -> Answer) {
@@ -84,16 +89,10 @@ final class CallRunner<Answer: Sendable> {
       answer(failure(.overloaded("the calls under way fill the server's memory for them")))
       return nil
     }
-    let call = RunningCall(answer: answer)
+    let call = RunningCall(deadline: timeout.map { .now() + TimeAmount($0) }, answer: answer)
     running[ObjectIdentifier(call)] = call
+    if let deadline = call.deadline { watch(deadline) }
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
-    if let timeout {
-      call.deadline = loop.scheduleTask(in: TimeAmount(timeout)) {
-        let (runner, call) = bound.value
-        call.task?.cancel()
-        runner.finish(call, runner.failure(.deadlineExceeded))
-      }
-    }
     call.task = Task(executorPreference: executor) { [memory, loop] in
       let reply = await work()
       memory.release(bytes)
@@ -110,7 +109,6 @@ final class CallRunner<Answer: Sendable> {
   /// The caller gave up: stops the work; there is no answer.
   func cancel(_ call: RunningCall<Answer>) {
     call.answer = nil
-    call.deadline?.cancel()
     call.task?.cancel()
     running.removeValue(forKey: ObjectIdentifier(call))
   }
@@ -118,12 +116,31 @@ final class CallRunner<Answer: Sendable> {
   /// The peer is gone: nobody waits for answers.
   func cancelAll() {
     for call in Array(running.values) { cancel(call) }
+    timer?.scheduled.cancel()
+    timer = nil
+  }
+
+  private func watch(_ deadline: NIODeadline) {
+    if let timer, timer.deadline <= deadline { return }
+    timer?.scheduled.cancel()
+    let bound = NIOLoopBound(self, eventLoop: loop)
+    timer = (deadline, loop.scheduleTask(deadline: deadline) { bound.value.endOverdue() })
+  }
+
+  private func endOverdue() {
+    timer = nil
+    let now = NIODeadline.now()
+    for call in Array(running.values) {
+      guard let deadline = call.deadline, deadline <= now else { continue }
+      call.task?.cancel()
+      finish(call, failure(.deadlineExceeded))
+    }
+    if let next = running.values.lazy.compactMap(\.deadline).min() { watch(next) }
   }
 
   private func finish(_ call: RunningCall<Answer>, _ reply: Answer) {
     guard let answer = call.answer else { return }
     call.answer = nil
-    call.deadline?.cancel()
     running.removeValue(forKey: ObjectIdentifier(call))
     answer(reply)
   }

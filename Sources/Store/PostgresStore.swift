@@ -12,6 +12,8 @@ public final class PostgresStore: InteractionStore {
     public var url: String
     /// How many reads run at once.
     public var readers: Int
+    /// How many batches are written at once.
+    var writers = 2
     public var statementTimeout: Duration
 
     public init(url: String, readers: Int = 4, statementTimeout: Duration = .seconds(30)) {
@@ -40,7 +42,9 @@ public final class PostgresStore: InteractionStore {
       url: configuration.url, statementTimeout: configuration.statementTimeout)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     catalog = Catalog(owner())
-    recorder = Recorder(writer: BatchWriter(owner(), catalog: catalog, logger: logger))
+    let catalog = catalog
+    recorder = Recorder(
+      writers: (0..<configuration.writers).map { _ in BatchWriter(owner(), catalog: catalog, logger: logger) })
     folder = DeltaFolder(owner(), logger: logger)
     readers = ReaderPool(connection, count: configuration.readers, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.

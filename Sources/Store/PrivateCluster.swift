@@ -133,10 +133,19 @@ public final class PrivateCluster: Sendable {
       # Parley's own. Durability is PostgreSQL's default: every commit is on disk.
       listen_addresses = ''
       unix_socket_permissions = 0700
+      # Rows are sent to the end of their table, but to anywhere in its indexes: these should fit.
+      shared_buffers = \(Self.sharedBuffersMebibytes)MB
+      # Written files of the log are used again: new ones cost their filling with zeros.
+      min_wal_size = 1GB
       max_wal_size = 4GB
 
       """, to: unfinished + "/postgresql.conf")
     try files.moveItem(atPath: unfinished, toPath: cluster)
+  }
+
+  /// A sixteenth of the memory, within what a small machine can spare and a large one needs.
+  private static var sharedBuffersMebibytes: UInt64 {
+    min(max(ProcessInfo.processInfo.physicalMemory >> 20 / 16, 128), 1024)
   }
 
   /// What killed tries left. An initdb still at work in one fails by itself.

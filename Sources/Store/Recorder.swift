@@ -1,11 +1,11 @@
 import Domain
 import Synchronization
 
-/// Group commit: calls queue here, and whenever the writer is free it commits all that wait in one
+/// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one
 /// transaction. A call is answered after that COMMIT. No timer: an idle server commits one row at
-/// once, a busy one hundreds together.
+/// once, a busy one hundreds together. A second writer makes its rows ready while the first's are committed.
 ///
-/// It owns the queue, which is bounded in rows and bytes, and the writing connection.
+/// It owns the queue, which is bounded in rows and bytes, and the writing connections.
 final class Recorder: Sendable {
   /// The interactions of one call, and who waits for their outcome.
   private struct Submission {
@@ -23,15 +23,15 @@ final class Recorder: Sendable {
     var bytes = 0
     var nextTicket: UInt64 = 0
     var isClosed = false
-    /// The writer, waiting for work.
-    var idleWriter: CheckedContinuation<Void, Never>?
+    /// Writers, waiting for work.
+    var idleWriters: [CheckedContinuation<Void, Never>] = []
   }
 
   private let state = Mutex(State())
-  private let writer: BatchWriter
+  private let writers: [BatchWriter]
 
-  init(writer: BatchWriter) {
-    self.writer = writer
+  init(writers: [BatchWriter]) {
+    self.writers = writers
   }
 
   /// Records each of the interactions. Cancelling takes them off the queue if they still wait there.
@@ -71,8 +71,7 @@ final class Recorder: Sendable {
       state.queue.append(submission)
       state.rowCount += submission.rows.count
       state.bytes += submission.bytes
-      defer { state.idleWriter = nil }
-      return .wake(state.idleWriter)
+      return .wake(state.idleWriters.popLast())
     }
     switch next {
     case .wake(let writer): writer?.resume()
@@ -93,6 +92,12 @@ final class Recorder: Sendable {
 
   /// Writes until `close()` was called and the queue is empty.
   func run() async {
+    await withTaskGroup { group in
+      for writer in writers { group.addTask { await self.run(writer) } }
+    }
+  }
+
+  private func run(_ writer: BatchWriter) async {
     while let batch = await nextBatch() {
       let outcomes = await writer.write(batch.flatMap(\.rows))
       switch outcomes {
@@ -110,12 +115,12 @@ final class Recorder: Sendable {
 
   /// No further calls are taken; those that wait are still written.
   func close() {
-    let writer = state.withLock { state in
+    let writers = state.withLock { state in
       state.isClosed = true
-      defer { state.idleWriter = nil }
-      return state.idleWriter
+      defer { state.idleWriters = [] }
+      return state.idleWriters
     }
-    writer?.resume()
+    for writer in writers { writer.resume() }
   }
 
   /// All that waits, within the bounds of one transaction; nil at the end.
@@ -127,7 +132,7 @@ final class Recorder: Sendable {
       await withCheckedContinuation { continuation in
         let wakeNow = state.withLock { state in
           if !state.queue.isEmpty || state.isClosed { return true }
-          state.idleWriter = continuation
+          state.idleWriters.append(continuation)
           return false
         }
         if wakeNow { continuation.resume() }
