@@ -14,18 +14,16 @@ import Testing
     Array(repeating: .sample(change), count: Limits.batchInteractionsMax)
   }
 
-  /// Runs `body` while the writer is held up in the database, with nothing in the recorder's queue.
-  private func withWriterHeldUp(
+  /// Runs `body` while the writers are held up in the database, with nothing in the recorder's queue.
+  private func withWritersHeldUp(
     _ body: (PostgresStore, TestDatabase, _ unlock: () throws -> Void) async throws -> Void
   ) async throws {
     try await TestDatabase.withStore { store, database in
       try await database.warmUp(store)
       let session = try database.session()
-      try session.lockInteractions(against: .writers)
-      let first = Calls(1) { _ throws(RPCError) in try await store.record(.sample()).get() }
-      try await eventually("the writer waits") { try session.waitsForLock(.owner) }
+      let first = try await session.holdUpWriters(of: store)
       try await body(store, database) { try session.unlock() }
-      _ = try await first.all()[0].get()
+      for record in first { _ = try await record.all()[0].get().get() }
     }
   }
 
@@ -52,7 +50,7 @@ import Testing
   @Test func boundsTheInteractionsThatWait() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
     let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
-    try await withWriterHeldUp { store, database, unlock in
+    try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
       try unlock()
@@ -74,7 +72,7 @@ import Testing
     }
     let fits = Limits.recordQueueBytesMax / batches[0].reduce(0) { $0 + $1.bytes }
     #expect(fits < batches.count)
-    try await withWriterHeldUp { store, _, unlock in
+    try await withWritersHeldUp { store, _, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
       try unlock()
@@ -90,7 +88,7 @@ import Testing
   @Test func writesNothingOfACallCancelledInTheQueue() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
     let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
-    try await withWriterHeldUp { store, database, unlock in
+    try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
       let cancelled = queued.dropFirst(2)
@@ -116,7 +114,7 @@ import Testing
   @Test func writesWhatWaitsWhenClosedAndTakesNoMore() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
     let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
-    try await withWriterHeldUp { store, database, unlock in
+    try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
       store.close()

@@ -68,14 +68,12 @@ import Testing
       try await database.warmUp(store)
       try Refusal.exception.install(in: database)
       let session = try database.session()
-      try session.lockInteractions(against: .writers)
-      let first = Calls(1) { _ throws(RPCError) in try await store.record(.sample()) }
-      try await eventually("the writer waits") { try session.waitsForLock(.owner) }
+      let first = try await session.holdUpWriters(of: store)
       let calls = Calls(interactions.count) { call throws(RPCError) in try await store.record(interactions[call]) }
       // Let them queue up behind the first.
       for _ in 0..<100 { await Task.yield() }
       try session.unlock()
-      _ = try await first.all()[0].get().get()
+      for record in first { _ = try await record.all()[0].get().get() }
       for (interaction, answer) in zip(interactions, await calls.all()) {
         if interaction.content.conversationID == "refused" {
           try expectRefused(try answer.get())

@@ -168,6 +168,19 @@ extension DatabaseSession {
     try !backends(purpose, "wait_event_type = 'Lock'").isEmpty
   }
 
+  /// Has every writer of the store wait in the database, each with a record of its own, until `unlock()`.
+  func holdUpWriters(of store: PostgresStore) async throws -> [Calls<Outcome>] {
+    try lockInteractions(against: .writers)
+    var records: [Calls<Outcome>] = []
+    for count in 1...PostgresStore.Configuration(url: "").writers {
+      records.append(Calls(1) { _ throws(RPCError) in try await store.record(.sample()) })
+      try await eventually("\(count) writers wait") {
+        try backends(.owner, "wait_event_type = 'Lock'").count == count
+      }
+    }
+    return records
+  }
+
   /// Ends every connection of Parley's to this database.
   func terminateParley() throws {
     try sql(
