@@ -61,7 +61,9 @@ struct VarintReader {
 
   /// A number that was never negative.
   mutating func int<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
-    guard let value = I(exactly: try next(UInt128.self)) else { throw malformed }
+    // Wide numbers are slow, and rare.
+    let value = I.bitWidth <= 64 ? I(exactly: try next(UInt64.self)) : I(exactly: try next(UInt128.self))
+    guard let value else { throw malformed }
     return value
   }
 

@@ -124,6 +124,16 @@ extension PostgresConnection {
     _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
     _ body: (RollupKey, Sums) -> Void
   ) throws(PostgresError) {
+    try encodedRollups(grain, hours, tenant: tenant, filter: filter) { (key, bytes) throws(PostgresError) in
+      body(key, try Sums(bytes))
+    }
+  }
+
+  /// The same, as they are kept.
+  func encodedRollups(
+    _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
+    _ body: (RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
+  ) throws(PostgresError) {
     let rows = try run(
       Command(.readRollups) {
         $0.add(tenant.rawValue)
@@ -136,10 +146,10 @@ extension PostgresConnection {
       let group = StatsGroupKey(
         modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
         handoffReason: try row.text(4))
-      body(
+      try body(
         RollupKey(
           tenant: tenant, grain: grain, start: try row.int32(0), group: group, confidenceBin: try row.int16(5)),
-        try Sums(try row.bytes(6)))
+        try row.bytes(6))
     }
   }
 }

@@ -2,27 +2,32 @@ import Domain
 
 /// Answers statistics from rollups and deltas, and from rows where these do not reach: the parts of hours
 /// at a range's ends, and hours that wait to be counted anew. All in one snapshot.
+///
+/// Of an hour that a range cuts, the shorter part is read from rows: what lies in the range is added, or what
+/// does not is taken away from the whole hour.
 struct StatsReader {
   private let query: GetStats.Checked
   private let tenant: TenantKey
   private let filter: RollupFilter
+  /// Those that rollups answer for.
+  private let hours: Range<Int32>
 
-  /// nil where only rows can answer: for some filters, and for a range without a whole hour.
-  init?(_ query: GetStats.Checked, tenant: TenantKey) {
+  /// nil where only rows can answer: for some filters, and for a range too short.
+  init?(_ query: GetStats.Checked, tenant: TenantKey, now: Timestamp = .now) {
     guard let filter = RollupFilter(query.filter) else { return nil }
+    // Ids hold no time before 1970, and none past 48 bits of milliseconds.
+    let start = InteractionID(lowerBound: query.start)
+    let end = InteractionID(lowerBound: query.end)
+    let half = Int64.millisecondsPerHour / 2
+    let first = start.time.milliseconds % .millisecondsPerHour <= half ? start.hour : start.hour + 1
+    // What lies ahead of now is hardly anything.
+    let takesLast = end.time.milliseconds % .millisecondsPerHour >= half || end.time >= now - half && end.time <= now
+    let last = takesLast ? end.hour + 1 : end.hour
+    guard first < last else { return nil }
     self.query = query
     self.tenant = tenant
     self.filter = filter
-    if wholeHours.isEmpty { return nil }
-  }
-
-  /// The hours that lie in the range from end to end.
-  private var wholeHours: Range<Int32> {
-    // Ids hold no time before 1970, and none past 48 bits of milliseconds.
-    let start = InteractionID(lowerBound: query.start).time.milliseconds
-    let end = InteractionID(lowerBound: query.end).time.milliseconds
-    let first = (start + .millisecondsPerHour - 1) / .millisecondsPerHour
-    return Int32(first)..<Int32(max(first, end / .millisecondsPerHour))
+    hours = first..<last
   }
 
   /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
@@ -37,7 +42,7 @@ struct StatsReader {
       case .facts(_, let facts): pending += facts
       case .recount(_, let hours):
         guard hours.count <= Limits.recountHoursReadMax else { return nil }
-        recounts.append(hours.clamped(to: wholeHours))
+        recounts.append(hours.clamped(to: self.hours))
       }
     }
     let (clean, dirty) = split(by: recounts.filter { !$0.isEmpty })
@@ -46,31 +51,40 @@ struct StatsReader {
     var tally = StatsTally(query)
     for fact in pending where clean.contains(where: { $0.contains(fact.hour) }) { tally.add(fact) }
     for hours in clean { try read(hours, &tally, connection) }
-    for range in rowRanges(dirty) { try connection.facts(range, tenant: tenant) { tally.add($0) } }
-    return tally.totals.count <= Int64(exactUpTo) ? nil : try tally.report()
+    for range in rangesToAdd(dirty) { try connection.facts(range, tenant: tenant) { tally.add($0) } }
+    for range in rangesToRemove(clean) { try connection.facts(range, tenant: tenant) { tally.remove($0) } }
+    return tally.interactionCount <= Int64(exactUpTo) ? nil : try tally.report()
   }
 
-  /// The whole hours, without and with those that wait to be counted anew.
+  /// The hours, without and with those that wait to be counted anew.
   private func split(by recounts: [Range<Int32>]) -> (clean: [Range<Int32>], dirty: [Range<Int32>]) {
     var (clean, dirty): ([Range<Int32>], [Range<Int32>]) = ([], [])
-    var next = wholeHours.lowerBound
-    for hours in recounts.sorted(by: { $0.lowerBound < $1.lowerBound }) where hours.upperBound > next {
-      if hours.lowerBound > next { clean.append(next..<hours.lowerBound) }
-      dirty.append(max(next, hours.lowerBound)..<hours.upperBound)
-      next = hours.upperBound
+    var next = hours.lowerBound
+    for recount in recounts.sorted(by: { $0.lowerBound < $1.lowerBound }) where recount.upperBound > next {
+      if recount.lowerBound > next { clean.append(next..<recount.lowerBound) }
+      dirty.append(max(next, recount.lowerBound)..<recount.upperBound)
+      next = recount.upperBound
     }
-    if next < wholeHours.upperBound { clean.append(next..<wholeHours.upperBound) }
+    if next < hours.upperBound { clean.append(next..<hours.upperBound) }
     return (clean, dirty)
   }
 
-  private func rowRanges(_ dirty: [Range<Int32>]) -> [Range<InteractionID>] {
-    let whole = wholeHours
-    let bounds =
-      [
-        (InteractionID(lowerBound: query.start), InteractionID(lowerBoundOfHour: whole.lowerBound)),
-        (InteractionID(lowerBoundOfHour: whole.upperBound), InteractionID(lowerBound: query.end)),
-      ] + dirty.map { (InteractionID(lowerBoundOfHour: $0.lowerBound), InteractionID(lowerBoundOfHour: $0.upperBound)) }
-    return bounds.filter { $0 < $1 }.map { $0..<$1 }
+  private func rangesToAdd(_ dirty: [Range<Int32>]) -> [Range<InteractionID>] {
+    let asked = InteractionID(lowerBound: query.start)..<InteractionID(lowerBound: query.end)
+    let kept = Self.ids(hours)
+    let edges = [(asked.lowerBound, kept.lowerBound), (kept.upperBound, asked.upperBound)]
+    return edges.filter { $0 < $1 }.map { $0..<$1 } + dirty.map { Self.ids($0).clamped(to: asked) }
+  }
+
+  private func rangesToRemove(_ clean: [Range<Int32>]) -> [Range<InteractionID>] {
+    let asked = InteractionID(lowerBound: query.start)..<InteractionID(lowerBound: query.end)
+    let kept = Self.ids(clean.first!.lowerBound..<clean.last!.upperBound)
+    let edges = [(kept.lowerBound, asked.lowerBound), (asked.upperBound, kept.upperBound)]
+    return edges.filter { $0 < $1 }.map { $0..<$1 }
+  }
+
+  private static func ids(_ hours: Range<Int32>) -> Range<InteractionID> {
+    InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
   }
 
   /// Whole days by their own sums, the hours around them by theirs.
@@ -89,13 +103,15 @@ struct StatsReader {
       (hourGrain, days.upperBound..<hours.upperBound),
     ]
     for (grain, span) in spans where !span.isEmpty {
-      try connection.rollups(grain, span, tenant: tenant, filter: filter) { key, sums in
-        tally.add(sums, of: key.group)
-        if !isSeriesApart { tally.addToSeries(sums, hour: key.start) }
+      try connection.encodedRollups(grain, span, tenant: tenant, filter: filter) { (key, sums) throws(PostgresError) in
+        try tally.add(sums, of: key.group)
+        if !isSeriesApart { try tally.addToSeries(sums, hour: key.start) }
       }
     }
     if isSeriesApart {
-      try connection.rollups(.hour, hours, tenant: tenant) { key, sums in tally.addToSeries(sums, hour: key.start) }
+      try connection.encodedRollups(.hour, hours, tenant: tenant) { (key, sums) throws(PostgresError) in
+        try tally.addToSeries(sums, hour: key.start)
+      }
     }
   }
 }

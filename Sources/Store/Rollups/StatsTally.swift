@@ -3,44 +3,58 @@ import Domain
 /// Adds up facts and sums into the parts of a report.
 struct StatsTally {
   private let query: GetStats.Checked
-  private(set) var totals = Sums()
-  private var byModel: [ExactText: Sums] = [:]
-  private var byMessageType: [ExactText: Sums] = [:]
-  private var byHandoffReason: [ExactText: Sums] = [:]
+  private var groups: [StatsGroupKey: Sums] = [:]
   private var points: [Int64: Sums] = [:]
 
   init(_ query: GetStats.Checked) {
     self.query = query
   }
 
-  /// Adds a fact, if the query selects it.
+  var interactionCount: Int64 { groups.values.reduce(0) { $0 + $1.count } }
+
+  /// Adds a fact, if the query's filter selects it, whatever its time.
   mutating func add(_ fact: Fact) {
-    guard query.start <= fact.id.time, fact.id.time < query.end, query.filter.selects(fact) else { return }
-    var sums = Sums()
-    sums.add(fact)
-    add(sums, of: fact.group)
-    addToSeries(sums, hour: fact.hour)
+    guard query.filter.selects(fact) else { return }
+    groups[fact.group, default: Sums()].add(fact)
+    if let point = point(of: fact.hour) { points[point, default: Sums()].add(fact) }
   }
 
-  mutating func add(_ sums: Sums, of group: StatsGroupKey) {
-    totals.merge(sums)
-    byModel[ExactText(group.modelUsed), default: Sums()].merge(sums)
-    byMessageType[ExactText(group.messageType), default: Sums()].merge(sums)
-    if group.handoffTriggered { byHandoffReason[ExactText(group.handoffReason), default: Sums()].merge(sums) }
+  /// Takes away a fact that was added with others, if the filter selects it.
+  mutating func remove(_ fact: Fact) {
+    guard query.filter.selects(fact) else { return }
+    groups[fact.group, default: Sums()].remove(fact)
+    if let point = point(of: fact.hour) { points[point, default: Sums()].remove(fact) }
   }
 
-  mutating func addToSeries(_ sums: Sums, hour: Int32) {
-    guard let width = query.interval?.milliseconds else { return }
-    points[Int64(hour) * .millisecondsPerHour / width * width, default: Sums()].merge(sums)
+  /// Adds sums as they are kept.
+  mutating func add(_ sums: UnsafeRawBufferPointer, of group: StatsGroupKey) throws(PostgresError) {
+    try groups[group, default: Sums()].merge(sums)
+  }
+
+  mutating func addToSeries(_ sums: UnsafeRawBufferPointer, hour: Int32) throws(PostgresError) {
+    if let point = point(of: hour) { try points[point, default: Sums()].merge(sums) }
+  }
+
+  private func point(of hour: Int32) -> Int64? {
+    query.interval.map { Int64(hour) * .millisecondsPerHour / $0.milliseconds * $0.milliseconds }
   }
 
   func report() throws(PostgresError) -> StatsReport {
     var report = StatsReport(start: query.start, end: query.end)
+    var totals = Sums()
+    var (byModel, byMessageType, byHandoffReason): ([ExactText: Sums], [ExactText: Sums], [ExactText: Sums])
+    (byModel, byMessageType, byHandoffReason) = ([:], [:], [:])
+    for (group, sums) in groups where sums.count > 0 {
+      totals.merge(sums)
+      byModel[ExactText(group.modelUsed), default: Sums()].merge(sums)
+      byMessageType[ExactText(group.messageType), default: Sums()].merge(sums)
+      if group.handoffTriggered { byHandoffReason[ExactText(group.handoffReason), default: Sums()].merge(sums) }
+    }
     report.totals = try totals.stats()
     report.byModel = try Self.groups(byModel)
     report.byMessageType = try Self.groups(byMessageType)
     report.byHandoffReason = try Self.groups(byHandoffReason)
-    for (start, sums) in points.sorted(by: { $0.key < $1.key }) {
+    for (start, sums) in points.sorted(by: { $0.key < $1.key }) where sums.count > 0 {
       report.series.append(StatsPoint(start: Timestamp(milliseconds: start), stats: try sums.stats()))
     }
     return report

@@ -18,13 +18,30 @@ struct Sums: Equatable {
   mutating func add(_ fact: Fact) {
     count += 1
     costNanos += Int128(fact.costNanos)
-    confidenceMicros += Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven))
+    confidenceMicros += Self.micros(fact)
     handoffCount += fact.group.handoffTriggered ? 1 : 0
     promptTokens += Int64(fact.promptTokens)
     completionTokens += Int64(fact.completionTokens)
     processingTimeMilliseconds += Int64(fact.processingTimeMilliseconds)
     bins[Int(fact.confidenceBin)] += 1
     times.add(1, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
+  }
+
+  /// Takes away a fact that was added before.
+  mutating func remove(_ fact: Fact) {
+    count -= 1
+    costNanos -= Int128(fact.costNanos)
+    confidenceMicros -= Self.micros(fact)
+    handoffCount -= fact.group.handoffTriggered ? 1 : 0
+    promptTokens -= Int64(fact.promptTokens)
+    completionTokens -= Int64(fact.completionTokens)
+    processingTimeMilliseconds -= Int64(fact.processingTimeMilliseconds)
+    bins[Int(fact.confidenceBin)] -= 1
+    times.add(-1, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
+  }
+
+  private static func micros(_ fact: Fact) -> Int64 {
+    Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven))
   }
 
   mutating func merge(_ other: Sums) {
@@ -54,9 +71,8 @@ struct Sums: Equatable {
     stats.processingTimeMilliseconds = processingTimeMilliseconds
     stats.confidenceHistogram = bins
     stats.highConfidenceCount = bins[7...].reduce(0, +)
-    stats.p50 = times.percentile(0.5)
-    stats.p95 = times.percentile(0.95)
-    stats.p99 = times.percentile(0.99)
+    let percentiles = times.percentiles([0.5, 0.95, 0.99])
+    (stats.p50, stats.p95, stats.p99) = (percentiles[0], percentiles[1], percentiles[2])
     return stats
   }
 }
@@ -83,18 +99,23 @@ extension Sums {
   }
 
   init(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
+    try merge(bytes)
+  }
+
+  /// Adds what bytes hold, without the cost of a value of its own for it.
+  mutating func merge(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
     var reader = VarintReader(bytes)
     guard try reader.next(UInt8.self) == Self.version else {
       throw PostgresError(kind: .unexpectedAnswer, message: "a rollup of an unknown version")
     }
-    count = try reader.int()
-    costNanos = try reader.int()
-    confidenceMicros = try reader.int()
-    handoffCount = try reader.int()
-    promptTokens = try reader.int()
-    completionTokens = try reader.int()
-    processingTimeMilliseconds = try reader.int()
-    for bin in bins.indices { bins[bin] = try reader.int() }
+    count += try reader.int(Int64.self)
+    costNanos += try reader.int(Int128.self)
+    confidenceMicros += try reader.int(Int64.self)
+    handoffCount += try reader.int(Int64.self)
+    promptTokens += try reader.int(Int64.self)
+    completionTokens += try reader.int(Int64.self)
+    processingTimeMilliseconds += try reader.int(Int64.self)
+    for bin in bins.indices { bins[bin] += try reader.int(Int64.self) }
     var bucket = 0
     while !reader.isAtEnd {
       bucket += try reader.int(Int.self)

@@ -47,14 +47,22 @@ struct TimeHistogram: Equatable {
     for index in other.counts.indices { counts[offset + index] += other.counts[index] }
   }
 
-  /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds; 0 of nothing.
-  func percentile(_ fraction: Double) -> Int64 {
+  /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds, for each of the fractions, which must
+  /// rise; 0 of nothing.
+  func percentiles(_ fractions: [Double]) -> [Int64] {
     let total = counts.reduce(0, +)
-    var rank = max(Int64((fraction * Double(total)).rounded(.up)), 1)
+    guard total > 0 else { return fractions.map { _ in 0 } }
+    var ranks = fractions.map { max(Int64(($0 * Double(total)).rounded(.up)), 1) }[...]
+    var percentiles: [Int64] = []
+    var passed: Int64 = 0
     for (index, count) in counts.enumerated() {
-      rank -= count
-      if rank <= 0 { return Self.time(of: first + index) }
+      passed += count
+      while let rank = ranks.first, rank <= passed {
+        percentiles.append(Self.time(of: first + index))
+        ranks.removeFirst()
+      }
+      if ranks.isEmpty { break }
     }
-    return 0
+    return percentiles
   }
 }
