@@ -30,7 +30,7 @@ struct BenchGet: AsyncParsableCommand {
 
 struct BenchList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "List pages of 50 interactions without their texts.",
+    commandName: "list", abstract: "List pages of 50 interactions.",
     discussion: """
       Filters: model=NAME, type=NAME, handoff=true or false, reason=TEXT, intent=NAME, min-confidence=X, \
       max-confidence=X, conversation=ID, or conversation alone for any of those that are listed first; several are \
@@ -184,11 +184,15 @@ struct BenchFilter: ParsableArguments {
       "List what came before random times of so long before now, such as 30d (the newest).", valueName: "time"))
   var within: String?
 
+  @Flag(help: "With their texts.")
+  var texts = false
+
   private static let variants = 1000
 
   func requests(of token: String, at address: Address, seed: UInt64) async throws -> [ListInteractions] {
     let (filter, isAnyConversation) = try parsed()
-    var requests = [ListInteractions(filter: filter)]
+    let view = texts ? InteractionView.full : .basic
+    var requests = [ListInteractions(filter: filter, view: view)]
     if isAnyConversation {
       let listed = try await BenchKnownIDs.interactions(of: token, at: address, countMax: 20_000)
       let conversations = Set(listed.map(\.content.conversationID)).sorted().prefix(Self.variants)
@@ -198,7 +202,7 @@ struct BenchFilter: ParsableArguments {
       requests = conversations.map { conversation in
         var filter = filter
         filter.conversationID = conversation
-        return ListInteractions(filter: filter)
+        return ListInteractions(filter: filter, view: view)
       }
     }
     guard let within else { return requests }
