@@ -3,11 +3,11 @@ import NIOCore
 import NIOHPACK
 import Wire
 
-/// Sends calls over one gRPC connection and reads their answers, on whole HTTP/2 frames: many frames a write, and no
-/// task or stream object for a call. A library's HTTP/2 costs more than the service does, and both share the machine.
+/// Sends calls over one gRPC connection and reads their answers, on HTTP/2's frames themselves, without a stream object
+/// for a call. A library's HTTP/2 costs more than the service does, and both share the machine.
 ///
 /// It speaks as much of HTTP/2 as unary calls need: RFC 9113 without push, priorities and padding of its own.
-final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
+final class GRPCLoadConnection: FramedLoadConnection {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
@@ -33,17 +33,17 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
   /// No answer is larger, so that only the connection's window has to be given back.
   private static let streamWindowBytes = 2 * Limits.frameBytesMax
   private static let connectionWindowBytes = 64 * 1024 * 1024
-  private static let writeBytesMax = 256 * 1024
   private static let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-  private let driver: LoadDriver
+  let driver: LoadDriver
+  let ready: EventLoopPromise<NIOLoopBound<any LoadConnection>>
+  var calls: CallsInFlight
+  var context: ChannelHandlerContext?
+  var incoming = IncomingBytes()
   private let requests: Requests
   private var callsMax: Int
-  private let ready: EventLoopPromise<NIOLoopBound<any LoadConnection>>
-  private var calls: CallsInFlight
   private var blocks = HeaderBlocks()
   private var outlet = HTTP2Outlet()
-  private var incoming = IncomingBytes()
   /// Messages that must be looked into.
   private var messages: [UInt32: [UInt8]] = [:]
   /// A header block that goes on in the next frame.
@@ -51,7 +51,6 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
   private var takenBytes = 0
   private var nextStream: UInt32 = 1
   private var isClosing = false
-  private var context: ChannelHandlerContext?
 
   init(
     _ driver: LoadDriver, _ requests: Requests, callsMax: Int,
@@ -64,9 +63,6 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     calls = CallsInFlight(expected: callsMax)
   }
 
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
-
   func channelActive(context: ChannelHandlerContext) {
     outlet.bytes.writeString(Self.preface)
     // ENABLE_PUSH and INITIAL_WINDOW_SIZE.
@@ -78,9 +74,13 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
 
   // MARK: Out
 
-  var isOpen: Bool { context != nil }
-  var roomForCalls: Int { isClosing || nextStream > UInt32(Int32.max) - 2 ? 0 : callsMax - calls.count }
-  var callsInFlight: Int { calls.count }
+  var outgoing: ByteBuffer {
+    get { outlet.bytes }
+    set { outlet.bytes = newValue }
+  }
+  var roomForCalls: Int {
+    !isOpen || isClosing || nextStream > UInt32(Int32.max) - 2 ? 0 : callsMax - calls.count
+  }
 
   func send(_ call: OutgoingCall, from source: borrowing CallSource, start: Int64) {
     let (operation, stream) = (call.operation.rawValue, nextStream)
@@ -92,7 +92,7 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
       let block = try blocks.encode(requests.headers[operation][call.caller], number: number)
       outlet.sendHeaders(block, stream: stream)
     } catch {
-      return endAll(RPCError(.internal, .internalError, "the request's headers cannot be encoded: \(error)"))
+      return close(RPCError(.internal, .internalError, "the request's headers cannot be encoded: \(error)"))
     }
     outlet.sendMessage(bytes: GRPCMessageDecoder.prefixBytes + call.payloadBytes, stream: stream) { target in
       // Not compressed.
@@ -100,43 +100,25 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
       target.storeBytes(of: UInt32(call.payloadBytes).bigEndian, toByteOffset: 1, as: UInt32.self)
       source.write(to: target + GRPCMessageDecoder.prefixBytes)
     }
-    if outlet.bytes.readableBytes > Self.writeBytesMax { write() }
+    writeIfMuch()
   }
-
-  func flush() {
-    write()
-    context?.flush()
-  }
-
-  private func write() {
-    guard outlet.bytes.readableBytes > 0 else { return }
-    context?.write(wrapOutboundOut(outlet.bytes), promise: nil)
-    outlet.bytes.clear()
-  }
-
-  func close(_ reason: RPCError) { endAll(reason) }
 
   // MARK: In
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let now = LoadDriver.now
-    incoming.take(unwrapInboundIn(data)) { readFrames($0, at: now) }
-  }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     // What the frames asked for, which no call may carry along.
     if outlet.bytes.readableBytes > 0 { flush() }
     driver.proceed(self)
-    if isClosing, calls.count == 0 { endAll(.connectionLost("the server closed the connection")) }
+    if isClosing, calls.count == 0 { close(.connectionLost("the server closed the connection")) }
   }
 
-  private func readFrames(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Int {
+  func readFrames(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Int {
     var place = 0
     while bytes.count - place >= HTTP2FrameHeader.bytes {
       let header = HTTP2FrameHeader(UnsafeRawBufferPointer(rebasing: bytes[place...]))
       let start = place + HTTP2FrameHeader.bytes
       guard header.length <= 16_384 else {
-        endAll(RPCError(.unknown, .requestMalformed, "the server's answers are no frames of HTTP/2"))
+        close(RPCError(.unknown, .requestMalformed, "the server's answers are no frames of HTTP/2"))
         return bytes.count
       }
       guard bytes.count - start >= header.length else { break }
@@ -193,7 +175,7 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
       switch identifier {
       // HEADER_TABLE_SIZE.
       case 1:
-        do { try blocks.setEncoderTableBytes(value) } catch { endAll(.connectionLost("\(error)")) }
+        do { try blocks.setEncoderTableBytes(value) } catch { close(.connectionLost("\(error)")) }
       // MAX_CONCURRENT_STREAMS.
       case 3: callsMax = min(callsMax, value)
       // INITIAL_WINDOW_SIZE.
@@ -244,7 +226,7 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
         fail(stream, RPCError(grpcTrailers: headers))
       }
     } catch {
-      endAll(RPCError(.unknown, .requestMalformed, "the server's headers cannot be read: \(error)"))
+      close(RPCError(.unknown, .requestMalformed, "the server's headers cannot be read: \(error)"))
     }
   }
 
@@ -264,23 +246,5 @@ final class GRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     case .success(let count): driver.answered(call, records: count, at: now)
     case .failure(let error): driver.failed(error)
     }
-  }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    endAll(.connectionLost("the server closed the connection"))
-    context.fireChannelInactive()
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { endAll(.connectionLost("\(error)")) }
-
-  private func endAll(_ error: RPCError) {
-    guard let context else { return }
-    self.context = nil
-    isClosing = true
-    ready.fail(LoadRunner.Failure(description: error.message))
-    let lost = calls.removeAll()
-    if !lost.isEmpty { driver.failed(error, count: lost.count) }
-    context.close(promise: nil)
-    driver.lost(self)
   }
 }

@@ -2,9 +2,8 @@ import Domain
 import NIOCore
 import Wire
 
-/// Sends calls over one ttRPC connection and reads their answers, on whole frames: many frames a write, and no task
-/// or allocation for a call.
-final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
+/// Sends calls over one ttRPC connection and reads their answers, without an allocation for a call.
+final class TTRPCLoadConnection: FramedLoadConnection {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
@@ -35,32 +34,26 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     }
   }
 
-  private let driver: LoadDriver
+  let driver: LoadDriver
+  let ready: EventLoopPromise<NIOLoopBound<any LoadConnection>>
+  var calls: CallsInFlight
+  var context: ChannelHandlerContext?
+  var outgoing = ByteBuffer()
+  var incoming = IncomingBytes()
   private let envelopes: Envelopes
   private let callsMax: Int
-  private let ready: EventLoopPromise<NIOLoopBound<any LoadConnection>>
-  private var calls: CallsInFlight
   private var nextStream: UInt32 = 1
-  private var context: ChannelHandlerContext?
-  /// Frames that `flush` sends.
-  private var outgoing = ByteBuffer()
-  private var incoming = IncomingBytes()
-
-  private static let writeBytesMax = 256 * 1024
 
   init(
     _ driver: LoadDriver, _ envelopes: Envelopes, callsMax: Int,
     _ ready: EventLoopPromise<NIOLoopBound<any LoadConnection>>
   ) {
-    self.ready = ready
     self.driver = driver
     self.envelopes = envelopes
     self.callsMax = callsMax
+    self.ready = ready
     calls = CallsInFlight(expected: callsMax)
   }
-
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelActive(context: ChannelHandlerContext) {
     ready.succeed(NIOLoopBound(self, eventLoop: context.eventLoop))
@@ -69,9 +62,7 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
 
   // MARK: Out
 
-  var isOpen: Bool { context != nil }
-  var roomForCalls: Int { context == nil || nextStream > UInt32.max - 2 ? 0 : callsMax - calls.count }
-  var callsInFlight: Int { calls.count }
+  var roomForCalls: Int { !isOpen || nextStream > UInt32.max - 2 ? 0 : callsMax - calls.count }
 
   func send(_ call: OutgoingCall, from source: borrowing CallSource, start: Int64) {
     let head = envelopes.heads[call.operation.rawValue]
@@ -99,40 +90,21 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     calls.insert(
       .init(stream: nextStream, operation: call.operation, records: Int32(source.recordsInCall), start: start))
     nextStream += 2
-    if outgoing.readableBytes > Self.writeBytesMax { write() }
+    writeIfMuch()
   }
-
-  func flush() {
-    write()
-    context?.flush()
-  }
-
-  private func write() {
-    guard outgoing.readableBytes > 0 else { return }
-    context?.write(wrapOutboundOut(outgoing), promise: nil)
-    outgoing.clear()
-  }
-
-  func close(_ reason: RPCError) { endAll(reason) }
 
   // MARK: In
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let now = LoadDriver.now
-    incoming.take(unwrapInboundIn(data)) { readFrames($0, at: now) }
-  }
-
   func channelReadComplete(context: ChannelHandlerContext) { driver.proceed(self) }
 
-  /// Hands on the answers of whole frames, and tells how many bytes those were.
-  private func readFrames(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Int {
+  func readFrames(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Int {
     var place = 0
     while bytes.count - place >= FrameHeader.bytes {
       let count = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt32.self)))
       let stream = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 4, as: UInt32.self))
       let kind = bytes[place + 8]
       guard count <= 2 * Limits.frameBytesMax else {
-        endAll(RPCError(.unknown, .requestMalformed, "the server's answers are no frames of ttRPC"))
+        close(RPCError(.unknown, .requestMalformed, "the server's answers are no frames of ttRPC"))
         return bytes.count
       }
       let start = place + FrameHeader.bytes
@@ -155,29 +127,6 @@ final class TTRPCLoadConnection: ChannelInboundHandler, LoadConnection {
     case .failure(let error): driver.failed(error)
     }
   }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    endAll(.connectionLost("the server closed the connection"))
-    context.fireChannelInactive()
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    endAll(.connectionLost("\(error)"))
-  }
-
-  private func endAll(_ error: RPCError) {
-    guard let context else { return }
-    self.context = nil
-    let lost = calls.removeAll()
-    if !lost.isEmpty { driver.failed(error, count: lost.count) }
-    context.close(promise: nil)
-    driver.lost(self)
-  }
-}
-
-extension RPCError {
-  /// A call whose fate is unknown for want of a connection.
-  static func connectionLost(_ message: String) -> RPCError { RPCError(.unavailable, .connectionLost, message) }
 }
 
 func varintBytes(_ value: Int) -> Int { max((value.bitWidth - value.leadingZeroBitCount + 6) / 7, 1) }

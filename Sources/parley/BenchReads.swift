@@ -9,49 +9,35 @@ struct BenchGet: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "get", abstract: "Get interactions at random, of those that are listed first.")
 
-  @OptionGroup var target: BenchTarget
-  @OptionGroup var pace: BenchPace
+  @OptionGroup var reading: BenchReading
   @OptionGroup var known: BenchKnownIDs
   @OptionGroup var output: BenchOutput
 
   func run() async throws {
-    let address = try target.resolvedAddress()
-    let plan = try pace.plan(address)
-    var callers: [Workload.Caller] = []
-    for token in try await target.tokens() {
-      callers.append(.init(token: token, ids: try await known.ids(of: token, at: address)))
+    try await reading.run(.get, output) { token, address in
+      .init(token: token, ids: try await known.ids(of: token, at: address))
     }
-    try BenchKnownIDs.require(callers)
-    let workload = Workload(
-      callers: callers, shares: try target.shares(), mix: [.get: 1], seed: pace.seed)
-    try await BenchRun(name: "get", plan: plan, workload: workload, output: output).run()
   }
 }
 
 struct BenchList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "List pages of 50 interactions without their texts.",
+    commandName: "list", abstract: "List pages of 50 interactions.",
     discussion: """
       Filters: model=NAME, type=NAME, handoff=true or false, reason=TEXT, intent=NAME, min-confidence=X, \
       max-confidence=X, conversation=ID, or conversation alone for any of those that are listed first; several are \
       separated by commas. The rare values are told by parley bench --help.
       """)
 
-  @OptionGroup var target: BenchTarget
-  @OptionGroup var pace: BenchPace
+  @OptionGroup var reading: BenchReading
   @OptionGroup var filter: BenchFilter
   @OptionGroup var output: BenchOutput
 
   func run() async throws {
-    let address = try target.resolvedAddress()
-    let plan = try pace.plan(address)
-    var callers: [Workload.Caller] = []
-    for token in try await target.tokens() {
-      let lists = try await filter.requests(of: token, at: address, seed: pace.seed)
-      callers.append(.init(token: token, lists: lists.map { $0.encoded() }))
+    try await reading.run(.list, output) { token, address in
+      let lists = try await filter.requests(of: token, at: address, seed: reading.pace.seed)
+      return .init(token: token, lists: lists.map { $0.encoded() })
     }
-    let workload = Workload(callers: callers, shares: try target.shares(), mix: [.list: 1], seed: pace.seed)
-    try await BenchRun(name: "list", plan: plan, workload: workload, output: output).run()
   }
 }
 
@@ -59,18 +45,31 @@ struct BenchStats: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stats", abstract: "Ask for statistics: of the last 30 days, unless told.")
 
-  @OptionGroup var target: BenchTarget
-  @OptionGroup var pace: BenchPace
+  @OptionGroup var reading: BenchReading
   @OptionGroup var range: BenchStatsRange
   @OptionGroup var output: BenchOutput
 
   func run() async throws {
-    let plan = try pace.plan(try target.resolvedAddress())
-    let callers = try await target.tokens().map {
-      Workload.Caller(token: $0, stats: [range.request.encoded()])
-    }
-    let workload = Workload(callers: callers, shares: try target.shares(), mix: [.stats: 1], seed: pace.seed)
-    try await BenchRun(name: "stats", plan: plan, workload: workload, output: output).run()
+    try await reading.run(.stats, output) { token, _ in .init(token: token, stats: [range.request.encoded()]) }
+  }
+}
+
+/// What is the same for everything that only reads.
+struct BenchReading: ParsableArguments {
+  @OptionGroup var target: BenchTarget
+  @OptionGroup var pace: BenchPace
+
+  /// - Parameter caller: what the tenant of that token asks for.
+  func run(
+    _ operation: BenchOperation, _ output: BenchOutput, caller: (String, Address) async throws -> Workload.Caller
+  ) async throws {
+    let address = try target.resolvedAddress()
+    let plan = try pace.plan(address)
+    var callers: [Workload.Caller] = []
+    for token in try await target.tokens() { callers.append(try await caller(token, address)) }
+    if operation == .get { try BenchKnownIDs.require(callers) }
+    let workload = Workload(callers: callers, shares: try target.shares(), mix: [operation: 1], seed: pace.seed)
+    try await BenchRun(name: operation.name, plan: plan, workload: workload, output: output).run()
   }
 }
 
@@ -184,11 +183,15 @@ struct BenchFilter: ParsableArguments {
       "List what came before random times of so long before now, such as 30d (the newest).", valueName: "time"))
   var within: String?
 
+  @Flag(help: "With their texts.")
+  var texts = false
+
   private static let variants = 1000
 
   func requests(of token: String, at address: Address, seed: UInt64) async throws -> [ListInteractions] {
     let (filter, isAnyConversation) = try parsed()
-    var requests = [ListInteractions(filter: filter)]
+    let view = texts ? InteractionView.full : .basic
+    var requests = [ListInteractions(filter: filter, view: view)]
     if isAnyConversation {
       let listed = try await BenchKnownIDs.interactions(of: token, at: address, countMax: 20_000)
       let conversations = Set(listed.map(\.content.conversationID)).sorted().prefix(Self.variants)
@@ -198,7 +201,7 @@ struct BenchFilter: ParsableArguments {
       requests = conversations.map { conversation in
         var filter = filter
         filter.conversationID = conversation
-        return ListInteractions(filter: filter)
+        return ListInteractions(filter: filter, view: view)
       }
     }
     guard let within else { return requests }
