@@ -107,7 +107,7 @@ import Testing
         #expect(try await store.interaction(batches[call][0].id, of: .a) == nil)
       }
       // The one of the warm-up, the one that was held up, the two left, and those that took the room.
-      #expect(try database.rowCount() == 4 + more.count)
+      #expect(try database.rowCount() == 5 + more.count)
     }
   }
 

@@ -50,26 +50,33 @@ final class DeltaFolder: Sendable {
   /// - Returns: whether there may be more to do at once.
   func step() async throws(PostgresError) -> Bool {
     let isClosed = isClosed.load(ordering: .relaxed)
+    let logger = logger
     return try await connection.run { (connection) throws(PostgresError) in
       let pending = try connection.run(Command(.pendingDeltas)).first { _ in true }!
       if try pending.bool(0) {
-        return try connection.inFold { (connection) throws(PostgresError) in try connection.foldFacts() }
+        return try connection.inFold { (connection) throws(PostgresError) in try connection.foldFacts() } ?? false
       }
       // Hours can wait for the next start.
       guard !isClosed, !pending.isNull(1) else { return false }
       let tenant = TenantKey(rawValue: try pending.int32(1))
-      return try connection.inFold { (connection) throws(PostgresError) in try connection.recount(tenant) }
+      let rest = try connection.inFold { (connection) throws(PostgresError) in try connection.recount(tenant) }
+      if let rest, rest > Limits.recountHoursReadMax {
+        logger.info(
+          "counting anew what was recorded before",
+          metadata: ["tenant_key": "\(tenant.rawValue)", "hours_left": "\(rest)"])
+      }
+      return rest != nil
     }.get()
   }
 }
 
 extension PostgresConnection {
-  /// Runs `body` in a transaction of one snapshot, if nobody else folds; false if somebody does.
-  fileprivate func inFold(
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> Bool
-  ) throws(PostgresError) -> Bool {
+  /// Runs `body` in a transaction of one snapshot, if nobody else folds; nil if somebody does.
+  fileprivate func inFold<R>(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R? {
     try inTransaction(Command(.beginRepeatableRead)) { (connection) throws(PostgresError) in
-      guard try connection.run(Command(.lockFolding)).first(where: { _ in true })!.bool(0) else { return false }
+      guard try connection.run(Command(.lockFolding)).first(where: { _ in true })!.bool(0) else { return nil }
       return try body(connection)
     }
   }
@@ -90,7 +97,9 @@ extension PostgresConnection {
 
   /// Counts one day's hours anew, of those that a tenant has waiting. What else waits of the tenant is taken
   /// along, for rows are counted here whether or not their delta was folded.
-  fileprivate func recount(_ tenant: TenantKey) throws(PostgresError) -> Bool {
+  ///
+  /// - Returns: over how many hours what still waits is spread.
+  fileprivate func recount(_ tenant: TenantKey) throws(PostgresError) -> Int {
     var waiting: [Range<Int32>] = []
     var facts: [Fact] = []
     for delta in try take(from: tenant) {
@@ -99,7 +108,7 @@ extension PostgresConnection {
       case .recount(_, let hours): waiting.append(hours)
       }
     }
-    guard let first = waiting.map(\.lowerBound).min(), let last = waiting.map(\.upperBound).max() else { return true }
+    guard let first = waiting.map(\.lowerBound).min(), let last = waiting.map(\.upperBound).max() else { return 0 }
     // To the end of the day of the first row there is; hours without rows are counted with it.
     let ids = InteractionID(lowerBoundOfHour: first)..<InteractionID(lowerBoundOfHour: last)
     let next = try run(
@@ -143,7 +152,7 @@ extension PostgresConnection {
 
     let rest = waiting.map { $0.clamped(to: piece.upperBound..<max(last, piece.upperBound)) }.filter { !$0.isEmpty }
     _ = try pipeline(rest.map { .addRecount($0, of: tenant) })
-    return true
+    return Int(last) - Int(min(piece.upperBound, last))
   }
 
   /// Takes facts of every tenant, a bounded number; or of one tenant everything.
