@@ -16,7 +16,8 @@ struct DatabaseOptions: ParsableArguments {
       "host='\(URL(fileURLWithPath: directory).standardizedFileURL.path)/run' user=parley dbname=parley"
     }
     guard let url = databaseUrl ?? fromData ?? ProcessInfo.processInfo.environment["PARLEY_DATABASE_URL"] else {
-      throw CommandFailure("no database: give --database-url, or --data with a running server's folder")
+      throw CommandFailure(
+        "no database: give --database-url or PARLEY_DATABASE_URL, or --data with a running server's folder")
     }
     return url
   }

@@ -57,7 +57,8 @@ struct Verify: AsyncParsableCommand {
         show(day)
         differing.append(day)
       }
-      LiveLine.show("\(days) days, \(interactions) interactions: \(day.tenant) \(day.start.rfc3339)")
+      LiveLine.show(
+        "days: \(days), interactions: \(interactions), at \(printable(day.tenant.description)) \(day.start.rfc3339)")
     }
     LiveLine.clear()
     if waitingHours > 0 { print("not compared: \(waitingHours) hours that wait to be counted anew") }
@@ -65,18 +66,20 @@ struct Verify: AsyncParsableCommand {
     for day in differing where repair {
       let repaired = try await verifier.repair(day)
       if repaired.differences.isEmpty {
-        print("repaired: \(day.tenant) \(day.start.rfc3339)")
+        print("repaired: \(printable(day.tenant.description)) \(day.start.rfc3339)")
       } else {
         show(repaired)
         open += 1
       }
     }
     if !repair { open = differing.count }
-    print("\(days) days, \(interactions) interactions: \(open == 0 ? "all agrees" : "\(open) days differ")")
+    print("days: \(days), interactions: \(interactions), days that differ: \(open)")
     if open > 0 { throw ExitCode.failure }
   }
 
   private func show(_ day: Verifier.Day) {
-    for difference in day.differences { print("differs: \(day.tenant) \(difference.time.rfc3339): \(difference.what)") }
+    for difference in day.differences {
+      print("differs: \(printable(day.tenant.description)) \(difference.time.rfc3339): \(difference.what)")
+    }
   }
 }

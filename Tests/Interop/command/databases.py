@@ -215,6 +215,60 @@ class Migrations(Scenario):
         require(last.startswith("Error:") and str(self.folder) in last, f"its last words are {last!r}")
 
 
+class Verification(Scenario):
+    """`parley verify`, beside a server."""
+
+    def prepare(self):
+        self.postgres = self.workshop.shared_postgres()
+        self.secret = self.workshop.new_secret(self.folder)
+        self.url = self.postgres.new_database("verified")
+        flags = ["--database-url", self.url, "--jwt-secret-file", self.secret]
+        self.server = Server(self.workshop, self.folder, *flags, secret=self.secret, keep_data=False).start()
+        for tenant in ("acme", "other"):
+            for created in ("2024-05-01T10:00:00Z", "2024-05-02T23:59:59.999Z"):
+                self.server.caller(tenant).record(conversation_id="c", created_at=created)
+        eventually(lambda: self._sql("SELECT count(*) FROM parley.deltas") == "0", "all is folded")
+
+    def finish(self):
+        self.server.end()
+
+    def _sql(self, text):
+        return self.postgres.sql(text, "verified")
+
+    def _verify(self, *flags):
+        return self.workshop.run("verify", "--database-url", self.url, *flags)
+
+    @check
+    def whatAgreesIsTold(self):
+        require_equal(self._verify().succeeded().out, "days: 4, interactions: 4, days that differ: 0\n", "what it says")
+        one = self._verify("--tenant", "acme", "--from", "2024-05-02").succeeded()
+        require_equal(one.out, "days: 1, interactions: 1, days that differ: 0\n", "what it says of one day")
+
+    @check
+    def whatDiffersIsToldAndRepaired(self):
+        self._sql("SET session_replication_role = replica; UPDATE parley.interactions SET estimated_cost_nanos = 7")
+        ran = self._verify("--tenant", "acme")
+        require_equal(ran.status, 1, "the status")
+        require("differs: acme 2024-05-01T10:00:00.000Z" in ran.out, f"it says {ran.out!r}")
+        repaired = self._verify("--repair").succeeded()
+        require_equal(repaired.out.count("repaired: "), 4, "the days repaired")
+        self._verify().succeeded()
+
+    @check
+    def rowsOfOthersAreCountedByThemselves(self):
+        self._sql("DELETE FROM parley.interactions WHERE id < '018f4000-0000-0000-0000-000000000000'")
+        eventually(lambda: self._sql("SELECT count(*) FROM parley.deltas") == "0", "it is counted anew")
+        self._verify().succeeded()
+
+    @check
+    def nonsenseIsRefused(self):
+        self._verify("--tenant", "nobody").refused("nobody", "never recorded")
+        self._verify("--from", "2024-05-02", "--to", "2024-05-02").refused("--from", "--to")
+        self._verify("--from", "yesterday").refused("yesterday", "RFC 3339")
+        self.workshop.run("verify").refused("--database-url", "PARLEY_DATABASE_URL", "--data")
+        self.workshop.run("verify", "--data", self.folder / "none").refused("none")
+
+
 class LostDatabase(Scenario):
     """An operator's PostgreSQL goes away and comes back."""
 
@@ -361,4 +415,4 @@ class Administrator(Scenario):
         self._works_again()
 
 
-SCENARIOS = [Administrator, LostDatabase, Migrations, OwnDatabase]
+SCENARIOS = [Administrator, LostDatabase, Migrations, OwnDatabase, Verification]

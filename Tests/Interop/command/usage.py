@@ -24,6 +24,7 @@ COMMANDS = {
         "PARLEY_",
     ],
     "migrate": ["--database-url", "PARLEY_DATABASE_URL"],
+    "verify": ["--database-url", "PARLEY_DATABASE_URL", "--data", "--tenant", "--from", "--to", "--repair"],
     "token": ["--tenant", "--scope", "--ttl", "--jwt-secret-file", "--data", "--issuer", "--audience"],
     "record": [
         "--conversation",

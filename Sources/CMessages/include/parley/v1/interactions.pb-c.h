@@ -538,7 +538,8 @@ struct  Parley__V1__Stats
   double handoff_rate;
   double avg_processing_time_ms;
   /*
-   * Nearest rank: the smallest processing time that at least half of the interactions do not pass.
+   * Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact up to
+   * 2,000 interactions and below 128 ms; otherwise off by at most 1/128 of itself, as p95 and p99 are.
    */
   double p50_processing_time_ms;
   double p95_processing_time_ms;
