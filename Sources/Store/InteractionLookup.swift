@@ -87,17 +87,24 @@ final class InteractionLookup: Sendable {
 
   /// Starts a statement for all that wait of the next tenant, where one may be started.
   private func startNext() {
-    state.withLock { state in
-      guard state.batches.count < concurrency, !state.line.isEmpty else { return }
+    let next: (tenant: TenantKey, waiters: [Waiter], key: UInt64)? = state.withLock { state in
+      guard state.batches.count < concurrency, !state.line.isEmpty else { return nil }
       let (tenant, all) = state.line.removeFirst()
       let waiters = Array(all.prefix(Limits.getsPerStatementMax))
       if waiters.count < all.count { state.line.append((tenant, Array(all.dropFirst(waiters.count)))) }
       state.waitingCount -= waiters.count
       let key = waiters[0].ticket
-      // The task finds its batch in the state, for it cannot come to its end before this lock is free.
       state.batches[key] = Batch(tickets: Set(waiters.map(\.ticket)), task: nil)
-      state.batches[key]!.task = Task { await self.answer(waiters, tenant, key) }
+      return (tenant, waiters, key)
     }
+    guard let next else { return }
+    // Up to its first wait at once: no thread need wake for it.
+    let task = Task.immediate { await answer(next.waiters, next.tenant, next.key) }
+    let isAbandoned = state.withLock { state in
+      state.batches[next.key]?.task = task
+      return state.batches[next.key]?.tickets.isEmpty == true
+    }
+    if isAbandoned { task.cancel() }
   }
 
   private func answer(_ waiters: [Waiter], _ tenant: TenantKey, _ key: UInt64) async {

@@ -118,9 +118,14 @@ public final class PostgresStore: InteractionStore {
     let reader = StatsReader(query, tenant: key)
     let exactUpTo = exactStatsInteractionsMax
     return try await readers.read { (connection) throws(PostgresError) in
-      try connection.read(tenant: key) { (connection) throws(PostgresError) in
-        if let report = try reader?.report(on: connection, exactUpTo: exactUpTo) { return report }
-        return try connection.statsOfRows(query, tenant: key)
+      if let reader {
+        let report = try connection.read(tenant: key, plan: .keyed) { (connection) throws(PostgresError) in
+          try reader.report(on: connection, exactUpTo: exactUpTo)
+        }
+        if let report { return report }
+      }
+      return try connection.read(tenant: key) { (connection) throws(PostgresError) in
+        try connection.statsOfRows(query, tenant: key)
       }
     }
   }
