@@ -11,6 +11,7 @@ struct StatsReader {
   private let filter: RollupFilter
   /// Those that rollups answer for.
   private let hours: Range<Int32>
+  private let now: InteractionID
 
   /// nil where only rows can answer: for some filters, and for a range too short.
   init?(_ query: GetStats.Checked, tenant: TenantKey, now: Timestamp = .now) {
@@ -18,15 +19,17 @@ struct StatsReader {
     // Ids hold no time before 1970, and none past 48 bits of milliseconds.
     let start = InteractionID(lowerBound: query.start)
     let end = InteractionID(lowerBound: query.end)
-    let half = Int64.millisecondsPerHour / 2
-    let first = start.time.milliseconds % .millisecondsPerHour <= half ? start.hour : start.hour + 1
-    // What lies ahead of now is hardly anything.
-    let takesLast = end.time.milliseconds % .millisecondsPerHour >= half || end.time >= now - half && end.time <= now
-    let last = takesLast ? end.hour + 1 : end.hour
+    let startOffset = start.time.milliseconds % .millisecondsPerHour
+    let first = startOffset <= .millisecondsPerHour / 2 ? start.hour : start.hour + 1
+    // Of the end's hour: the part before it against the part after it that is not ahead, where hardly anything is.
+    let endOffset = end.time.milliseconds % .millisecondsPerHour
+    let afterEnd = min(.millisecondsPerHour - endOffset, now.milliseconds - end.time.milliseconds)
+    let last = afterEnd < endOffset ? end.hour + 1 : end.hour
     guard first < last else { return nil }
     self.query = query
     self.tenant = tenant
     self.filter = filter
+    self.now = InteractionID(lowerBound: now)
     hours = first..<last
   }
 
@@ -87,31 +90,45 @@ struct StatsReader {
     InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
   }
 
-  /// Whole days by their own sums, the hours around them by theirs.
+  /// Whole days by their own sums, the hours around them by theirs: what the range leaves of a day is added,
+  /// or what it does not is taken away from the whole, whichever is less.
   private func read(
     _ hours: Range<Int32>, _ tally: inout StatsTally, _ connection: isolated PostgresConnection
   ) throws(PostgresError) {
     // A series of hours over everything has sums of its own; by a filter it is read hour by hour.
     let isSeriesApart = query.interval == .hour && filter.selectsAll
     let isByHour = query.interval == .hour && !isSeriesApart
-    let firstDay = (hours.lowerBound + .hoursPerDay - 1) / .hoursPerDay * .hoursPerDay
-    let lastDay = hours.upperBound / .hoursPerDay * .hoursPerDay
-    let days = isByHour || firstDay >= lastDay ? hours.upperBound..<hours.upperBound : firstDay..<lastDay
+    let days = isByHour || hours.count < Int32.hoursPerDay ? hours.upperBound..<hours.upperBound : days(near: hours)
     let (hourGrain, dayGrain): (Grain, Grain) = filter.isByBin ? (.hourDetail, .dayDetail) : (.hourGroup, .dayGroup)
-    let spans = [
-      (hourGrain, hours.lowerBound..<days.lowerBound), (dayGrain, days),
-      (hourGrain, days.upperBound..<hours.upperBound),
+    let added = [
+      (hourGrain, hours.lowerBound, days.lowerBound), (dayGrain, days.lowerBound, days.upperBound),
+      (hourGrain, days.upperBound, hours.upperBound),
     ]
-    for (grain, span) in spans where !span.isEmpty {
-      try connection.encodedRollups(grain, span, tenant: tenant, filter: filter) { (key, sums) throws(PostgresError) in
-        try tally.add(sums, of: key.group)
-        if !isSeriesApart { try tally.addToSeries(sums, hour: key.start) }
+    for (grain, start, end) in added where start < end {
+      try connection.encodedRollups(grain, start..<end, tenant: tenant, filter: filter) {
+        (key, sums) throws(PostgresError) in
+        try tally.add(sums, group: key.group, seriesHour: isSeriesApart ? nil : key.start)
+      }
+    }
+    for (start, end) in [(days.lowerBound, hours.lowerBound), (hours.upperBound, days.upperBound)] where start < end {
+      try connection.encodedRollups(hourGrain, start..<end, tenant: tenant, filter: filter) {
+        (key, sums) throws(PostgresError) in
+        try tally.remove(sums, group: key.group, seriesHour: isSeriesApart ? nil : key.start)
       }
     }
     if isSeriesApart {
       try connection.encodedRollups(.hour, hours, tenant: tenant) { (key, sums) throws(PostgresError) in
-        try tally.addToSeries(sums, hour: key.start)
+        try tally.add(sums, seriesHour: key.start)
       }
     }
+  }
+
+  private func days(near hours: Range<Int32>) -> Range<Int32> {
+    let half = Int32.hoursPerDay / 2
+    let first = (hours.lowerBound + half - 1) / .hoursPerDay * .hoursPerDay
+    let last = hours.upperBound / .hoursPerDay * .hoursPerDay
+    let rest = hours.upperBound - last
+    // The hours ahead hold hardly anything.
+    return first..<(rest >= half || rest > 0 && last + .hoursPerDay > now.hour ? last + .hoursPerDay : last)
   }
 }

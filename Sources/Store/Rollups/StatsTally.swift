@@ -26,13 +26,20 @@ struct StatsTally {
     if let point = point(of: fact.hour) { points[point, default: Sums()].remove(fact) }
   }
 
-  /// Adds sums as they are kept.
-  mutating func add(_ sums: UnsafeRawBufferPointer, of group: StatsGroupKey) throws(PostgresError) {
-    try groups[group, default: Sums()].merge(sums)
+  /// Adds sums as they are kept, to the groups, to the series, or to both.
+  mutating func add(
+    _ sums: UnsafeRawBufferPointer, group: StatsGroupKey? = nil, seriesHour: Int32? = nil
+  ) throws(PostgresError) {
+    if let group { try groups[group, default: Sums()].merge(sums) }
+    if let point = seriesHour.flatMap(point) { try points[point, default: Sums()].merge(sums) }
   }
 
-  mutating func addToSeries(_ sums: UnsafeRawBufferPointer, hour: Int32) throws(PostgresError) {
-    if let point = point(of: hour) { try points[point, default: Sums()].merge(sums) }
+  /// Takes away sums that were added with others.
+  mutating func remove(
+    _ sums: UnsafeRawBufferPointer, group: StatsGroupKey, seriesHour: Int32?
+  ) throws(PostgresError) {
+    try groups[group, default: Sums()].remove(sums)
+    if let point = seriesHour.flatMap(point) { try points[point, default: Sums()].remove(sums) }
   }
 
   private func point(of hour: Int32) -> Int64? {

@@ -71,7 +71,7 @@ struct Sums: Equatable {
     stats.processingTimeMilliseconds = processingTimeMilliseconds
     stats.confidenceHistogram = bins
     stats.highConfidenceCount = bins[7...].reduce(0, +)
-    let percentiles = times.percentiles([0.5, 0.95, 0.99])
+    let percentiles = times.percentiles([0.5, 0.95, 0.99], of: count)
     (stats.p50, stats.p95, stats.p99) = (percentiles[0], percentiles[1], percentiles[2])
     return stats
   }
@@ -103,26 +103,31 @@ extension Sums {
   }
 
   /// Adds what bytes hold, without the cost of a value of its own for it.
-  mutating func merge(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
+  mutating func merge(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) { try add(bytes, times: 1) }
+
+  /// Takes away what was added before.
+  mutating func remove(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) { try add(bytes, times: -1) }
+
+  private mutating func add(_ bytes: UnsafeRawBufferPointer, times sign: Int64) throws(PostgresError) {
     var reader = VarintReader(bytes)
     guard try reader.next(UInt8.self) == Self.version else {
       throw PostgresError(kind: .unexpectedAnswer, message: "a rollup of an unknown version")
     }
-    count += try reader.int(Int64.self)
-    costNanos += try reader.int(Int128.self)
-    confidenceMicros += try reader.int(Int64.self)
-    handoffCount += try reader.int(Int64.self)
-    promptTokens += try reader.int(Int64.self)
-    completionTokens += try reader.int(Int64.self)
-    processingTimeMilliseconds += try reader.int(Int64.self)
-    for bin in bins.indices { bins[bin] += try reader.int(Int64.self) }
+    count += sign * (try reader.int())
+    costNanos += Int128(sign) * (try reader.int())
+    confidenceMicros += sign * (try reader.int())
+    handoffCount += sign * (try reader.int())
+    promptTokens += sign * (try reader.int())
+    completionTokens += sign * (try reader.int())
+    processingTimeMilliseconds += sign * (try reader.int())
+    for bin in bins.indices { bins[bin] += sign * (try reader.int()) }
     var bucket = 0
     while !reader.isAtEnd {
       bucket += try reader.int(Int.self)
       guard bucket < 4096 else {
         throw PostgresError(kind: .unexpectedAnswer, message: "a rollup with a time no interaction has")
       }
-      times.add(try reader.int(), toBucket: bucket)
+      times.add(sign * (try reader.int()), toBucket: bucket)
     }
   }
 }

@@ -49,20 +49,21 @@ struct TimeHistogram: Equatable {
 
   /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds, for each of the fractions, which must
   /// rise; 0 of nothing.
-  func percentiles(_ fractions: [Double]) -> [Int64] {
-    let total = counts.reduce(0, +)
+  ///
+  /// - Parameter total: how many times there are.
+  func percentiles(_ fractions: [Double], of total: Int64) -> [Int64] {
     guard total > 0 else { return fractions.map { _ in 0 } }
-    var ranks = fractions.map { max(Int64(($0 * Double(total)).rounded(.up)), 1) }[...]
+    let ranks = fractions.map { max(Int64(($0 * Double(total)).rounded(.up)), 1) }
     var percentiles: [Int64] = []
     var passed: Int64 = 0
-    for (index, count) in counts.enumerated() {
+    for (index, count) in counts.enumerated() where count > 0 {
       passed += count
-      while let rank = ranks.first, rank <= passed {
+      while percentiles.count < ranks.count, ranks[percentiles.count] <= passed {
         percentiles.append(Self.time(of: first + index))
-        ranks.removeFirst()
       }
-      if ranks.isEmpty { break }
+      if percentiles.count == ranks.count { break }
     }
-    return percentiles
+    // Only where what is kept is damaged are there fewer times than interactions.
+    return percentiles + repeatElement(0, count: ranks.count - percentiles.count)
   }
 }
