@@ -550,7 +550,7 @@ class BrokenOff(ImportScenario):
         path = self._write("terminal", [line(number, agent_response="x" * 500) for number in range(4500)])
         shown, status = self._import_on_a_terminal(caller, path)
         require_equal(status, 0, f"the status ({shown[-300:]!r})")
-        bars = re.findall(r"\r\[(#*)(\.*)\] (\d+)%", shown)
+        bars = re.findall(r"\r\x1b\[K\[(#*)(\.*)\] (\d+)%", shown)
         require(bars, f"no bar was shown: {shown[:300]!r}")
         require_equal({len(done) + len(rest) for done, rest, _ in bars}, {40}, "the bar's length")
         shares = [int(share) for _, _, share in bars]
