@@ -148,6 +148,23 @@ import Testing
     }
   }
 
+  /// Facts to fold come without end; the hours that wait come to their turn all the same.
+  @Test func hoursAreCountedAnewWhileOthersRecord() async throws {
+    try await withStore { store, database in
+      _ = try await store.record(.sample(at: Timestamp("2024-05-01T10:00:00.000Z"))).get()
+      let recording = Task {
+        while !Task.isCancelled { _ = try await store.record(.sample()).get() }
+      }
+      try database.sql(
+        "UPDATE parley.interactions SET estimated_cost_nanos = 7 WHERE id < parley.id_lower_bound('2024-06-01')")
+      try await eventually("the hour is counted anew") {
+        try database.sql("SELECT count(*) FROM parley.deltas WHERE recount_from IS NOT NULL")[0][0] == "0"
+      }
+      recording.cancel()
+      _ = await recording.result
+    }
+  }
+
   /// By SQL, or by a server of before: what has no delta is counted from the rows.
   @Test(arguments: ["interactions", "interactions_early"])
   func countWhatOthersInsert(into table: String) async throws {

@@ -2,8 +2,8 @@ import Domain
 import Logging
 import Synchronization
 
-/// Folds deltas into the rollups and postings, a moment after they were committed, and counts anew the hours that wait
-/// for it. Any number of servers may try; a lock in PostgreSQL lets one at a time.
+/// Folds deltas into the rollups and postings, a moment after they were committed, and counts anew the hours
+/// that wait for it. Any number of servers may try; a lock in PostgreSQL lets one at a time.
 ///
 /// It owns one connection, as the tables' owner.
 final class DeltaFolder: Sendable {
@@ -45,7 +45,7 @@ final class DeltaFolder: Sendable {
     isClosed.store(true, ordering: .relaxed)
   }
 
-  /// Folds some facts, or counts some hours anew.
+  /// Folds some facts, and counts some hours anew: both, so that neither waits for the other's end.
   ///
   /// - Returns: whether there may be more to do at once.
   func step() async throws(PostgresError) -> Bool {
@@ -53,11 +53,14 @@ final class DeltaFolder: Sendable {
     let logger = logger
     return try await connection.run { (connection) throws(PostgresError) in
       let pending = try connection.run(Command(.pendingDeltas)).first { _ in true }!
+      var isMore = false
       if try pending.bool(0) {
-        return try connection.inFold { (connection) throws(PostgresError) in try connection.foldFacts() } ?? false
+        let folded = try connection.inFold { (connection) throws(PostgresError) in try connection.foldFacts() }
+        guard let folded else { return false }
+        isMore = folded
       }
       // Hours can wait for the next start.
-      guard !isClosed, !pending.isNull(1) else { return false }
+      guard !isClosed, !pending.isNull(1) else { return isMore }
       let tenant = TenantKey(rawValue: try pending.int32(1))
       let rest = try connection.inFold { (connection) throws(PostgresError) in try connection.recount(tenant) }
       if let rest, rest > Limits.recountHoursReadMax {

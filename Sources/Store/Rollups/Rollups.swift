@@ -35,8 +35,6 @@ struct Rollups {
   /// Of `hourDetail` alone, of which all others are sums.
   private var details: [RollupKey: Sums] = [:]
 
-  var isEmpty: Bool { details.isEmpty }
-
   mutating func add(_ fact: Fact, tenant: TenantKey) {
     let key = RollupKey(
       tenant: tenant, grain: .hourDetail, start: fact.hour, group: fact.group, confidenceBin: fact.confidenceBin)
