@@ -1,10 +1,16 @@
+/// Of each interaction of a call, in the order given; or the error that all of them share.
+public typealias RecordOutcome = Result<[Result<Recorded, RPCError>], RPCError>
+
 /// Keeps interactions for ever and answers from them. `Store` implements it on PostgreSQL.
 ///
-/// An operation obeys the cancellation of its task: it stops its work in the database and throws.
+/// An operation obeys the cancellation of its task, or the one it gave: it stops its work in the database, where it
+/// can, and fails.
 public protocol InteractionStore: Sendable {
-  /// Records each; a result means committed. In the order given.
-  func record(_ interactions: [Interaction], for tenant: Tenant) async throws(RPCError)
-    -> [Result<Recorded, RPCError>]
+  /// Records each; a result means committed. Many calls that end together cost the executor one turn.
+  func record(
+    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation
 
   func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction?
 
@@ -15,6 +21,15 @@ public protocol InteractionStore: Sendable {
   func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport
 }
 
+extension InteractionStore {
+  /// The same for those that have a task, which may be cancelled.
+  public func record(
+    _ interactions: [Interaction], for tenant: Tenant
+  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
+    try await awaited({ record(interactions, for: tenant, on: $0, answer: $1) }).get()
+  }
+}
+
 /// The five methods, behind the gate and before the store.
 public struct InteractionService: Sendable {
   private let store: any InteractionStore
@@ -23,16 +38,28 @@ public struct InteractionService: Sendable {
     self.store = store
   }
 
-  public func record(_ admitted: Admitted<Interaction>) async throws(RPCError) -> Recorded {
-    try await store.record([admitted.request], for: admitted.tenant)[0].get()
+  /// The answer goes to `answer`, once and on the executor.
+  public func record(
+    _ admitted: Admitted<Interaction>, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Recorded, RPCError>) -> Void
+  ) -> Cancellation {
+    store.record([admitted.request], for: admitted.tenant, on: executor) { answer($0.flatMap { $0[0] }) }
   }
 
+  /// The same for many: those that break a rule are answered in their places.
   public func record(
-    _ admitted: Admitted<[Result<Interaction, RPCError>]>
-  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    let valid = admitted.request.compactMap { try? $0.get() }
-    var recorded = try await store.record(valid, for: admitted.tenant).makeIterator()
-    return admitted.request.map { $0.flatMap { _ in recorded.next()! } }
+    _ admitted: Admitted<[Result<Interaction, RPCError>]>, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation {
+    // Without the texts, which are long.
+    let refused = admitted.request.map { $0.map { _ in } }
+    return store.record(admitted.request.compactMap { try? $0.get() }, for: admitted.tenant, on: executor) { outcome in
+      answer(
+        outcome.map { recorded in
+          var recorded = recorded.makeIterator()
+          return refused.map { $0.flatMap { recorded.next()! } }
+        })
+    }
   }
 
   public func list(_ admitted: Admitted<ListInteractions.Checked>) async throws(RPCError) -> InteractionPage {

@@ -1,4 +1,4 @@
-import Domain
+public import Domain
 import NIOCore
 import Synchronization
 import Wire
@@ -24,11 +24,21 @@ public enum CallProgress<Answer: Sendable>: Sendable {
   case replied(Answer)
   /// This is left, and may wait.
   case working(@Sendable () async -> Answer)
+  /// This is left, and needs no task: it answers once, later, on the executor.
+  case answering(Answering<Answer>)
+
+  func map<New: Sendable>(_ transform: @escaping @Sendable (Answer) -> New) -> CallProgress<New> {
+    switch self {
+    case .replied(let answer): .replied(transform(answer))
+    case .working(let work): .working { transform(await work()) }
+    case .answering(let work): .answering { executor, answer in work(executor) { answer(transform($0)) } }
+    }
+  }
 }
 
 /// A call that was started; to be cancelled when its caller gives up.
 final class RunningCall<Answer: Sendable> {
-  fileprivate var task: Task<Void, Never>?
+  fileprivate var giveUp: Cancellation?
   /// nil: it has no end but its caller's.
   fileprivate let deadline: NIODeadline?
   /// nil once it was answered.
@@ -40,8 +50,8 @@ final class RunningCall<Answer: Sendable> {
   }
 }
 
-/// Runs the calls of one connection as tasks on its event loop, each until its answer, its deadline or
-/// the connection's end, and answers each exactly once. Used on that event loop alone.
+/// Runs the calls of one connection on its event loop, each until its answer, its deadline or the connection's
+/// end, and answers each exactly once. Used on that event loop alone.
 final class CallRunner<Answer: Sendable> {
   private let memory: CallMemory
   private let loop: any EventLoop
@@ -78,12 +88,10 @@ final class CallRunner<Answer: Sendable> {
       answer(failure(.deadlineExceeded))
       return nil
     }
-    let work: @Sendable () async -> Answer
-    switch begin() {
-    case .replied(let reply):
+    let progress = begin()
+    if case .replied(let reply) = progress {
       answer(reply)
       return nil
-    case .working(let rest): work = rest
     }
     guard memory.reserve(bytes) else {
       answer(failure(.overloaded("the calls under way fill the server's memory for them")))
@@ -93,15 +101,20 @@ final class CallRunner<Answer: Sendable> {
     running[ObjectIdentifier(call)] = call
     if let deadline = call.deadline { watch(deadline) }
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
-    call.task = Task(executorPreference: executor) { [memory, loop] in
-      let reply = await work()
+    let finish = { @Sendable [memory] (reply: Answer) in
       memory.release(bytes)
-      // The task runs on the loop already, unless its last step came from elsewhere.
-      if loop.inEventLoop {
-        bound.value.runner.finish(bound.value.call, reply)
-      } else {
-        loop.execute { bound.value.runner.finish(bound.value.call, reply) }
+      bound.value.runner.finish(bound.value.call, reply)
+    }
+    switch progress {
+    case .replied: break
+    case .answering(let work): call.giveUp = work(executor, finish)
+    case .working(let work):
+      let task = Task(executorPreference: executor) { [loop] in
+        let reply = await work()
+        // The task runs on the loop already, unless its last step came from elsewhere.
+        if loop.inEventLoop { finish(reply) } else { loop.execute { finish(reply) } }
       }
+      call.giveUp = { task.cancel() }
     }
     return call
   }
@@ -109,7 +122,7 @@ final class CallRunner<Answer: Sendable> {
   /// The caller gave up: stops the work; there is no answer.
   func cancel(_ call: RunningCall<Answer>) {
     call.answer = nil
-    call.task?.cancel()
+    call.giveUp?()
     running.removeValue(forKey: ObjectIdentifier(call))
   }
 
@@ -132,7 +145,7 @@ final class CallRunner<Answer: Sendable> {
     let now = NIODeadline.now()
     for call in Array(running.values) {
       guard let deadline = call.deadline, deadline <= now else { continue }
-      call.task?.cancel()
+      call.giveUp?()
       finish(call, failure(.deadlineExceeded))
     }
     if let next = running.values.lazy.compactMap(\.deadline).min() { watch(next) }

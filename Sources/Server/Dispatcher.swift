@@ -29,65 +29,84 @@ public struct Dispatcher: Sendable {
       }
       // Before the payload is looked at: strangers decode nothing.
       guard let claims = try verifier.knownClaims(from: call.metadata) else {
-        return .working {
-          await reply(to: call) { () throws(RPCError) in
-            let rest = try work(method, call, try await verifier.claims(from: call.metadata))
-            return try await rest()
-          }
-        }
+        return .working { await verifyAndDo(method, call) }
       }
-      let rest = try work(method, call, claims)
-      return .working { await reply(to: call, rest) }
+      return try rest(of: method, call.payload, claims)
     } catch {
-      return .replied(refusal(of: call, error))
+      return .replied(refusal(of: call.method, error))
     }
   }
 
-  private typealias Work = @Sendable () async throws(RPCError) -> [UInt8]
-
-  private func reply(to call: Call, _ work: Work) async -> Reply {
+  private func verifyAndDo(_ method: Method, _ call: Call) async -> Reply {
     do throws(RPCError) {
-      return .success(try await work())
+      switch try rest(of: method, call.payload, try await verifier.claims(from: call.metadata)) {
+      case .replied(let reply): return reply
+      case .working(let work): return await work()
+      case .answering(let work): return await awaited(work)
+      }
     } catch {
-      return refusal(of: call, error)
+      return refusal(of: call.method, error)
     }
-  }
-
-  private func refusal(of call: Call, _ error: RPCError) -> Reply {
-    log(error, of: call)
-    return .failure(error)
   }
 
   /// What is left to do once the gate has let the request through.
-  private func work(_ method: Method, _ call: Call, _ claims: Claims) throws(RPCError) -> Work {
+  private func rest(of method: Method, _ payload: [UInt8], _ claims: Claims) throws(RPCError) -> CallProgress<Reply> {
     switch method {
     case .recordInteraction:
-      let admitted = try admit(RecordInteraction.self, call, claims)
-      return { [service] () throws(RPCError) in try await service.record(admitted).encoded() }
+      let admitted = try admit(RecordInteraction.self, payload, claims)
+      return .answering { executor, answer in
+        service.record(admitted, on: executor) { answer(reply($0, method)) }
+      }
     case .recordInteractions:
-      let admitted = try admit(RecordInteractions.self, call, claims)
-      return { [service] () throws(RPCError) in try await service.record(admitted).encoded() }
+      let admitted = try admit(RecordInteractions.self, payload, claims)
+      return .answering { executor, answer in
+        service.record(admitted, on: executor) { answer(reply($0, method)) }
+      }
     case .listInteractions:
-      let admitted = try admit(ListInteractions.self, call, claims)
-      return { [service] () throws(RPCError) in try await service.list(admitted).encoded() }
+      let admitted = try admit(ListInteractions.self, payload, claims)
+      return working(method) { () throws(RPCError) in try await service.list(admitted) }
     case .getInteraction:
-      let admitted = try admit(GetInteraction.self, call, claims)
-      return { [service] () throws(RPCError) in try await service.get(admitted).encoded() }
+      let admitted = try admit(GetInteraction.self, payload, claims)
+      return working(method) { () throws(RPCError) in try await service.get(admitted) }
     case .getStats:
-      let admitted = try admit(GetStats.self, call, claims)
-      return { [service] () throws(RPCError) in try await service.stats(admitted).encoded() }
+      let admitted = try admit(GetStats.self, payload, claims)
+      return working(method) { () throws(RPCError) in try await service.stats(admitted) }
     }
   }
 
+  private func working(
+    _ method: Method, _ work: @escaping @Sendable () async throws(RPCError) -> some WireMessage
+  ) -> CallProgress<Reply> {
+    .working {
+      do throws(RPCError) {
+        return .success(try await work().encoded())
+      } catch {
+        return refusal(of: method.rawValue, error)
+      }
+    }
+  }
+
+  private func reply(_ result: Result<some WireMessage, RPCError>, _ method: Method) -> Reply {
+    switch result {
+    case .success(let answer): .success(answer.encoded())
+    case .failure(let error): refusal(of: method.rawValue, error)
+    }
+  }
+
+  private func refusal(of method: String, _ error: RPCError) -> Reply {
+    log(error, of: method)
+    return .failure(error)
+  }
+
   private func admit<R: Request & WireMessage>(
-    _ type: R.Type, _ call: Call, _ claims: Claims
+    _ type: R.Type, _ payload: [UInt8], _ claims: Claims
   ) throws(RPCError) -> Admitted<R.Checked> {
-    try gate.admit(R(encoded: call.payload), from: claims, at: .now)
+    try gate.admit(R(encoded: payload), from: claims, at: .now)
   }
 
   /// What PostgreSQL said, and what should not happen, is for the log alone. What any stranger can
   /// cause is not worth a line of it.
-  private func log(_ error: RPCError, of call: Call) {
+  private func log(_ error: RPCError, of method: String) {
     guard let cause = error.cause else { return }
     let level: Logger.Level =
       switch error.code {
@@ -97,6 +116,6 @@ public struct Dispatcher: Sendable {
       }
     logger.log(
       level: level, "a call failed",
-      metadata: ["method": "\(call.method)", "code": "\(error.code.name)", "cause": "\(cause)"])
+      metadata: ["method": "\(method)", "code": "\(error.code.name)", "cause": "\(cause)"])
   }
 }

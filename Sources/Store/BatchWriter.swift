@@ -1,10 +1,21 @@
 import Domain
 import Logging
 
-/// One interaction on its way into its row.
+/// One interaction on its way into its row, encoded once.
 struct RecordRow: Sendable {
-  var tenant: TenantKey
-  var interaction: Interaction
+  let key: Key
+  /// The parameters of interaction_insert.sql.
+  let values: Parameters
+  let fact: Fact
+
+  init(_ interaction: Interaction, tenant: TenantKey) {
+    key = Key(tenant: tenant.rawValue, id: interaction.id)
+    values = Parameters(interaction, tenant: tenant)
+    fact = Fact(interaction)
+  }
+
+  var id: InteractionID { key.id }
+  var tenant: TenantKey { TenantKey(rawValue: key.tenant) }
 
   struct Key: Hashable, Comparable {
     var tenant: Int32
@@ -12,8 +23,6 @@ struct RecordRow: Sendable {
 
     static func < (a: Key, b: Key) -> Bool { (a.tenant, a.id) < (b.tenant, b.id) }
   }
-
-  var key: Key { Key(tenant: tenant.rawValue, id: interaction.id) }
 }
 
 /// Commits a batch of rows in one transaction and says of each what became of it.
@@ -36,10 +45,13 @@ final class BatchWriter: Sendable {
     self.logger = logger
   }
 
+  /// Runs `body` on the connection's thread.
+  func run(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await connection.stay(body) }
+
   /// - Returns: an outcome for each row, in order; or the error that all of them share.
-  func write(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
+  nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
     do throws(RPCError) {
-      try await catalog.ensurePartitions(for: rows.map(\.interaction.createdAt))
+      try await catalog.ensurePartitions(for: rows.map(\.id.time))
     } catch {
       return .failure(error)
     }
@@ -83,22 +95,22 @@ final class BatchWriter: Sendable {
   private func outcome(
     of row: RecordRow, _ written: WrittenRow, original: RecordRow?
   ) -> Result<Recorded, RPCError>? {
-    let there: InteractionContent
+    let there: Parameters
     switch written {
     case .inserted:
-      guard let original else { return .success(Recorded(id: row.interaction.id, alreadyRecorded: false)) }
-      there = original.interaction.content
-    case .found(let content): there = content
+      guard let original else { return .success(Recorded(id: row.id, alreadyRecorded: false)) }
+      there = original.values
+    case .found(let values): there = values
     case .refused(let error): return original == nil ? .failure(error) : nil
     }
-    return there == row.interaction.content
-      ? .success(Recorded(id: row.interaction.id, alreadyRecorded: true)) : .failure(conflict(row))
+    return there == row.values
+      ? .success(Recorded(id: row.id, alreadyRecorded: true)) : .failure(conflict(row))
   }
 
   /// From so many rows on, COPY's three messages to and fro cost less than an INSERT's parsing for each row.
   private static let copyRowsMin = 24
 
-  private func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
+  private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
     var lastError: PostgresError?
     var areAllNew = true
     // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
@@ -130,7 +142,7 @@ final class BatchWriter: Sendable {
     return .failure(lastError!.rpcError)
   }
 
-  private func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
+  private nonisolated(nonsending) func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
     var outcomes: [WrittenRow] = []
     for row in rows {
       let result = await connection.run { (connection) throws(PostgresError) in
@@ -143,7 +155,7 @@ final class BatchWriter: Sendable {
           .refused(
             RPCError(
               .invalidArgument, .interactionRefused,
-              "the database refuses interaction \(row.interaction.id); the server's log says why",
+              "the database refuses interaction \(row.id); the server's log says why",
               cause: error.message)))
       case .failure(let error): outcomes.append(.refused(error.rpcError))
       }
@@ -156,7 +168,7 @@ final class BatchWriter: Sendable {
 private enum WrittenRow: Sendable {
   case inserted
   /// Its key was taken, by this.
-  case found(InteractionContent)
+  case found(Parameters)
   case refused(RPCError)
 }
 
@@ -164,12 +176,10 @@ extension PostgresConnection {
   /// Copies the rows, all of them new, and their deltas, in one transaction.
   fileprivate func copy(_ rows: [RecordRow]) throws(PostgresError) {
     var interactions = CopyRows(copyInteractions)
-    let now = Timestamp.now
+    var updatedAt = Parameters()
+    updatedAt.add(.now)
     for row in rows {
-      var values = Parameters()
-      values.add(row.interaction, tenant: row.tenant)
-      values.add(now)
-      interactions.append(values)
+      interactions.append(row.values, then: updatedAt)
     }
     var deltas = CopyRows(copyDeltas)
     for (tenant, facts) in facts(of: rows) {
@@ -183,7 +193,7 @@ extension PostgresConnection {
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
   fileprivate func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    let inserts = rows.map { row in Command(.insertInteraction) { $0.add(row.interaction, tenant: row.tenant) } }
+    let inserts = rows.map { row in Command(.insertInteraction, row.values) }
     _ = try pipeline([Command(.begin)] + inserts + deltas(of: rows) + [Command(.commit)])
   }
 
@@ -199,30 +209,28 @@ extension PostgresConnection {
   }
 
   private func facts(of rows: [RecordRow]) -> [TenantKey: FactsWriter] {
-    rows.reduce(into: [:]) { $0[$1.tenant, default: FactsWriter()].append(Fact($1.interaction)) }
+    rows.reduce(into: [:]) { $0[$1.tenant, default: FactsWriter()].append($1.fact) }
   }
 
   /// Inserts the rows whose keys are free in one transaction and looks at what holds the others.
   fileprivate func recordMissing(_ rows: [RecordRow]) throws(PostgresError) -> [WrittenRow] {
-    let inserts = rows.map { row in
-      Command(.insertMissingInteraction) { $0.add(row.interaction, tenant: row.tenant) }
-    }
+    let inserts = rows.map { Command(.insertMissingInteraction, $0.values) }
     let inserted = try pipeline([Command(.begin)] + inserts).dropFirst().map { $0.affectedCount == 1 }
     let missing = zip(rows, inserted).filter { $0.1 }.map(\.0)
     let taken = zip(rows, inserted).filter { !$0.1 }.map(\.0)
     let looks = taken.map { row in
       Command(.getInteractions) {
         $0.add(row.tenant.rawValue)
-        $0.add([row.interaction.id])
+        $0.add([row.id])
       }
     }
     var found = try pipeline(looks + deltas(of: missing) + [Command(.commit)]).makeIterator()
     var written: [WrittenRow] = []
-    for inserted in inserted {
+    for (row, inserted) in zip(rows, inserted) {
       if inserted {
         written.append(.inserted)
       } else if let existing = found.next()!.first(where: { _ in true }) {
-        written.append(.found(try Interaction(existing).content))
+        written.append(.found(Parameters(try Interaction(existing), tenant: row.tenant)))
       } else {
         throw PostgresError(kind: .unexpectedAnswer, message: "a key is taken by a row that is not there")
       }
@@ -234,6 +242,6 @@ extension PostgresConnection {
 private func conflict(_ row: RecordRow) -> RPCError {
   RPCError(
     .alreadyExists, .interactionConflict,
-    "interaction \(row.interaction.id) is recorded with other content; nothing was changed: give the new one its own id"
+    "interaction \(row.id) is recorded with other content; nothing was changed: give the new one its own id"
   )
 }

@@ -40,8 +40,11 @@ final class Catalog: Sendable {
     try await key(of: tenant, adding: true)!
   }
 
+  /// The tenant's number, where it was asked for before.
+  func knownKey(of tenant: Tenant) -> TenantKey? { known.withLock { $0.tenants[tenant] } }
+
   private func key(of tenant: Tenant, adding: Bool) async throws(RPCError) -> TenantKey? {
-    if let key = known.withLock({ $0.tenants[tenant] }) { return key }
+    if let key = knownKey(of: tenant) { return key }
     let name = tenant.description
     let found: Result<TenantKey?, PostgresError> = await retried { (connection) throws(PostgresError) in
       let select = Command(.tenantKey) { $0.add(name) }
@@ -73,7 +76,7 @@ final class Catalog: Sendable {
   }
 
   /// Makes sure that a partition holds each of these times.
-  func ensurePartitions(for times: some Sequence<Timestamp>) async throws(RPCError) {
+  nonisolated(nonsending) func ensurePartitions(for times: some Sequence<Timestamp>) async throws(RPCError) {
     let days = Set(times.map { $0.milliseconds / .millisecondsPerDay })
     let missing = known.withLock { days.subtracting($0.days) }
     guard !missing.isEmpty else { return }
@@ -89,7 +92,7 @@ final class Catalog: Sendable {
   }
 
   /// All of it can be done again, so a lost connection is tried once more.
-  private func retried<R: Sendable>(
+  private nonisolated(nonsending) func retried<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async -> Result<R, PostgresError> {
     let result = await connection.run(body)

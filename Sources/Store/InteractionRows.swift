@@ -17,19 +17,22 @@ extension Statement {
 }
 
 extension Parameters {
-  mutating func add(_ interaction: Interaction, tenant: TenantKey) {
+  /// The same bytes for the same content, and other bytes for any other.
+  init(_ interaction: Interaction, tenant: TenantKey) {
     let content = interaction.content
+    self.init(bytesExpected: interaction.bytes)
     add(tenant.rawValue)
     add(interaction.id)
     add(content.conversationID)
     add(content.customerMessage)
     add(content.agentResponse)
-    add(content.detectedIntents.map(\.name))
-    add(content.detectedIntents.map(\.confidence))
+    add(content.detectedIntents.lazy.map(\.name))
+    add(content.detectedIntents.lazy.map { $0.confidence + 0 })
     add(content.modelUsed)
     add(content.contextSize)
     add(content.processingTimeMilliseconds)
-    add(content.confidenceScore)
+    // -0 equals 0, and is 0 here.
+    add(content.confidenceScore + 0)
     add(content.handoffTriggered)
     add(content.handoffReason)
     add(content.messageType)

@@ -91,10 +91,23 @@ public final class PostgresStore: InteractionStore {
   }
 
   public func record(
-    _ interactions: [Interaction], for tenant: Tenant
-  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    let key = try await catalog.keyForRecording(of: tenant)
-    return try await recorder.record(interactions, tenant: key)
+    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation {
+    if let key = catalog.knownKey(of: tenant) {
+      return recorder.record(interactions, tenant: key, on: executor, answer: answer)
+    }
+    let task = Task { [catalog, recorder] in
+      let outcome: RecordOutcome
+      do throws(RPCError) {
+        let key = try await catalog.keyForRecording(of: tenant)
+        outcome = await awaited { recorder.record(interactions, tenant: key, on: $0, answer: $1) }
+      } catch {
+        outcome = .failure(error)
+      }
+      executor.execute { answer(outcome) }
+    }
+    return { task.cancel() }
   }
 
   public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {

@@ -7,15 +7,14 @@ import Synchronization
 ///
 /// It owns the queue, which is bounded in rows and bytes, and the writing connections.
 final class Recorder: Sendable {
-  /// The interactions of one call, and who waits for their outcome.
+  /// The interactions of one call, and where their outcome goes.
   private struct Submission {
     var ticket: UInt64
     var rows: [RecordRow]
     var bytes: Int
-    var continuation: CheckedContinuation<Outcome, Never>
+    var executor: any AnswerExecutor
+    var answer: @Sendable (RecordOutcome) -> Void
   }
-
-  private typealias Outcome = Result<[Result<Recorded, RPCError>], RPCError>
 
   private struct State {
     var queue: [Submission] = []
@@ -34,49 +33,42 @@ final class Recorder: Sendable {
     self.writers = writers
   }
 
-  /// Records each of the interactions. Cancelling takes them off the queue if they still wait there.
-  func record(_ interactions: [Interaction], tenant: TenantKey) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    guard !interactions.isEmpty else { return [] }
-    let rows = interactions.map { RecordRow(tenant: tenant, interaction: $0) }
+  /// Records each of the interactions. To give up takes them off the queue if they still wait there.
+  func record(
+    _ interactions: [Interaction], tenant: TenantKey, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation {
+    guard !interactions.isEmpty else {
+      executor.execute { answer(.success([])) }
+      return {}
+    }
+    let rows = interactions.map { RecordRow($0, tenant: tenant) }
     let bytes = interactions.reduce(0) { $0 + $1.bytes }
-    let ticket = state.withLock { state in
-      state.nextTicket += 1
-      return state.nextTicket
-    }
-    let outcome = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        submit(Submission(ticket: ticket, rows: rows, bytes: bytes, continuation: continuation))
-      }
-    } onCancel: {
-      withdraw(ticket)
-    }
-    return try outcome.get()
-  }
-
-  private func submit(_ submission: Submission) {
     enum Next {
       case wake(CheckedContinuation<Void, Never>?)
       case refuse(RPCError)
     }
-    let next: Next = state.withLock { state in
-      if Task.isCancelled { return .refuse(.cancelled) }
-      if state.isClosed { return .refuse(.draining) }
+    let (ticket, next): (UInt64, Next) = state.withLock { state in
+      state.nextTicket += 1
+      let ticket = state.nextTicket
+      if state.isClosed { return (ticket, .refuse(.draining)) }
       // A lone call is always taken, whatever it weighs.
       let fits =
-        state.rowCount + submission.rows.count <= Limits.recordQueueInteractionsMax
-        && state.bytes + submission.bytes <= Limits.recordQueueBytesMax
+        state.rowCount + rows.count <= Limits.recordQueueInteractionsMax
+        && state.bytes + bytes <= Limits.recordQueueBytesMax
       guard fits || state.queue.isEmpty else {
-        return .refuse(.overloaded("too many interactions wait to be recorded"))
+        return (ticket, .refuse(.overloaded("too many interactions wait to be recorded")))
       }
-      state.queue.append(submission)
-      state.rowCount += submission.rows.count
-      state.bytes += submission.bytes
-      return .wake(state.idleWriters.popLast())
+      state.queue.append(Submission(ticket: ticket, rows: rows, bytes: bytes, executor: executor, answer: answer))
+      state.rowCount += rows.count
+      state.bytes += bytes
+      return (ticket, .wake(state.idleWriters.popLast()))
     }
     switch next {
     case .wake(let writer): writer?.resume()
-    case .refuse(let error): submission.continuation.resume(returning: .failure(error))
+    case .refuse(let error): executor.execute { answer(.failure(error)) }
     }
+    return { self.withdraw(ticket) }
   }
 
   private func withdraw(_ ticket: UInt64) {
@@ -87,28 +79,38 @@ final class Recorder: Sendable {
       state.bytes -= submission.bytes
       return submission
     }
-    withdrawn?.continuation.resume(returning: .failure(.cancelled))
+    guard let withdrawn else { return }
+    withdrawn.executor.execute { withdrawn.answer(.failure(.cancelled)) }
   }
 
   /// Writes until `close()` was called and the queue is empty.
   func run() async {
     await withTaskGroup { group in
-      for writer in writers { group.addTask { await self.run(writer) } }
+      for writer in writers {
+        group.addTask { await writer.run { _ in await self.run(writer) } }
+      }
     }
   }
 
-  private func run(_ writer: BatchWriter) async {
+  /// Runs where the writer's connection does its work, so that a commit wakes no thread but that one.
+  private nonisolated(nonsending) func run(_ writer: BatchWriter) async {
     while let batch = await nextBatch() {
-      let outcomes = await writer.write(batch.flatMap(\.rows))
-      switch outcomes {
-      case .success(let outcomes):
-        var remaining = outcomes[...]
-        for submission in batch {
-          submission.continuation.resume(returning: .success(Array(remaining.prefix(submission.rows.count))))
-          remaining = remaining.dropFirst(submission.rows.count)
-        }
-      case .failure(let error):
-        for submission in batch { submission.continuation.resume(returning: .failure(error)) }
+      answer(batch, await writer.write(batch.flatMap(\.rows)))
+    }
+  }
+
+  /// Each executor is called upon once.
+  private func answer(_ batch: [Submission], _ outcomes: Result<BatchWriter.Outcomes, RPCError>) {
+    var answers: [ObjectIdentifier: [(submission: Submission, outcome: RecordOutcome)]] = [:]
+    var place = 0
+    for submission in batch {
+      let rows = place..<place + submission.rows.count
+      place = rows.upperBound
+      answers[submission.executor.thread, default: []].append((submission, outcomes.map { Array($0[rows]) }))
+    }
+    for answers in answers.values {
+      answers[0].submission.executor.execute {
+        for (submission, outcome) in answers { submission.answer(outcome) }
       }
     }
   }
@@ -124,7 +126,7 @@ final class Recorder: Sendable {
   }
 
   /// All that waits, within the bounds of one transaction; nil at the end.
-  private func nextBatch() async -> [Submission]? {
+  private nonisolated(nonsending) func nextBatch() async -> [Submission]? {
     while true {
       let (batch, isClosed) = state.withLock { state in (takeBatch(&state), state.isClosed) }
       if !batch.isEmpty { return batch }

@@ -8,15 +8,14 @@ import Testing
     let id = InteractionID(at: now)
     var draft = InteractionDraft.sample(at: now)
     draft.id = id.description
-    let recorded = try await InteractionService(store: store).record(admit(RecordInteraction(interaction: draft)))
+    let recorded = try await recorded(RecordInteraction(interaction: draft), in: store)
     #expect(recorded == Recorded(id: id, alreadyRecorded: true))
   }
 
   @Test func aRecordTheStoreRefusesIsRefused() async {
     let store = FakeStore { _ in .failure(.draining) }
     await #expect(throws: RPCError.draining) {
-      _ = try await InteractionService(store: store)
-        .record(admit(RecordInteraction(interaction: .sample(at: now))))
+      _ = try await recorded(RecordInteraction(interaction: .sample(at: now)), in: store)
     }
   }
 
@@ -34,7 +33,8 @@ import Testing
     }
     for bad in [0, 5, 6, 19] { drafts[bad].content.conversationID = "" }
     let batch = RecordInteractions(interactions: drafts.map { .success($0) })
-    let results = try await InteractionService(store: store).record(admit(batch))
+    let admitted = try admit(batch)
+    let results = try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }.get()
 
     #expect(results.count == 20)
     for (index, result) in results.enumerated() {
@@ -89,6 +89,11 @@ import Testing
     #expect(error?.reason == .pageTokenInvalid)
   }
 
+  private func recorded(_ request: RecordInteraction, in store: FakeStore) async throws -> Recorded {
+    let admitted = try admit(request)
+    return try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }.get()
+  }
+
   private func admit<R: Request>(_ request: R) throws -> Admitted<R.Checked> {
     try Gate().admit(request, from: .all(of: tenant.description), at: now)
   }
@@ -108,9 +113,11 @@ private struct FakeStore: InteractionStore {
   }
 
   func record(
-    _ interactions: [Interaction], for tenant: Tenant
-  ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    interactions.map(outcome)
+    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation {
+    executor.execute { answer(.success(interactions.map(outcome))) }
+    return {}
   }
 
   func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {

@@ -107,6 +107,21 @@ import Testing
     }
   }
 
+  @Test func takesMinusZeroForZero() async throws {
+    try await TestDatabase.withStore { store, _ in
+      let zero = Interaction.sample {
+        $0.confidenceScore = 0
+        $0.detectedIntents = [Intent(name: "refund", confidence: 0)]
+      }
+      let minusZero = zero.with {
+        $0.confidenceScore = -0.0
+        $0.detectedIntents = [Intent(name: "refund", confidence: -0.0)]
+      }
+      #expect(try await store.record(minusZero) == .new(zero))
+      #expect(try await store.record([zero, minusZero], for: .a) == [zero, zero].map(Outcome.already))
+    }
+  }
+
   @Test func answersRepeatsWithinABatch() async throws {
     let (first, second) = (Interaction.sample(), Interaction.sample())
     let other = first.with { $0.agentResponse = "other" }

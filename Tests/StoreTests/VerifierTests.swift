@@ -74,7 +74,7 @@ import Testing
       let owner = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
       let writer = BatchWriter(owner, catalog: Catalog(owner), logger: .silent)
       let key = try database.key(of: .a)
-      _ = try await writer.write(more.map { RecordRow(tenant: key, interaction: $0) }).get()
+      _ = try await writer.write(more.map { RecordRow($0, tenant: key) }).get()
       #expect(try !database.isFolded())
       let days = try await days(verifier)
       #expect(days.allSatisfy { $0.differences.isEmpty })

@@ -222,11 +222,7 @@ final class GRPCHandler: ChannelDuplexHandler {
       payload: message.bytes)
     stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes) {
       switch stream.method {
-      case .unary(let method):
-        switch method(call) {
-        case .replied(let reply): .replied(GRPCResponse(reply))
-        case .working(let work): .working { GRPCResponse(await work()) }
-        }
+      case .unary(let method): method(call).map { GRPCResponse($0) }
       case .unaryWithMetadata(let method): .working { await method(GRPCRequest(head: head, message: message)) }
       case .streaming, nil: .replied(GRPCResponse(.failure(.wrongMessageCount)))
       }

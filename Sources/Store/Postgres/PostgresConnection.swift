@@ -53,7 +53,7 @@ actor PostgresConnection {
   }
 
   /// Runs `body` on the connection's thread. Cancelling the task cancels the statement under way.
-  nonisolated func run<R: Sendable>(
+  nonisolated(nonsending) func run<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async -> Result<R, PostgresError> {
     await withTaskCancellationHandler {
@@ -62,6 +62,9 @@ actor PostgresConnection {
       wakeup.signal()
     }
   }
+
+  /// Runs `body` on the connection's thread, and again after whatever it waits for.
+  func stay(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await body(self) }
 
   private func perform<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
@@ -253,17 +256,19 @@ actor PostgresConnection {
 
   private func send(_ command: Command, on connection: OpaquePointer) -> CInt {
     let parameters = command.parameters
-    let binary = [CInt](repeating: 1, count: parameters.places.count)
+    let binary = [CInt](repeating: 1, count: parameters.count)
     return parameters.bytes.withUnsafeBytes { bytes in
       var values: [UnsafePointer<CChar>?] = []
       var lengths: [CInt] = []
       values.reserveCapacity(binary.count)
       lengths.reserveCapacity(binary.count)
-      for place in parameters.places {
+      var place = 0
+      for _ in binary {
         let length = CInt(Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: Int32.self)))
         // A NULL is a null pointer.
         values.append(length < 0 ? nil : (bytes.baseAddress! + place + 4).assumingMemoryBound(to: CChar.self))
         lengths.append(max(length, 0))
+        place += 4 + Int(max(length, 0))
       }
       return PQsendQueryPrepared(
         connection, command.statement.name, CInt(binary.count), values, lengths, binary, 1)

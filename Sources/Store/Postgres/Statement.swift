@@ -28,18 +28,25 @@ struct Command {
   var parameters: Parameters
 
   init(_ statement: Statement, _ fill: (inout Parameters) -> Void = { _ in }) {
-    self.statement = statement
-    self.parameters = Parameters()
+    self.init(statement, Parameters())
     fill(&parameters)
+  }
+
+  init(_ statement: Statement, _ parameters: Parameters) {
+    self.statement = statement
+    self.parameters = parameters
   }
 }
 
 /// Values in PostgreSQL's binary formats, one after the other in one buffer, each behind its length in
 /// four bytes (-1 for NULL): as a tuple of binary COPY has them, and a Bind message.
-struct Parameters {
+struct Parameters: Equatable {
   private(set) var bytes: [UInt8] = []
-  /// Where each value's length stands in `bytes`.
-  private(set) var places: [Int] = []
+  private(set) var count = 0
+
+  init(bytesExpected: Int = 0) {
+    if bytesExpected > 0 { bytes.reserveCapacity(bytesExpected) }
+  }
 
   mutating func add(_ value: Int16) { add(bigEndian: value) }
   mutating func add(_ value: Int32) { add(bigEndian: value) }
@@ -138,7 +145,7 @@ struct Parameters {
   }
 
   private mutating func begin(byteCount: Int) {
-    places.append(bytes.count)
+    count += 1
     append(Int32(byteCount))
   }
 
@@ -164,9 +171,10 @@ struct CopyRows {
     self.statement = statement
   }
 
-  mutating func append(_ row: Parameters) {
-    withUnsafeBytes(of: Int16(row.places.count).bigEndian) { bytes.append(contentsOf: $0) }
+  mutating func append(_ row: Parameters, then more: Parameters = Parameters()) {
+    withUnsafeBytes(of: Int16(row.count + more.count).bigEndian) { bytes.append(contentsOf: $0) }
     bytes.append(contentsOf: row.bytes)
+    bytes.append(contentsOf: more.bytes)
   }
 
   /// What stands after the last row.

@@ -65,7 +65,7 @@ struct MessageKind<M>: Sendable {
 }
 
 /// A value that has a form as a protobuf message.
-public protocol WireMessage {
+public protocol WireMessage: SendableMetatype {
   /// Reads the encoded message.
   init(encoded: [UInt8]) throws(RPCError)
 

@@ -30,7 +30,14 @@ enum Main {
 private struct NoStore: InteractionStore {
   private let away = RPCError.databaseUnavailable(cause: "there is none")
 
-  func record(_: [Interaction], for _: Tenant) async throws(RPCError) -> [Result<Recorded, RPCError>] { throw away }
+  func record(
+    _: [Interaction], for _: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (RecordOutcome) -> Void
+  ) -> Cancellation {
+    let refusal = away
+    executor.execute { answer(.failure(refusal)) }
+    return {}
+  }
   func interaction(_: InteractionID, of _: Tenant) async throws(RPCError) -> Interaction? { throw away }
   func page(_: ListInteractions.Checked, of _: Tenant) async throws(RPCError) -> (
     interactions: [Interaction], more: Bool
