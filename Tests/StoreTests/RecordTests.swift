@@ -108,17 +108,19 @@ import Testing
   }
 
   @Test func takesMinusZeroForZero() async throws {
-    try await TestDatabase.withStore { store, _ in
-      let zero = Interaction.sample {
-        $0.confidenceScore = 0
-        $0.detectedIntents = [Intent(name: "refund", confidence: 0)]
-      }
-      let minusZero = zero.with {
-        $0.confidenceScore = -0.0
-        $0.detectedIntents = [Intent(name: "refund", confidence: -0.0)]
-      }
-      #expect(try await store.record(minusZero) == .new(zero))
+    let zero = Interaction.sample {
+      $0.confidenceScore = 0
+      $0.detectedIntents = [Intent(name: "refund", confidence: 0)]
+    }
+    let minusZero = zero.with {
+      $0.confidenceScore = -0.0
+      $0.detectedIntents = [Intent(name: "refund", confidence: -0.0)]
+    }
+    try await TestDatabase.withStore { store, database in
+      let first = try await store.record(minusZero)
+      #expect(first == .new(zero))
       #expect(try await store.record([zero, minusZero], for: .a) == [zero, zero].map(Outcome.already))
+      #expect(try database.rowCount() == 1)
     }
   }
 
