@@ -19,6 +19,8 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private var context: ChannelHandlerContext?
   private var isProceeding = false
   private var isReadHeld = false
+  /// Answers that go out together when this turn of the loop ends.
+  private var unsent = ByteBuffer()
   private var isFlushDue = false
   private var frameTimer: Scheduled<Void>?
   private var writtenBytes = 0
@@ -150,19 +152,33 @@ final class TTRPCHandler: ChannelDuplexHandler {
       // Old Go clients do not survive more.
       frame = Envelope.frame(.failure(.messageTooLarge(bytes: frame.count)), stream: stream)
     }
-    context.write(wrapOutboundOut(ByteBuffer(bytes: frame)), promise: nil)
+    if unsent.capacity == 0 { unsent.reserveCapacity(1024) }
+    unsent.writeBytes(frame)
     writtenBytes += frame.count
-    closeIfUnread(context)
-    // One flush for all the answers of this turn of the loop.
+    if unsent.readableBytes >= Self.unsentBytesMax {
+      send(context)
+      closeIfUnread(context)
+    }
     guard !isFlushDue else { return }
     isFlushDue = true
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
     context.eventLoop.execute {
       let (handler, context) = bound.value
       handler.isFlushDue = false
-      context.flush()
+      handler.send(context)
+      handler.closeIfUnread(context)
       handler.closeIfDrained(context)
     }
+  }
+
+  /// From so many bytes on, answers do not wait for others.
+  private static let unsentBytesMax = 65_536
+
+  private func send(_ context: ChannelHandlerContext) {
+    guard unsent.readableBytes > 0 else { return }
+    let answers = unsent
+    unsent = ByteBuffer()
+    context.writeAndFlush(wrapOutboundOut(answers), promise: nil)
   }
 
   /// A peer that asks and does not read must not fill our memory.
@@ -180,7 +196,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   private func unreadBytes(_ context: ChannelHandlerContext) -> Int {
-    (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    unsent.readableBytes + ((try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0)
   }
 
   private func closeUnread(_ bytes: Int, _ context: ChannelHandlerContext) {
@@ -195,6 +211,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
 
   /// Closes once the peer has taken all that was written.
   private func closeWhenSent(_ context: ChannelHandlerContext) {
+    send(context)
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in bound.value.close(promise: nil) }
   }

@@ -42,6 +42,7 @@ public final class TokenVerifier: Sendable {
 
   private let configuration: Configuration
   private let keysByAlgorithm: [String: JWTKeyCollection]
+  /// By their `authorization`.
   private let verified = Mutex(GenerationalCache<String, Verified>(countMax: Limits.verifiedTokensCachedMax))
 
   public init(_ configuration: Configuration) async {
@@ -64,13 +65,17 @@ public final class TokenVerifier: Sendable {
   /// The claims of the caller who sent this metadata.
   public func claims(from metadata: Metadata) async throws(RPCError) -> Claims {
     if let known = try knownClaims(from: metadata) { return known }
-    return try checked(try await claims(ofToken: try bearerToken(metadata)), metadata)
+    let authorization = try authorization(metadata)
+    let new = try await verify(try bearerToken(authorization))
+    // Spaces before a token must not grow what is kept.
+    if authorization.utf8.count <= Limits.tokenBytesMax { verified.withLock { $0[authorization] = new } }
+    return try checked(new.claims, metadata)
   }
 
   /// The same where the token was verified before; nil where it was not.
   func knownClaims(from metadata: Metadata) throws(RPCError) -> Claims? {
-    let token = try bearerToken(metadata)
-    guard let known = verified.withLock({ $0[token] }), known.expires > Date() else { return nil }
+    let authorization = try authorization(metadata)
+    guard let known = verified.withLock({ $0[authorization] }), known.expires > Date() else { return nil }
     return try checked(known.claims, metadata)
   }
 
@@ -81,13 +86,17 @@ public final class TokenVerifier: Sendable {
     return claims
   }
 
-  private func bearerToken(_ metadata: Metadata) throws(RPCError) -> String {
+  private func authorization(_ metadata: Metadata) throws(RPCError) -> String {
     guard let authorization = try single("authorization", in: metadata) else {
       throw RPCError(
         .unauthenticated, .tokenMissing, "no authorization in the call's metadata; send \"authorization: Bearer TOKEN\""
       )
     }
-    // RFC 9110, section 11.1: the scheme's case does not matter. By bytes, for this is done for every call.
+    return authorization
+  }
+
+  private func bearerToken(_ authorization: String) throws(RPCError) -> String {
+    // RFC 9110, section 11.1: the scheme's case does not matter.
     let space = UInt8(ascii: " ")
     guard let end = authorization.utf8.firstIndex(of: space), authorization[..<end].lowercased() == "bearer",
       let start = authorization.utf8[end...].firstIndex(where: { $0 != space })
@@ -103,14 +112,15 @@ public final class TokenVerifier: Sendable {
 
   /// The value of a key that says who calls, which therefore may be there once at the most.
   private func single(_ key: String, in metadata: Metadata) throws(RPCError) -> String? {
-    let values = metadata[key]
-    guard values.count <= 1 else {
-      throw RPCError(.unauthenticated, .metadataInvalid, "\(key) is given \(values.count) times; send it once")
+    var (value, count): (String?, Int) = (nil, 0)
+    for entry in metadata.entries where entry.key == key { (value, count) = (entry.value, count + 1) }
+    guard count <= 1 else {
+      throw RPCError(.unauthenticated, .metadataInvalid, "\(key) is given \(count) times; send it once")
     }
-    return values.first
+    return value
   }
 
-  private func claims(ofToken token: String) async throws(RPCError) -> Claims {
+  private func verify(_ token: String) async throws(RPCError) -> Verified {
     let now = Date()
     let payload: TokenPayload
     do {
@@ -126,9 +136,7 @@ public final class TokenVerifier: Sendable {
     } catch {
       throw invalid("the token is malformed, or lacks exp", cause: "\(error)")
     }
-    let claims = try check(payload, at: now)
-    verified.withLock { $0[token] = Verified(claims: claims, expires: payload.exp.value) }
-    return claims
+    return Verified(claims: try check(payload, at: now), expires: payload.exp.value)
   }
 
   private var allowedAlgorithms: String { keysByAlgorithm.keys.sorted().joined(separator: ", ") }

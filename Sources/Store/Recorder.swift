@@ -16,6 +16,12 @@ final class Recorder: Sendable {
     var answer: @Sendable (RecordOutcome) -> Void
   }
 
+  /// On its way to who waits for it.
+  private struct Answer {
+    var answer: @Sendable (RecordOutcome) -> Void
+    var outcome: RecordOutcome
+  }
+
   private struct State {
     var queue: [Submission] = []
     var rowCount = 0
@@ -101,16 +107,20 @@ final class Recorder: Sendable {
 
   /// Each executor is called upon once.
   private func answer(_ batch: [Submission], _ outcomes: Result<BatchWriter.Outcomes, RPCError>) {
-    var answers: [ObjectIdentifier: [(submission: Submission, outcome: RecordOutcome)]] = [:]
+    var answers: [ObjectIdentifier: [Answer]] = [:]
+    var executors: [ObjectIdentifier: any AnswerExecutor] = [:]
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count
       place = rows.upperBound
-      answers[submission.executor.thread, default: []].append((submission, outcomes.map { Array($0[rows]) }))
+      let thread = submission.executor.thread
+      executors[thread] = submission.executor
+      answers[thread, default: []].append(
+        Answer(answer: submission.answer, outcome: outcomes.map { Array($0[rows]) }))
     }
-    for answers in answers.values {
-      answers[0].submission.executor.execute {
-        for (submission, outcome) in answers { submission.answer(outcome) }
+    for (thread, answers) in answers {
+      executors[thread]!.execute {
+        for answer in answers { answer.answer(answer.outcome) }
       }
     }
   }

@@ -30,7 +30,12 @@ public typealias Reply = Result<[UInt8], RPCError>
 
 /// What travels beside a message: keys in lower case, in the order sent, repeats kept.
 public struct Metadata: Hashable, Sendable {
-  public private(set) var entries: [(key: String, value: String)] = []
+  public struct Entry: Hashable, Sendable {
+    public var key: String
+    public var value: String
+  }
+
+  public private(set) var entries: [Entry] = []
   /// Of all keys and values.
   public private(set) var bytes = 0
 
@@ -42,7 +47,7 @@ public struct Metadata: Hashable, Sendable {
 
   /// - Parameter key: in lower case already, as HTTP/2 has it.
   mutating func add(lowercase key: String, _ value: String) {
-    entries.append((key, value))
+    entries.append(Entry(key: key, value: value))
     bytes += key.utf8.count + value.utf8.count
   }
 
@@ -66,17 +71,6 @@ public struct Metadata: Hashable, Sendable {
   /// The values of a key, which is given in lower case.
   public subscript(key: String) -> [String] {
     entries.lazy.filter { $0.key == key }.map(\.value)
-  }
-
-  public static func == (a: Metadata, b: Metadata) -> Bool {
-    a.entries.elementsEqual(b.entries) { $0 == $1 }
-  }
-
-  public func hash(into hasher: inout Hasher) {
-    for (key, value) in entries {
-      hasher.combine(key)
-      hasher.combine(value)
-    }
   }
 }
 

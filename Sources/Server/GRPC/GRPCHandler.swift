@@ -535,7 +535,7 @@ extension GRPCHandler {
 
 extension HPACKHeaders {
   fileprivate mutating func add(_ metadata: Metadata) {
-    for (key, value) in metadata.entries { add(name: key, value: value) }
+    for entry in metadata.entries { add(name: entry.key, value: entry.value) }
   }
 
   /// gRPC over HTTP2, Trailers: the same details as on ttRPC, in `grpc-status-details-bin`.

@@ -4,23 +4,48 @@ public import Domain
 /// The envelope inside a ttRPC frame: to a `Call` and from a `Reply` for a server, the other way
 /// round for a client.
 public enum Envelope {
+  /// What a call says beside its request.
+  struct Head: Sendable {
+    var service = ""
+    var method = ""
+    var metadata = Metadata()
+  }
+
   /// Reads a request frame's data.
   public static func call(_ data: [UInt8]) throws(RPCError) -> Call {
+    var head = Head()
+    return try call(data, after: &head)
+  }
+
+  /// The same, given the head of the connection's call before, which most calls repeat, and leaving this one's.
+  static func call(_ data: [UInt8], after head: inout Head) throws(RPCError) -> Call {
     try MessageKind.ttrpcRequest.decode(data) { (request) throws(RPCError) in
-      try Metadata.check(count: request.n_metadata)
-      var metadata = Metadata()
-      for entry in elements(request.n_metadata, request.metadata) {
-        metadata.add(
-          try text(entry.pointee.key, "metadata.key"), try text(entry.pointee.value, "metadata.value"))
+      head.service = try text(request.service, known: head.service, "service")
+      head.method = try text(request.method, known: head.method, "method")
+      let entries = elements(request.n_metadata, request.metadata)
+      let isRepeated = head.metadata.entries.elementsEqual(entries) { known, entry in
+        isSame(known.key, entry.pointee.key) && isSame(known.value, entry.pointee.value)
       }
-      try metadata.checkBytes()
+      if !isRepeated { head.metadata = try metadata(entries) }
       return Call(
-        service: try text(request.service, "service"),
-        method: try text(request.method, "method"),
-        metadata: metadata,
+        service: head.service,
+        method: head.method,
+        metadata: head.metadata,
         timeout: request.timeout_nano == 0 ? nil : .nanoseconds(request.timeout_nano),
         payload: [UInt8](UnsafeBufferPointer(start: request.payload.data, count: request.payload.len)))
     }
+  }
+
+  private static func metadata(
+    _ entries: some Collection<UnsafeMutablePointer<Ttrpc__KeyValue>>
+  ) throws(RPCError) -> Metadata {
+    try Metadata.check(count: entries.count)
+    var metadata = Metadata()
+    for entry in entries {
+      metadata.add(try text(entry.pointee.key, "metadata.key"), try text(entry.pointee.value, "metadata.value"))
+    }
+    try metadata.checkBytes()
+    return metadata
   }
 
   /// A whole request frame.

@@ -19,6 +19,7 @@ public struct ServerSession: Sendable {
   private var decoder = FrameDecoder(
     frameBytesMax: Limits.frameBytesMax, discardBytesMax: Limits.frameDiscardBytesMax)
   private var lastStream: UInt32 = 0
+  private var lastHead = Envelope.Head()
   private var bytesInFlight: [UInt32: Int] = [:]
   private var bytesInFlightSum = 0
   private var pendingClose: String?
@@ -89,7 +90,7 @@ public struct ServerSession: Sendable {
     }
     guard !isDraining else { return .answer(.draining, stream: stream) }
     do throws(RPCError) {
-      let call = try Envelope.call(data)
+      let call = try Envelope.call(data, after: &lastHead)
       bytesInFlight[stream] = call.bytes
       bytesInFlightSum += call.bytes
       return .start(call, stream: stream)
