@@ -17,9 +17,12 @@ public typealias Answering<Answer> =
   @Sendable (any AnswerExecutor, @escaping @Sendable (Answer) -> Void) -> Cancellation
 
 /// Waits for such work, for those that have a task. Cancelling the task gives the work up.
-public func awaited<Answer: Sendable>(_ work: Answering<Answer>) async -> Answer {
+public func awaited<Answer: Sendable>(
+  _ work: Answering<Result<Answer, RPCError>>
+) async throws(RPCError) -> Answer {
+  if Task.isCancelled { throw .cancelled }
   let giveUp = Mutex<Cancellation?>(nil)
-  return await withTaskCancellationHandler {
+  let answer = await withTaskCancellationHandler {
     await withCheckedContinuation { continuation in
       let cancellation = work(OnTheSpot()) { continuation.resume(returning: $0) }
       giveUp.withLock { $0 = cancellation }
@@ -28,6 +31,7 @@ public func awaited<Answer: Sendable>(_ work: Answering<Answer>) async -> Answer
   } onCancel: {
     giveUp.withLock(\.self)?()
   }
+  return try answer.get()
 }
 
 /// Takes answers on whatever thread they come.

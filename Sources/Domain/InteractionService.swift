@@ -12,7 +12,11 @@ public protocol InteractionStore: Sendable {
     answer: @escaping @Sendable (RecordOutcome) -> Void
   ) -> Cancellation
 
-  func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction?
+  /// nil where there is none.
+  func interaction(
+    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+  ) -> Cancellation
 
   /// The rows of one page, and whether more follow.
   func page(_ query: ListInteractions.Checked, of tenant: Tenant) async throws(RPCError)
@@ -26,7 +30,11 @@ extension InteractionStore {
   public func record(
     _ interactions: [Interaction], for tenant: Tenant
   ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    try await awaited({ record(interactions, for: tenant, on: $0, answer: $1) }).get()
+    try await awaited { record(interactions, for: tenant, on: $0, answer: $1) }
+  }
+
+  public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
+    try await awaited { interaction(id, of: tenant, on: $0, answer: $1) }
   }
 }
 
@@ -72,11 +80,17 @@ public struct InteractionService: Sendable {
       nextPageToken: PageToken.encode(after: last.id, tenant: admitted.tenant, filter: admitted.request.filter))
   }
 
-  public func get(_ admitted: Admitted<InteractionID>) async throws(RPCError) -> Interaction {
-    guard let interaction = try await store.interaction(admitted.request, of: admitted.tenant) else {
-      throw RPCError(.notFound, .interactionNotFound, "there is no interaction \(admitted.request)")
+  public func get(
+    _ admitted: Admitted<InteractionID>, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Interaction, RPCError>) -> Void
+  ) -> Cancellation {
+    store.interaction(admitted.request, of: admitted.tenant, on: executor) { found in
+      answer(
+        found.flatMap { interaction in
+          interaction.map { .success($0) }
+            ?? .failure(RPCError(.notFound, .interactionNotFound, "there is no interaction \(admitted.request)"))
+        })
     }
-    return interaction
   }
 
   public func stats(_ admitted: Admitted<GetStats.Checked>) async throws(RPCError) -> StatsReport {

@@ -42,7 +42,8 @@ public struct Dispatcher: Sendable {
       switch try rest(of: method, call.payload, try await verifier.claims(from: call.metadata)) {
       case .replied(let reply): return reply
       case .working(let work): return await work()
-      case .answering(let work): return await awaited(work)
+      case .answering(let work):
+        do throws(RPCError) { return .success(try await awaited(work)) } catch { return .failure(error) }
       }
     } catch {
       return refusal(of: call.method, error)
@@ -67,7 +68,9 @@ public struct Dispatcher: Sendable {
       return working(method) { () throws(RPCError) in try await service.list(admitted) }
     case .getInteraction:
       let admitted = try admit(GetInteraction.self, payload, claims)
-      return working(method) { () throws(RPCError) in try await service.get(admitted) }
+      return .answering { executor, answer in
+        service.get(admitted, on: executor) { answer(reply($0, method)) }
+      }
     case .getStats:
       let admitted = try admit(GetStats.self, payload, claims)
       return working(method) { () throws(RPCError) in try await service.stats(admitted) }

@@ -193,8 +193,20 @@ extension PostgresConnection {
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
   fileprivate func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    let inserts = rows.map { row in Command(.insertInteraction, row.values) }
-    _ = try pipeline([Command(.begin)] + inserts + deltas(of: rows) + [Command(.commit)])
+    _ = try pipeline([Command(.begin)] + inserts(of: rows) + deltas(of: rows) + [Command(.commit)])
+  }
+
+  private func inserts(of rows: [RecordRow]) -> [Command] {
+    var commands: [Command] = []
+    var remaining = rows[...]
+    for (count, statement) in Statement.insertInteractions {
+      while remaining.count >= count {
+        commands.append(
+          Command(statement) { parameters in for row in remaining.prefix(count) { parameters.append(row.values) } })
+        remaining = remaining.dropFirst(count)
+      }
+    }
+    return commands + remaining.map { Command(.insertInteraction, $0.values) }
   }
 
   private func deltas(of rows: [RecordRow]) -> [Command] {

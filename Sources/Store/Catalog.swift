@@ -46,7 +46,8 @@ final class Catalog: Sendable {
   private func key(of tenant: Tenant, adding: Bool) async throws(RPCError) -> TenantKey? {
     if let key = knownKey(of: tenant) { return key }
     let name = tenant.description
-    let found: Result<TenantKey?, PostgresError> = await retried { (connection) throws(PostgresError) in
+    let found: Result<TenantKey?, PostgresError> = await connection.runRepeatable {
+      (connection) throws(PostgresError) in
       let select = Command(.tenantKey) { $0.add(name) }
       // Looked up first: a conflicting INSERT would use up a number each time.
       if let row = try connection.run(select).first(where: { _ in true }) {
@@ -71,7 +72,9 @@ final class Catalog: Sendable {
 
   /// Whether PostgreSQL answers.
   func isReachable() async -> Bool {
-    let answer = await retried { (connection) throws(PostgresError) in try connection.run(Command(.ping)).count }
+    let answer = await connection.runRepeatable { (connection) throws(PostgresError) in
+      try connection.run(Command(.ping)).count
+    }
     return (try? answer.get()) == 1
   }
 
@@ -80,7 +83,7 @@ final class Catalog: Sendable {
     let days = Set(times.map { $0.milliseconds / .millisecondsPerDay })
     let missing = known.withLock { days.subtracting($0.days) }
     guard !missing.isEmpty else { return }
-    let made = await retried { (connection) throws(PostgresError) in
+    let made = await connection.runRepeatable { (connection) throws(PostgresError) in
       for day in missing.sorted() {
         _ = try connection.run(Command(.ensurePartition) { $0.add(day * .millisecondsPerDay) })
       }
@@ -89,14 +92,5 @@ final class Catalog: Sendable {
     case .success: known.withLock { $0.days.formUnion(missing) }
     case .failure(let error): throw error.rpcError
     }
-  }
-
-  /// All of it can be done again, so a lost connection is tried once more.
-  private nonisolated(nonsending) func retried<R: Sendable>(
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
-  ) async -> Result<R, PostgresError> {
-    let result = await connection.run(body)
-    if case .failure(let error) = result, error.isConnectionLost { return await connection.run(body) }
-    return result
   }
 }

@@ -6,19 +6,20 @@ import Synchronization
 ///
 /// It owns the line of those that wait, which is bounded, and lets at most `concurrency` statements run.
 final class InteractionLookup: Sendable {
-  private typealias Answer = Result<Interaction?, RPCError>
+  typealias Answer = Result<Interaction?, RPCError>
 
   /// A call that waits for its interaction.
   private struct Waiter {
     var ticket: UInt64
     var id: InteractionID
-    var continuation: CheckedContinuation<Answer, Never>
+    var executor: any AnswerExecutor
+    var answer: @Sendable (Answer) -> Void
   }
 
-  /// The waiters of a statement under way, and the task that runs it.
+  /// The waiters of a statement that is under way, or waits for its connection.
   private struct Batch {
     var tickets: Set<UInt64>
-    var task: Task<Void, Never>?
+    var giveUp: Cancellation?
   }
 
   private struct State {
@@ -38,51 +39,49 @@ final class InteractionLookup: Sendable {
     self.concurrency = concurrency
   }
 
-  /// Cancelling leaves the line; a statement whose last waiter is cancelled is cancelled, too.
-  func interaction(_ id: InteractionID, tenant: TenantKey) async throws(RPCError) -> Interaction? {
-    let ticket = state.withLock { state in
+  /// Giving up leaves the line; a statement whose last waiter gives up is cancelled, too.
+  func interaction(
+    _ id: InteractionID, tenant: TenantKey, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Answer) -> Void
+  ) -> Cancellation {
+    let ticket: UInt64? = state.withLock { state in
+      if state.waitingCount >= Limits.readsWaitingMax { return nil }
       state.nextTicket += 1
+      let waiter = Waiter(ticket: state.nextTicket, id: id, executor: executor, answer: answer)
+      if let place = state.line.firstIndex(where: { $0.tenant == tenant }) {
+        state.line[place].waiters.append(waiter)
+      } else {
+        state.line.append((tenant, [waiter]))
+      }
+      state.waitingCount += 1
       return state.nextTicket
     }
-    let answer = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        let refusal: RPCError? = state.withLock { state in
-          if Task.isCancelled { return .cancelled }
-          if state.waitingCount >= Limits.readsWaitingMax { return .overloaded("too many reads wait") }
-          let waiter = Waiter(ticket: ticket, id: id, continuation: continuation)
-          if let place = state.line.firstIndex(where: { $0.tenant == tenant }) {
-            state.line[place].waiters.append(waiter)
-          } else {
-            state.line.append((tenant, [waiter]))
-          }
-          state.waitingCount += 1
-          return nil
-        }
-        if let refusal { continuation.resume(returning: .failure(refusal)) } else { startNext() }
-      }
-    } onCancel: {
-      cancel(ticket)
+    guard let ticket else {
+      executor.execute { answer(.failure(.overloaded("too many reads wait"))) }
+      return {}
     }
-    return try answer.get()
+    startNext()
+    return { self.cancel(ticket) }
   }
 
   private func cancel(_ ticket: UInt64) {
-    let withdrawn = state.withLock { state -> Waiter? in
+    let (withdrawn, giveUp): (Waiter?, Cancellation?) = state.withLock { state in
       for place in state.line.indices {
         guard let index = state.line[place].waiters.firstIndex(where: { $0.ticket == ticket }) else { continue }
         let waiter = state.line[place].waiters.remove(at: index)
         if state.line[place].waiters.isEmpty { state.line.remove(at: place) }
         state.waitingCount -= 1
-        return waiter
+        return (waiter, nil)
       }
       for (key, batch) in state.batches where batch.tickets.contains(ticket) {
         state.batches[key]!.tickets.remove(ticket)
         // Answered when the statement has ended, as every cancelled read is.
-        if batch.tickets.count == 1 { batch.task?.cancel() }
+        return (nil, batch.tickets.count == 1 ? batch.giveUp : nil)
       }
-      return nil
+      return (nil, nil)
     }
-    withdrawn?.continuation.resume(returning: .failure(.cancelled))
+    giveUp?()
+    if let withdrawn { withdrawn.executor.execute { withdrawn.answer(.failure(.cancelled)) } }
   }
 
   /// Starts a statement for all that wait of the next tenant, where one may be started.
@@ -94,24 +93,41 @@ final class InteractionLookup: Sendable {
       if waiters.count < all.count { state.line.append((tenant, Array(all.dropFirst(waiters.count)))) }
       state.waitingCount -= waiters.count
       let key = waiters[0].ticket
-      state.batches[key] = Batch(tickets: Set(waiters.map(\.ticket)), task: nil)
+      state.batches[key] = Batch(tickets: Set(waiters.map(\.ticket)), giveUp: nil)
       return (tenant, waiters, key)
     }
-    guard let next else { return }
-    // Up to its first wait at once: no thread need wake for it.
-    let task = Task.immediate { await answer(next.waiters, next.tenant, next.key) }
-    let isAbandoned = state.withLock { state in
-      state.batches[next.key]?.task = task
-      return state.batches[next.key]?.tickets.isEmpty == true
+    guard let (tenant, waiters, key) = next else { return }
+    let leaveLine = readers.acquire { [self] acquired in
+      switch acquired {
+      case .failure(let error): end(waiters, key, .failure(error))
+      case .success(let connection):
+        let task = Task(executorPreference: connection.taskExecutor) { [self] in
+          let found = await find(waiters, tenant, on: connection)
+          readers.release(connection)
+          end(waiters, key, found)
+        }
+        offer({ task.cancel() }, for: key, isLast: true)
+      }
     }
-    if isAbandoned { task.cancel() }
+    offer(leaveLine, for: key, isLast: false)
   }
 
-  private func answer(_ waiters: [Waiter], _ tenant: TenantKey, _ key: UInt64) async {
-    let found: Result<[InteractionID: Interaction], RPCError>
+  /// How a batch can be given up from now on; at once, where all of its waiters have given up meanwhile.
+  private func offer(_ giveUp: @escaping Cancellation, for key: UInt64, isLast: Bool) {
+    let isAbandoned = state.withLock { state in
+      guard let batch = state.batches[key], isLast || batch.giveUp == nil else { return false }
+      state.batches[key]!.giveUp = giveUp
+      return batch.tickets.isEmpty
+    }
+    if isAbandoned { giveUp() }
+  }
+
+  private func find(
+    _ waiters: [Waiter], _ tenant: TenantKey, on connection: PostgresConnection
+  ) async -> Result<[InteractionID: Interaction], RPCError> {
     do throws(RPCError) {
-      found = .success(
-        try await readers.read { (connection) throws(PostgresError) in
+      return .success(
+        try await connection.read { (connection) throws(PostgresError) in
           let command = Command(.getInteractions) {
             $0.add(tenant.rawValue)
             $0.add(waiters.map(\.id))
@@ -124,10 +140,15 @@ final class InteractionLookup: Sendable {
           return found
         })
     } catch {
-      found = .failure(error)
+      return .failure(error)
     }
+  }
+
+  private func end(_ waiters: [Waiter], _ key: UInt64, _ found: Result<[InteractionID: Interaction], RPCError>) {
     state.withLock { _ = $0.batches.removeValue(forKey: key) }
     startNext()
-    for waiter in waiters { waiter.continuation.resume(returning: found.map { $0[waiter.id] }) }
+    var answers = Answers<Answer>()
+    for waiter in waiters { answers.add(found.map { $0[waiter.id] }, to: waiter.answer, on: waiter.executor) }
+    answers.send()
   }
 }

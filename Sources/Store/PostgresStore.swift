@@ -3,6 +3,7 @@ public import Logging
 
 extension Statement {
   fileprivate static let beginReading = Statement("reader_begin", PackageResources.reader_begin_sql)
+  fileprivate static let setPlan = Statement("reader_plan", PackageResources.reader_plan_sql)
 }
 
 /// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`.
@@ -97,22 +98,36 @@ public final class PostgresStore: InteractionStore {
     if let key = catalog.knownKey(of: tenant) {
       return recorder.record(interactions, tenant: key, on: executor, answer: answer)
     }
-    let task = Task { [catalog, recorder] in
-      let outcome: RecordOutcome
-      do throws(RPCError) {
-        let key = try await catalog.keyForRecording(of: tenant)
-        outcome = await awaited { recorder.record(interactions, tenant: key, on: $0, answer: $1) }
-      } catch {
-        outcome = .failure(error)
-      }
-      executor.execute { answer(outcome) }
+    return answered(on: executor, answer) { [catalog, recorder] () throws(RPCError) in
+      let key = try await catalog.keyForRecording(of: tenant)
+      return try await awaited { recorder.record(interactions, tenant: key, on: $0, answer: $1) }
     }
-    return { task.cancel() }
   }
 
-  public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
-    guard let key = try await catalog.key(of: tenant) else { return nil }
-    return try await lookup.interaction(id, tenant: key)
+  public func interaction(
+    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+  ) -> Cancellation {
+    if let key = catalog.knownKey(of: tenant) {
+      return lookup.interaction(id, tenant: key, on: executor, answer: answer)
+    }
+    return answered(on: executor, answer) { [catalog, lookup] () throws(RPCError) in
+      guard let key = try await catalog.key(of: tenant) else { return nil }
+      return try await awaited { lookup.interaction(id, tenant: key, on: $0, answer: $1) }
+    }
+  }
+
+  /// For a tenant's first call, which waits for its number.
+  private func answered<A: Sendable>(
+    on executor: any AnswerExecutor, _ answer: @escaping @Sendable (Result<A, RPCError>) -> Void,
+    _ work: @escaping @Sendable () async throws(RPCError) -> A
+  ) -> Cancellation {
+    let task = Task {
+      let result: Result<A, RPCError>
+      do throws(RPCError) { result = .success(try await work()) } catch { result = .failure(error) }
+      executor.execute { answer(result) }
+    }
+    return { task.cancel() }
   }
 
   public func page(
@@ -145,9 +160,12 @@ public final class PostgresStore: InteractionStore {
 }
 
 extension Command {
-  fileprivate static func beginReading(_ tenant: TenantKey, _ plan: PostgresConnection.Plan) -> Command {
-    Command(.beginReading) {
-      $0.add("\(tenant.rawValue)")
+  fileprivate static func beginReading(_ tenant: TenantKey) -> Command {
+    Command(.beginReading) { $0.add("\(tenant.rawValue)") }
+  }
+
+  fileprivate static func set(_ plan: PostgresConnection.Plan) -> Command {
+    Command(.setPlan) {
       $0.add(plan.planCacheMode)
       $0.add(plan.maySort ? "on" : "off")
       $0.add(plan.mayScan ? "on" : "off")
@@ -173,7 +191,9 @@ extension PostgresConnection {
 
   /// Runs a query with the tenant set for row security, in the query's own transaction.
   func read(_ command: Command, tenant: TenantKey, plan: Plan) throws(PostgresError) -> Rows {
-    try pipeline([.beginReading(tenant, plan), command])[1]
+    try planning(plan) { (set) throws(PostgresError) in
+      try pipeline(set + [.beginReading(tenant), command]).last!
+    }
   }
 
   /// Runs `body` in one snapshot, with the tenant set for row security.
@@ -181,7 +201,23 @@ extension PostgresConnection {
     tenant: TenantKey, plan: Plan = .fresh,
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    try inTransaction(Command(.beginRepeatableRead), .beginReading(tenant, plan), body: body)
+    try planning(plan) { (set) throws(PostgresError) in
+      try inTransaction([Command(.beginRepeatableRead)] + set + [.beginReading(tenant)], body: body)
+    }
+  }
+
+  /// Runs `body` with the commands that make the session plan so, if it does not already: a session mostly goes on
+  /// as it did.
+  private func planning<R>(
+    _ plan: Plan, _ body: ([Command]) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    _ = try open()
+    let isSet = self.plan == plan
+    // A transaction that fails takes back what it set.
+    self.plan = nil
+    let result = try body(isSet ? [] : [.set(plan)])
+    self.plan = plan
+    return result
   }
 
   /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.

@@ -3,7 +3,8 @@ import Synchronization
 
 /// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one
 /// transaction. A call is answered after that COMMIT. No timer: an idle server commits one row at
-/// once, a busy one hundreds together. A second writer makes its rows ready while the first's are committed.
+/// once, a busy one hundreds together. While one batch is under way, few more rows wait for its end, for two
+/// small commits cost twice as much as one; from some rows on, or after a moment, another writer takes them.
 ///
 /// It owns the queue, which is bounded in rows and bytes, and the writing connections.
 final class Recorder: Sendable {
@@ -16,17 +17,15 @@ final class Recorder: Sendable {
     var answer: @Sendable (RecordOutcome) -> Void
   }
 
-  /// On its way to who waits for it.
-  private struct Answer {
-    var answer: @Sendable (RecordOutcome) -> Void
-    var outcome: RecordOutcome
-  }
-
   private struct State {
     var queue: [Submission] = []
     var rowCount = 0
     var bytes = 0
     var nextTicket: UInt64 = 0
+    /// Batches under way.
+    var writingCount = 0
+    /// Writers that look again in a moment.
+    var watcherCount = 0
     var isClosed = false
     /// Writers, waiting for work.
     var idleWriters: [CheckedContinuation<Void, Never>] = []
@@ -34,6 +33,11 @@ final class Recorder: Sendable {
 
   private let state = Mutex(State())
   private let writers: [BatchWriter]
+
+  /// So many rows do not wait for a batch that is under way.
+  private static let secondBatchRowsMin = 32
+  /// Nor do any for longer than this.
+  private static let patience = Duration.milliseconds(5)
 
   init(writers: [BatchWriter]) {
     self.writers = writers
@@ -68,7 +72,8 @@ final class Recorder: Sendable {
       state.queue.append(Submission(ticket: ticket, rows: rows, bytes: bytes, executor: executor, answer: answer))
       state.rowCount += rows.count
       state.bytes += bytes
-      return (ticket, .wake(state.idleWriters.popLast()))
+      let wakes = mayBegin(state) || state.watcherCount == 0
+      return (ticket, .wake(wakes ? state.idleWriters.popLast() : nil))
     }
     switch next {
     case .wake(let writer): writer?.resume()
@@ -101,28 +106,21 @@ final class Recorder: Sendable {
   /// Runs where the writer's connection does its work, so that a commit wakes no thread but that one.
   private nonisolated(nonsending) func run(_ writer: BatchWriter) async {
     while let batch = await nextBatch() {
-      answer(batch, await writer.write(batch.flatMap(\.rows)))
+      let outcomes = await writer.write(batch.flatMap(\.rows))
+      state.withLock { $0.writingCount -= 1 }
+      answer(batch, outcomes)
     }
   }
 
-  /// Each executor is called upon once.
   private func answer(_ batch: [Submission], _ outcomes: Result<BatchWriter.Outcomes, RPCError>) {
-    var answers: [ObjectIdentifier: [Answer]] = [:]
-    var executors: [ObjectIdentifier: any AnswerExecutor] = [:]
+    var answers = Answers<RecordOutcome>()
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count
       place = rows.upperBound
-      let thread = submission.executor.thread
-      executors[thread] = submission.executor
-      answers[thread, default: []].append(
-        Answer(answer: submission.answer, outcome: outcomes.map { Array($0[rows]) }))
+      answers.add(outcomes.map { Array($0[rows]) }, to: submission.answer, on: submission.executor)
     }
-    for (thread, answers) in answers {
-      executors[thread]!.execute {
-        for answer in answers { answer.answer(answer.outcome) }
-      }
-    }
+    answers.send()
   }
 
   /// No further calls are taken; those that wait are still written.
@@ -137,9 +135,22 @@ final class Recorder: Sendable {
 
   /// All that waits, within the bounds of one transaction; nil at the end.
   private nonisolated(nonsending) func nextBatch() async -> [Submission]? {
+    var isWatching = false
     while true {
-      let (batch, isClosed) = state.withLock { state in (takeBatch(&state), state.isClosed) }
+      let (batch, isMore, isClosed, other) = state.withLock { state in
+        let batch = isWatching || mayBegin(state) ? takeBatch(&state) : []
+        let isMore = !state.queue.isEmpty
+        if isWatching { state.watcherCount -= 1 }
+        isWatching = isMore && batch.isEmpty
+        if isWatching { state.watcherCount += 1 }
+        return (batch, isMore, state.isClosed, isMore && !isWatching ? state.idleWriters.popLast() : nil)
+      }
+      other?.resume()
       if !batch.isEmpty { return batch }
+      if isMore {
+        try? await Task.sleep(for: Self.patience)
+        continue
+      }
       if isClosed { return nil }
       await withCheckedContinuation { continuation in
         let wakeNow = state.withLock { state in
@@ -150,6 +161,10 @@ final class Recorder: Sendable {
         if wakeNow { continuation.resume() }
       }
     }
+  }
+
+  private func mayBegin(_ state: borrowing State) -> Bool {
+    state.writingCount == 0 || state.rowCount >= Self.secondBatchRowsMin || state.isClosed
   }
 
   private func takeBatch(_ state: inout State) -> [Submission] {
@@ -167,6 +182,7 @@ final class Recorder: Sendable {
     state.queue.removeFirst(count)
     state.rowCount -= rowCount
     state.bytes -= bytes
+    if count > 0 { state.writingCount += 1 }
     return batch
   }
 }

@@ -34,7 +34,7 @@ import Testing
     for bad in [0, 5, 6, 19] { drafts[bad].content.conversationID = "" }
     let batch = RecordInteractions(interactions: drafts.map { .success($0) })
     let admitted = try admit(batch)
-    let results = try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }.get()
+    let results = try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }
 
     #expect(results.count == 20)
     for (index, result) in results.enumerated() {
@@ -52,7 +52,7 @@ import Testing
   @Test func whatIsNotThereIsNotFound() async {
     let id = InteractionID(at: now)
     let error = await #expect(throws: RPCError.self) {
-      _ = try await InteractionService(store: FakeStore()).get(admit(GetInteraction(id: id.description)))
+      _ = try await got(id, from: FakeStore())
     }
     #expect(error?.code == .notFound)
     #expect(error?.reason == .interactionNotFound)
@@ -61,8 +61,7 @@ import Testing
 
   @Test func whatIsThereIsAnswered() async throws {
     let interaction = try checked(.sample(at: now))
-    let service = InteractionService(store: FakeStore(rows: [interaction]))
-    #expect(try await service.get(admit(GetInteraction(id: interaction.id.description))) == interaction)
+    #expect(try await got(interaction.id, from: FakeStore(rows: [interaction])) == interaction)
   }
 
   @Test func pagesLeadThroughAListToItsEnd() async throws {
@@ -91,7 +90,12 @@ import Testing
 
   private func recorded(_ request: RecordInteraction, in store: FakeStore) async throws -> Recorded {
     let admitted = try admit(request)
-    return try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }.get()
+    return try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }
+  }
+
+  private func got(_ id: InteractionID, from store: FakeStore) async throws -> Interaction {
+    let admitted = try admit(GetInteraction(id: id.description))
+    return try await awaited { InteractionService(store: store).get(admitted, on: $0, answer: $1) }
   }
 
   private func admit<R: Request>(_ request: R) throws -> Admitted<R.Checked> {
@@ -120,8 +124,12 @@ private struct FakeStore: InteractionStore {
     return {}
   }
 
-  func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
-    rows.first { $0.id == id }
+  func interaction(
+    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+  ) -> Cancellation {
+    executor.execute { answer(.success(rows.first { $0.id == id })) }
+    return {}
   }
 
   func page(

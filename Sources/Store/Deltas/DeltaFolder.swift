@@ -78,7 +78,7 @@ extension PostgresConnection {
   fileprivate func inFold<R>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R? {
-    try inTransaction(Command(.beginRepeatableRead)) { (connection) throws(PostgresError) in
+    try inTransaction([Command(.beginRepeatableRead)]) { (connection) throws(PostgresError) in
       guard try connection.run(Command(.lockFolding)).first(where: { _ in true })!.bool(0) else { return nil }
       return try body(connection)
     }

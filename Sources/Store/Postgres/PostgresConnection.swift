@@ -35,9 +35,14 @@ actor PostgresConnection {
   // Unsafe in name only: `deinit`, which no actor isolates, is the one place outside the actor.
   private nonisolated(unsafe) var connection: OpaquePointer?
   private var prepared: Set<Statement> = []
+  /// How the session plans; nil where that is not known.
+  var plan: Plan?
   /// Why there is no connection, while the next try is not due.
   private var lastFailure = ""
   private var backoff = Backoff(from: .milliseconds(50), to: .seconds(5))
+
+  /// For tasks that are about this connection alone, whose steps then wake no other thread.
+  nonisolated var taskExecutor: some TaskExecutor { executor.tasks }
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -61,6 +66,15 @@ actor PostgresConnection {
     } onCancel: {
       wakeup.signal()
     }
+  }
+
+  /// The same for what can be done again: where the connection was lost, it is tried once more.
+  nonisolated(nonsending) func runRepeatable<R: Sendable>(
+    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) async -> Result<R, PostgresError> {
+    let result = await run(body)
+    if case .failure(let error) = result, error.isConnectionLost { return await run(body) }
+    return result
   }
 
   /// Runs `body` on the connection's thread, and again after whatever it waits for.
@@ -130,7 +144,7 @@ actor PostgresConnection {
   /// Runs `body` in a transaction that the commands begin: it commits when `body` returns, and is rolled
   /// back when it throws.
   func inTransaction<R>(
-    _ begin: Command..., body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ begin: [Command], body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
     _ = try pipeline(begin)
     do throws(PostgresError) {
@@ -232,6 +246,7 @@ actor PostgresConnection {
     PQfinish(connection)
     connection = nil
     prepared = []
+    plan = nil
   }
 
   /// What is expected back, in order: of which command, and whether it is its preparation.
@@ -348,7 +363,8 @@ actor PostgresConnection {
 
   // MARK: Opening
 
-  private func open() throws(PostgresError) -> OpaquePointer {
+  /// The connection, made anew where there is none.
+  func open() throws(PostgresError) -> OpaquePointer {
     if let connection {
       if PQstatus(connection) == CONNECTION_OK { return connection }
       close()

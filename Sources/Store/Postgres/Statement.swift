@@ -79,6 +79,11 @@ struct Parameters: Equatable {
     add((value.milliseconds - Timestamp.postgresEpochMilliseconds) * 1000)
   }
 
+  mutating func append(_ others: Parameters) {
+    bytes += others.bytes
+    count += others.count
+  }
+
   mutating func addNull() { begin(byteCount: -1) }
 
   mutating func add(_ value: Int16?) { if let value { add(value) } else { addNull() } }

@@ -6,11 +6,19 @@ import Foundation
 /// else. The thread lives until the executor is gone and its queue is empty.
 final class ThreadExecutor: SerialExecutor {
   private let queue = JobQueue()
+  /// Runs tasks there, between the actor's jobs.
+  let tasks: ThreadTaskExecutor
 
   init(name: String) {
     let queue = queue
+    tasks = ThreadTaskExecutor(queue)
     let thread = Thread {
-      while let (job, executor) = queue.next() { job.runSynchronously(on: executor) }
+      while let (job, executor) = queue.next() {
+        switch executor {
+        case .serial(let executor): job.runSynchronously(on: executor)
+        case .task(let executor): job.runSynchronously(on: executor)
+        }
+      }
     }
     thread.name = name
     thread.start()
@@ -21,7 +29,7 @@ final class ThreadExecutor: SerialExecutor {
   }
 
   func enqueue(_ job: consuming ExecutorJob) {
-    queue.add(UnownedJob(job), asUnownedSerialExecutor())
+    queue.add(UnownedJob(job), .serial(asUnownedSerialExecutor()))
   }
 
   func asUnownedSerialExecutor() -> UnownedSerialExecutor {
@@ -29,14 +37,32 @@ final class ThreadExecutor: SerialExecutor {
   }
 }
 
+/// Runs tasks on a `ThreadExecutor`'s thread.
+final class ThreadTaskExecutor: TaskExecutor {
+  private let queue: JobQueue
+
+  fileprivate init(_ queue: JobQueue) {
+    self.queue = queue
+  }
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    queue.add(UnownedJob(job), .task(asUnownedTaskExecutor()))
+  }
+}
+
 /// Jobs on their way from any thread to the one that runs them.
 private final class JobQueue: @unchecked Sendable {  // `condition` guards the rest.
+  enum Executor {
+    case serial(UnownedSerialExecutor)
+    case task(UnownedTaskExecutor)
+  }
+
   private let condition = NSCondition()
-  private var jobs: [(UnownedJob, UnownedSerialExecutor)] = []
+  private var jobs: [(UnownedJob, Executor)] = []
   private var taken = 0
   private var isClosed = false
 
-  func add(_ job: UnownedJob, _ executor: UnownedSerialExecutor) {
+  func add(_ job: UnownedJob, _ executor: Executor) {
     condition.withLock {
       jobs.append((job, executor))
       condition.signal()
@@ -51,7 +77,7 @@ private final class JobQueue: @unchecked Sendable {  // `condition` guards the r
   }
 
   /// Waits for a job; nil once closed and empty.
-  func next() -> (UnownedJob, UnownedSerialExecutor)? {
+  func next() -> (UnownedJob, Executor)? {
     condition.withLock {
       while taken == jobs.count {
         if isClosed { return nil }

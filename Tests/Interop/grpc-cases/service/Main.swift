@@ -38,7 +38,14 @@ private struct NoStore: InteractionStore {
     executor.execute { answer(.failure(refusal)) }
     return {}
   }
-  func interaction(_: InteractionID, of _: Tenant) async throws(RPCError) -> Interaction? { throw away }
+  func interaction(
+    _: InteractionID, of _: Tenant, on executor: any AnswerExecutor,
+    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+  ) -> Cancellation {
+    let refusal = away
+    executor.execute { answer(.failure(refusal)) }
+    return {}
+  }
   func page(_: ListInteractions.Checked, of _: Tenant) async throws(RPCError) -> (
     interactions: [Interaction], more: Bool
   ) {
