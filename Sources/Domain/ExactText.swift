@@ -1,8 +1,13 @@
+import Glibc
+
 extension String {
   /// The same bytes. Swift's == holds texts equal that Unicode does, such as é in one scalar and in two;
   /// PostgreSQL does not, and a tenant, or a content, that was almost another's must not pass for it.
   public func isExactly(_ other: String) -> Bool {
-    utf8.elementsEqual(other.utf8)
+    guard utf8.count == other.utf8.count else { return false }
+    if utf8.isEmpty { return true }
+    var (text, other) = (self, other)
+    return text.withUTF8 { bytes in other.withUTF8 { memcmp(bytes.baseAddress!, $0.baseAddress!, bytes.count) == 0 } }
   }
 
   /// Feeds a hash with those bytes and an end that no text has within it.

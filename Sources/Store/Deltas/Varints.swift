@@ -46,7 +46,17 @@ struct VarintReader {
 
   var isAtEnd: Bool { place == bytes.count }
 
+  @inline(__always)
   mutating func next<I: UnsignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+    // Most are small.
+    if place < bytes.count, bytes[place] < 0x80 {
+      place += 1
+      return I(bytes[place - 1])
+    }
+    return try nextOfSeveralBytes()
+  }
+
+  private mutating func nextOfSeveralBytes<I: UnsignedInteger & FixedWidthInteger>() throws(PostgresError) -> I {
     var value: I = 0
     var shift = 0
     while place < bytes.count, shift < I.bitWidth {
@@ -62,7 +72,8 @@ struct VarintReader {
   /// A number that was never negative.
   mutating func int<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
     // Wide numbers are slow, and rare.
-    let value = I.bitWidth <= 64 ? I(exactly: try next(UInt64.self)) : I(exactly: try next(UInt128.self))
+    let isWide = I.bitWidth > 64 && bytes[place...].prefix(9).allSatisfy { $0 >= 0x80 }
+    let value = isWide ? I(exactly: try next(UInt128.self)) : I(exactly: try next(UInt64.self))
     guard let value else { throw malformed }
     return value
   }

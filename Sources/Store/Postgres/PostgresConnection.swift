@@ -102,10 +102,19 @@ actor PostgresConnection {
   /// Sends the commands together and answers with the rows of each. They are one transaction, unless
   /// they begin and commit their own. The first refusal is thrown; then none has taken effect.
   func pipeline(_ commands: [Command]) throws(PostgresError) -> [Rows] {
+    var answers: [Rows] = []
+    answers.reserveCapacity(commands.count)
+    try pipeline(commands) { (_, rows) throws(PostgresError) in answers.append(rows) }
+    return answers
+  }
+
+  /// The same, giving `take` the rows of each command, and its place among them, while PostgreSQL works on the next.
+  /// What it was given counts only if this does not throw.
+  func pipeline(
+    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
+  ) throws(PostgresError) {
     let connection = try open()
     do throws(PostgresError) {
-      var answers: [Rows] = []
-      answers.reserveCapacity(commands.count)
       var refusal: PostgresError?
       try check(PQenterPipelineMode(connection))
       let expected = try send(commands, on: connection)
@@ -114,7 +123,8 @@ actor PostgresConnection {
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
           if isPrepare { prepared.insert(commands[index].statement) }
-          if isPrepare { PQclear(result) } else { answers.append(Rows(owning: result)) }
+          let rows = Rows(owning: result)
+          if !isPrepare { try take(index, rows) }
         case PGRES_PIPELINE_ABORTED:
           PQclear(result)
         default:
@@ -130,7 +140,6 @@ actor PostgresConnection {
         if PQtransactionStatus(connection) == PQTRANS_INERROR { try script("ROLLBACK") }
         throw refusal
       }
-      return answers
     } catch {
       closeUnlessInOrder(after: error)
       throw error

@@ -122,32 +122,36 @@ extension PostgresConnection {
     _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
     _ body: (RollupKey, Sums) -> Void
   ) throws(PostgresError) {
-    try encodedRollups(grain, hours, tenant: tenant, filter: filter) { (key, bytes) throws(PostgresError) in
+    try encodedRollups([(grain, hours)], tenant: tenant, filter: filter) { (_, key, bytes) throws(PostgresError) in
       body(key, try Sums(bytes))
     }
   }
 
-  /// The same, as they are kept.
+  /// The same, as they are kept, of several grains and hours, whose places `body` is given: those of one are added up
+  /// while PostgreSQL finds the next.
   func encodedRollups(
-    _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
-    _ body: (RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
+    _ wanted: [(grain: Grain, hours: Range<Int32>)], tenant: TenantKey, filter: RollupFilter,
+    _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
   ) throws(PostgresError) {
-    let rows = try run(
+    let reads = wanted.map { grain, hours in
       Command(.readRollups) {
         $0.add(tenant.rawValue)
         $0.add(grain.rawValue)
         $0.add(hours.lowerBound)
         $0.add(hours.upperBound)
         $0.add(filter)
-      })
-    for row in rows {
-      let group = StatsGroupKey(
-        modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
-        handoffReason: try row.text(4))
-      try body(
-        RollupKey(
-          tenant: tenant, grain: grain, start: try row.int32(0), group: group, confidenceBin: try row.int16(5)),
-        try row.bytes(6))
+      }
+    }
+    try pipeline(reads) { (place, rows) throws(PostgresError) in
+      for row in rows {
+        let group = StatsGroupKey(
+          modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
+          handoffReason: try row.text(4))
+        let key = RollupKey(
+          tenant: tenant, grain: wanted[place].grain, start: try row.int32(0), group: group,
+          confidenceBin: try row.int16(5))
+        try body(place, key, try row.bytes(6))
+      }
     }
   }
 }

@@ -100,25 +100,21 @@ struct StatsReader {
     let isByHour = query.interval == .hour && !isSeriesApart
     let days = isByHour || hours.count < Int32.hoursPerDay ? hours.upperBound..<hours.upperBound : days(near: hours)
     let (hourGrain, dayGrain): (Grain, Grain) = filter.isByBin ? (.hourDetail, .dayDetail) : (.hourGroup, .dayGroup)
-    let added = [
-      (hourGrain, hours.lowerBound, days.lowerBound), (dayGrain, days.lowerBound, days.upperBound),
-      (hourGrain, days.upperBound, hours.upperBound),
-    ]
-    for (grain, start, end) in added where start < end {
-      try connection.encodedRollups(grain, start..<end, tenant: tenant, filter: filter) {
-        (key, sums) throws(PostgresError) in
-        try tally.add(sums, group: key.group, seriesHour: isSeriesApart ? nil : key.start)
-      }
-    }
-    for (start, end) in [(days.lowerBound, hours.lowerBound), (hours.upperBound, days.upperBound)] where start < end {
-      try connection.encodedRollups(hourGrain, start..<end, tenant: tenant, filter: filter) {
-        (key, sums) throws(PostgresError) in
-        try tally.remove(sums, group: key.group, seriesHour: isSeriesApart ? nil : key.start)
-      }
-    }
-    if isSeriesApart {
-      try connection.encodedRollups(.hour, hours, tenant: tenant) { (key, sums) throws(PostgresError) in
-        try tally.add(sums, seriesHour: key.start)
+    enum Use { case add, remove, series }
+    let parts: [(use: Use, grain: Grain, start: Int32, end: Int32)] = [
+      (.series, .hour, hours.lowerBound, isSeriesApart ? hours.upperBound : hours.lowerBound),
+      (.add, dayGrain, days.lowerBound, days.upperBound),
+      (.add, hourGrain, hours.lowerBound, days.lowerBound), (.add, hourGrain, days.upperBound, hours.upperBound),
+      (.remove, hourGrain, days.lowerBound, hours.lowerBound), (.remove, hourGrain, hours.upperBound, days.upperBound),
+    ].filter { $0.start < $0.end }
+    try connection.encodedRollups(
+      parts.map { ($0.grain, $0.start..<$0.end) }, tenant: tenant, filter: filter
+    ) { (place, key, sums) throws(PostgresError) in
+      let seriesHour = isSeriesApart ? nil : key.start
+      switch parts[place].use {
+      case .add: try tally.add(sums, group: key.group, seriesHour: seriesHour)
+      case .remove: try tally.remove(sums, group: key.group, seriesHour: seriesHour)
+      case .series: try tally.add(sums, seriesHour: key.start)
       }
     }
   }

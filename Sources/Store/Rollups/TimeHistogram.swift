@@ -26,14 +26,16 @@ struct TimeHistogram: Equatable {
   mutating func add(_ count: Int64, toBucket bucket: Int) {
     if counts.isEmpty {
       first = bucket
-      counts = [count]
+      // Enough for most: they widen bucket by bucket.
+      counts.reserveCapacity(256)
+      counts.append(count)
       return
     }
     if bucket < first {
       counts.insert(contentsOf: repeatElement(0, count: first - bucket), at: 0)
       first = bucket
     } else if bucket >= first + counts.count {
-      counts.append(contentsOf: repeatElement(0, count: bucket - first - counts.count + 1))
+      for _ in counts.count...bucket - first { counts.append(0) }
     }
     counts[bucket - first] += count
   }
