@@ -39,7 +39,9 @@ public struct Arrivals: Sendable {
   /// Since the midnight before the month began: only differences matter, and no trace spans months.
   private static func nanoseconds(_ text: Substring) -> Int64? {
     let parts = text.split(whereSeparator: { "- :.".contains($0) })
-    guard parts.count == 6 || parts.count == 7, let day = Int64(parts[2]), let hour = Int64(parts[3]),
+    // Nothing stands between the numbers but what belongs there, and no sum of them passes 64 bits.
+    guard ["-- ::", "-- ::."].contains(text.filter { !("0"..."9").contains($0) }), parts.count >= 6,
+      parts.prefix(6).allSatisfy({ $0.utf8.count <= 4 }), let day = Int64(parts[2]), let hour = Int64(parts[3]),
       let minute = Int64(parts[4]), let second = Int64(parts[5])
     else { return nil }
     let digits = parts.count == 7 ? parts[6].prefix(9) : "0"

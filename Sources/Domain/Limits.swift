@@ -82,6 +82,8 @@ public enum Limits {
   public static let recordBatchInteractionsMax = 2000
   public static let recordBatchBytesMax = 16 * 1024 * 1024
   public static let readsWaitingMax = 4096
+  /// Calls of tenants not seen since the server's start.
+  public static let tenantLookupsWaitingMax = 4096
   /// Of one tenant, asked for at the same time.
   public static let getsPerStatementMax = 64
   /// Statistics of so few interactions are read from the rows, whose percentiles are exact.

@@ -129,6 +129,15 @@ final class BatchWriter: Sendable {
       switch result {
       case .success(let outcomes): return .success(outcomes)
       case .failure(let error):
+        if error.isPartitionMissing, attempt == 0 {
+          catalog.forgetPartitions(for: rows.map(\.id.time))
+          do throws(RPCError) {
+            try await catalog.ensurePartitions(for: rows.map(\.id.time))
+          } catch {
+            return .failure(error)
+          }
+          continue
+        }
         if error.blamesTheRow, isHopeful {
           // A taken key, most likely.
           areAllNew = false

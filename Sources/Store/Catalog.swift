@@ -21,6 +21,8 @@ final class Catalog: Sendable {
     var tenants: [Tenant: TenantKey] = [:]
     /// Days, as counted from 1970, whose partition is there.
     var days: Set<Int64> = []
+    /// Calls that wait for their tenant's number.
+    var waitingCount = 0
   }
 
   private let connection: PostgresConnection
@@ -45,6 +47,13 @@ final class Catalog: Sendable {
 
   private func key(of tenant: Tenant, adding: Bool) async throws(RPCError) -> TenantKey? {
     if let key = knownKey(of: tenant) { return key }
+    let mayWait = known.withLock { known in
+      guard known.waitingCount < Limits.tenantLookupsWaitingMax else { return false }
+      known.waitingCount += 1
+      return true
+    }
+    guard mayWait else { throw .overloaded("too many calls wait for their tenant to be looked up") }
+    defer { known.withLock { $0.waitingCount -= 1 } }
     let name = tenant.description
     let found: Result<TenantKey?, PostgresError> = await connection.runRepeatable {
       (connection) throws(PostgresError) in
@@ -76,6 +85,12 @@ final class Catalog: Sendable {
       try connection.run(Command(.ping)).count
     }
     return (try? answer.get()) == 1
+  }
+
+  /// Partitions of these times are looked for again: somebody dropped one.
+  func forgetPartitions(for times: some Sequence<Timestamp>) {
+    let days = times.map { $0.milliseconds / .millisecondsPerDay }
+    known.withLock { $0.days.subtract(days) }
   }
 
   /// Makes sure that a partition holds each of these times.

@@ -73,8 +73,8 @@ struct BenchRecords: ParsableArguments {
     guard (1...Limits.batchInteractionsMax).contains(batch) else {
       throw CommandFailure("--batch \(batch): allowed is 1 to \(Limits.batchInteractionsMax)")
     }
-    guard speedup > 0, speedup <= 1_000_000 else {
-      throw CommandFailure("--speedup \(speedup): allowed is above 0 and up to 1000000")
+    guard (0.001...1_000_000).contains(speedup) else {
+      throw CommandFailure("--speedup \(speedup): allowed is 0.001 to 1000000")
     }
     guard let arrivals else { return nil }
     guard let text = try? String(contentsOfFile: arrivals, encoding: .utf8) else {

@@ -152,6 +152,8 @@ struct BenchPace: ParsableArguments {
     return plan
   }
 
+  private static let countMax = 1_000_000_000_000
+
   private func check(_ arrivals: Arrivals?) throws {
     func require(_ holds: Bool, _ name: String, _ value: Any, _ allowed: String) throws {
       if !holds { throw CommandFailure("--\(name) \(value): allowed is \(allowed)") }
@@ -162,8 +164,8 @@ struct BenchPace: ParsableArguments {
     try require(calls.contains(inFlight), "in-flight", inFlight, "1 to \(calls.upperBound)")
     try require((1...Int(Limits.callSecondsMax)).contains(timeout), "timeout", timeout, "1 to \(Limits.callSecondsMax)")
     if let duration { try require(duration > 0 && duration <= 86_400, "duration", duration, "above 0 and up to 86400") }
-    if let count { try require(count > 0, "count", count, "a whole number above 0") }
-    if let rate { try require(rate > 0 && rate <= 10_000_000, "rate", rate, "above 0 and up to 10000000") }
+    if let count { try require((1...Self.countMax).contains(count), "count", count, "1 to \(Self.countMax)") }
+    if let rate { try require(rate >= 0.001 && rate <= 10_000_000, "rate", rate, "0.001 to 10000000") }
     if let warmup { try require(warmup >= 0 && warmup <= 3600, "warmup", warmup, "0 to 3600") }
     if duration != nil, count != nil { throw CommandFailure("--duration and --count: give one of them") }
     if rate != nil, arrivals != nil { throw CommandFailure("--rate and --arrivals: give one of them") }

@@ -268,10 +268,15 @@ struct BenchStatsRange: ParsableArguments {
 /// A length of time as a flag has it.
 func spanMilliseconds(_ text: String) -> Int64? {
   let units: [Character: Int64] = ["s": 1000, "m": 60_000, "h": .millisecondsPerHour, "d": .millisecondsPerDay]
-  guard let unit = text.last.flatMap({ units[$0] }), let number = UInt16(text.dropLast()), number > 0 else {
+  guard let unit = text.last.flatMap({ units[$0] }), let number = UInt16(text.dropLast()), number > 0,
+    Int64(number) * unit <= spanDaysMax * .millisecondsPerDay
+  else {
     return nil
   }
   return Int64(number) * unit
 }
 
-let spanForm = "a number from 1 to 65535 and s, m, h or d, such as 30d"
+/// Back to a time after 1970.
+private let spanDaysMax: Int64 = 20_000
+
+let spanForm = "a number from 1 to 65535 and s, m, h or d, such as 30d, up to \(spanDaysMax) days"

@@ -12,6 +12,8 @@ struct BenchRun {
   var output: BenchOutput
 
   func run() async throws {
+    // What is wrong with it is told before anything is measured.
+    let reference = try output.reference()
     var report = try await measured()
     report.operation = name
     report.transport = plan.transport.rawValue
@@ -20,7 +22,7 @@ struct BenchRun {
     report.batch = workload.batch
     if case .rate(let rate) = plan.pace { report.rate = rate }
     report.seed = workload.seed
-    report.ratios = try output.reference().map { $0.ratios(to: report) }
+    report.ratios = reference?.ratios(to: report)
     if output.json { try printJSON(report) } else { show(report) }
     if report.errors > 0 { throw ExitCode(1) }
   }

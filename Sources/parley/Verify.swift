@@ -8,8 +8,8 @@ struct Verify: AsyncParsableCommand {
     abstract: "Hold the sums and postings that are kept against the interactions themselves.",
     discussion: """
       Day by day: every sum by hour and by day, every posting, and the day's sums by plain SQL. Ends with status 1 \
-      where something differs, unless --repair has had it counted anew and it differs no more. Servers may run \
-      meanwhile.
+      where something differs, or waits to be counted anew and so was not compared, unless --repair has had it \
+      counted anew and it differs no more. Servers may run meanwhile.
       """)
 
   @OptionGroup var database: DatabaseOptions
@@ -55,17 +55,19 @@ struct Verify: AsyncParsableCommand {
       if !day.differences.isEmpty {
         LiveLine.clear()
         show(day)
-        differing.append(day)
       }
+      if !day.agrees { differing.append(day) }
       LiveLine.show(
         "days: \(days), interactions: \(interactions), at \(printable(day.tenant.description)) \(day.start.rfc3339)")
     }
     LiveLine.clear()
-    if waitingHours > 0 { print("not compared: \(waitingHours) hours that wait to be counted anew") }
+    if waitingHours > 0 {
+      print("not compared: \(waitingHours) hours that wait to be counted anew, which a server or --repair does")
+    }
     var open = 0
     for day in differing where repair {
       let repaired = try await verifier.repair(day)
-      if repaired.differences.isEmpty {
+      if repaired.agrees {
         print("repaired: \(printable(day.tenant.description)) \(day.start.rfc3339)")
       } else {
         show(repaired)

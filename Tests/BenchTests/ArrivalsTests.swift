@@ -13,7 +13,10 @@ import Testing
     #expect(arrivals.sizes.map(\.generatedTokens) == [44, 109, 2])
   }
 
-  @Test(arguments: ["", "2023-11-16 18:15:46,1", "2023-11-16,1,2", "2023-11-16 18:15:46,-1,2", "a-b-c d:e:f,1,2"])
+  @Test(arguments: [
+    "", "2023-11-16 18:15:46,1", "2023-11-16,1,2", "2023-11-16 18:15:46,-1,2", "a-b-c d:e:f,1,2",
+    "2023-11-9223372036854775807 18:15:46,1,2", "2023-11-16 18:15:46.-5,1,2",
+  ])
   func whatIsNoArrivalIsRefused(line: String) {
     #expect(throws: Arrivals.Failure.self) { try Arrivals(csv: Self.head + line) }
   }

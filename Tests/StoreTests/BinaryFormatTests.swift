@@ -197,9 +197,9 @@ import Testing
           ("bool as int4", { () throws(PostgresError) in _ = try row.int32(6) }),
           ("text as uuid", { () throws(PostgresError) in _ = try row.id(3) }),
           ("text as array", { () throws(PostgresError) in _ = try row.texts(3) }),
-          ("an array with a NULL", { () throws(PostgresError) in _ = try row.texts(4) }),
-          ("an array of arrays", { () throws(PostgresError) in _ = try row.texts(7) }),
         ]
+        #expect(try row.texts(4) == ["a", ""])
+        #expect(try row.texts(7) == ["a", "b"])
         for (name, misread) in misreadings {
           do throws(PostgresError) {
             try misread()

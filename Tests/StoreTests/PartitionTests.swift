@@ -70,6 +70,16 @@ import Testing
     }
   }
 
+  @Test func isMadeAnewWhereItWasDropped() async throws {
+    try await TestDatabase.withStore { store, database in
+      for time in ["2021-09-01T01:00:00.000Z", "2021-09-01T02:00:00.000Z"] {
+        let recorded = try await store.record(.sample(at: Timestamp(time)))
+        #expect(throws: Never.self) { try recorded.get() }
+        try database.sql("DROP TABLE parley.interactions_2021_09")
+      }
+    }
+  }
+
   /// All have seen that it is missing before the first makes it.
   @Test func isMadeOnceByRecordersThatMissItTogether() async throws {
     try await TestDatabase.with { database in

@@ -128,6 +128,31 @@ import Testing
     }
   }
 
+  @Test func boundsTheCallsThatWaitForTheirTenantsNumber() async throws {
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      let session = try database.session()
+      try session.sql("BEGIN; LOCK TABLE parley.tenants IN ACCESS EXCLUSIVE MODE")
+      let interactions = (0..<Limits.tenantLookupsWaitingMax + 3).map { _ in Interaction.sample() }
+      let calls = Calls(interactions.count) { call throws(RPCError) in
+        try await store.record([interactions[call]], for: .b)[0].get()
+      }
+      try await eventually("three are refused") { calls.answers.count >= 3 }
+      for answer in calls.answers.values {
+        guard case .failure(let error) = answer else {
+          Issue.record("\(answer) while the table is locked")
+          continue
+        }
+        #expect(error.code == .resourceExhausted)
+        #expect(error.retryAfter != nil)
+      }
+      #expect(calls.unanswered.count == Limits.tenantLookupsWaitingMax)
+      try session.unlock()
+      let answers = await calls.all()
+      #expect(answers.count { (try? $0.get()) != nil } == Limits.tenantLookupsWaitingMax)
+    }
+  }
+
   @Test func boundsTheReadsThatWait() async throws {
     try await TestDatabase.with { database in
       try await database.withStore(.init(url: database.url, readers: 1)) { store in

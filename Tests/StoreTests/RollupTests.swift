@@ -193,6 +193,45 @@ import Testing
     }
   }
 
+  /// By the table's name or a partition's, into another hour, all at once, or to what no server would take.
+  @Test(
+    .serialized,
+    arguments: [
+      "DELETE FROM parley.interactions_2024_05 WHERE id IN (SELECT id FROM parley.interactions ORDER BY id LIMIT 9)",
+      "UPDATE parley.interactions_2024_05 SET model_used = 'changed', deleted_at = now() WHERE context_size % 2 = 0",
+      "SELECT parley.ensure_partition(1710000000000); UPDATE parley.interactions SET id = ('018e3' || substr(id::text, 6))::uuid",
+      "TRUNCATE parley.interactions_2024_05",
+      "TRUNCATE parley.interactions",
+      "UPDATE parley.interactions SET confidence_score = -0.5 WHERE context_size % 2 = 0",
+      "UPDATE parley.interactions SET confidence_score = 'NaN' WHERE context_size % 2 = 0",
+      "UPDATE parley.interactions SET confidence_score = 1e300 WHERE context_size % 2 = 0",
+      "UPDATE parley.interactions SET processing_time_ms = -5, prompt_tokens = -2000000000, completion_tokens = -2",
+      "UPDATE parley.interactions SET estimated_cost_nanos = -5",
+      "UPDATE parley.interactions SET intent_names = ARRAY[NULL, 'x']",
+      "UPDATE parley.interactions SET intent_names = '{{a,b},{c,NULL}}'",
+      "INSERT INTO parley.deltas (tenant, additions) VALUES (1, '\\xff')",
+    ])
+  func countWhatOthersChange(by change: String) async throws {
+    var random = SeededGenerator()
+    let time = Timestamp("2024-05-01T10:00:00.000Z")
+    let given = (0..<60).map { _ in random.interaction(at: time + .random(in: 0..<100_000_000, using: &random)) }
+    var filter = InteractionFilter()
+    (filter.startTime, filter.endTime) = (time - 6_000_000_000, time + 1_000_000_000)
+    try await withStore { store, database in
+      for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
+      try await eventually("all is folded") { try database.isFolded() }
+      try database.sql(change)
+      try await eventually("all is counted anew") { try database.isFolded() }
+      for tenant in [Tenant.a, .b] {
+        let key = try database.key(of: tenant).rawValue
+        let count = try database.rowCount("tenant = \(key) AND deleted_at IS NULL")
+        let totals = try await store.stats(GetStats(filter: filter).checked(tenant: tenant, now: .now), of: tenant)
+          .totals
+        #expect(totals.totalInteractions == Int64(count), "seed \(random.seed)")
+      }
+    }
+  }
+
   @Test func sumsOfCostsPastSixtyFourBitsAreRefusedAndTheirPartsTold() async throws {
     let time = Timestamp("2024-05-01T10:00:00.000Z")
     let dear = (0..<1200).map { _ in

@@ -44,18 +44,25 @@ import Testing
   }
 
   /// Each by a way that no trigger sees.
-  @Test(arguments: [
-    "DELETE FROM parley.interactions WHERE id IN (SELECT id FROM parley.interactions LIMIT 1)",
-    "UPDATE parley.interactions SET estimated_cost_nanos = estimated_cost_nanos / 2 + 1",
-    "UPDATE parley.interactions SET model_used = 'other' WHERE tenant = 1",
-    "DELETE FROM parley.rollups WHERE grain = 4",
-    "DELETE FROM parley.rollups WHERE grain = 1 AND tenant = 2",
-    "UPDATE parley.rollups SET message_type = message_type || 'x' WHERE grain = 0 AND confidence_bin = 9",
-    "DELETE FROM parley.postings WHERE facet IN (SELECT facet FROM parley.postings LIMIT 1)",
-    "UPDATE parley.postings SET ids = ids || substr(ids, 1, 16) WHERE hour % 2 = 0",
-    "INSERT INTO parley.postings VALUES (1, 1, 1, 0, decode(repeat('00', 16), 'hex'))",
-    "INSERT INTO parley.rollups SELECT 1, 0, 24, '', '', false, '', 0, sums FROM parley.rollups LIMIT 1",
-  ]) func findsAndRepairs(_ damage: String) async throws {
+  @Test(
+    .serialized,
+    arguments: [
+      "DELETE FROM parley.interactions WHERE id IN (SELECT id FROM parley.interactions LIMIT 1)",
+      "UPDATE parley.interactions SET estimated_cost_nanos = estimated_cost_nanos / 2 + 1",
+      "UPDATE parley.interactions SET model_used = 'other' WHERE tenant = 1",
+      "DELETE FROM parley.rollups WHERE grain = 4",
+      "DELETE FROM parley.rollups WHERE grain = 1 AND tenant = 2",
+      "UPDATE parley.rollups SET message_type = message_type || 'x' WHERE grain = 0 AND confidence_bin = 9",
+      "DELETE FROM parley.postings WHERE facet IN (SELECT facet FROM parley.postings LIMIT 1)",
+      "UPDATE parley.postings SET ids = ids || substr(ids, 1, 16) WHERE hour % 2 = 0",
+      "INSERT INTO parley.postings VALUES (1, 1, 1, 0, decode(repeat('00', 16), 'hex'))",
+      "UPDATE parley.rollups SET sums = substr(sums, 1, 8) WHERE grain <> 2",
+      "UPDATE parley.rollups SET sums = '' WHERE grain = 2",
+      "UPDATE parley.rollups SET sums = '\\x01ffffffffffffffff7f01' || decode(repeat('ffffffffffffffff7f', 15), 'hex')",
+      "UPDATE parley.postings SET ids = substr(ids, 1, length(ids) - 3) WHERE chunk = 0 AND hour % 2 = 0",
+      "INSERT INTO parley.rollups SELECT 1, 0, 24, '', '', false, '', 0, sums FROM parley.rollups LIMIT 1",
+    ]) func findsAndRepairs(_ damage: String) async throws
+  {
     try await withRecorded { database, verifier in
       try database.sql("SET session_replication_role = replica; \(damage)")
       let differing = try await days(verifier).filter { !$0.differences.isEmpty }

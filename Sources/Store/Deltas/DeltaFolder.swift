@@ -166,7 +166,15 @@ extension PostgresConnection {
         $0.add(tenant == nil ? Int32(Limits.deltasPerFold) : .max)
       })
     var deltas: [Delta] = []
-    for row in rows { deltas.append(try Delta(row)) }
+    for row in rows {
+      do throws(PostgresError) {
+        deltas.append(try Delta(row))
+      } catch {
+        // Whatever it was to add, the rows tell; to the last hour that an interaction may be ahead of.
+        let hours = 0..<InteractionID(lowerBound: .now).hour + 48
+        _ = try run(.addRecount(hours, of: TenantKey(rawValue: try row.int32(0))))
+      }
+    }
     return deltas
   }
 

@@ -37,6 +37,9 @@ struct Fact {
 
   var hour: Int32 { id.hour }
 
+  /// The score nearest to one; 0 for no number.
+  static func score(_ value: Double) -> Double { value.isNaN ? 0 : min(max(value, 0), 1) }
+
   var confidenceBin: Int16 { Int16(Self.binEdges.count { confidence >= $0 } - 1) }
 
   /// The least score of each bin of the histogram.
@@ -57,7 +60,8 @@ extension Fact {
       completionTokens: content.completionTokens)
   }
 
-  /// From a row of interaction_facts.sql.
+  /// From a row of interaction_facts.sql. What breaks a rule, which other programs can have written, counts as the
+  /// nearest that keeps it.
   init(_ row: Row) throws(PostgresError) {
     self.init(
       id: try row.id(0),
@@ -65,8 +69,9 @@ extension Fact {
         modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
         handoffReason: try row.text(4)),
       intents: Facet.intents(try row.texts(10)),
-      confidence: try row.double(5), costNanos: try row.int64(6), processingTimeMilliseconds: try row.int32(7),
-      promptTokens: try row.int32(8), completionTokens: try row.int32(9))
+      confidence: Self.score(try row.double(5)), costNanos: max(try row.int64(6), 0),
+      processingTimeMilliseconds: max(try row.int32(7), 0), promptTokens: max(try row.int32(8), 0),
+      completionTokens: max(try row.int32(9), 0))
   }
 }
 
@@ -153,7 +158,8 @@ struct FactsWriter {
       body(
         Fact(
           id: id, group: groups[group], intents: intents,
-          confidence: Double(bitPattern: try reader.next(UInt64.self).byteSwapped), costNanos: try reader.int(),
+          confidence: Fact.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
+          costNanos: try reader.int(),
           processingTimeMilliseconds: try reader.int(), promptTokens: try reader.int(),
           completionTokens: try reader.int()))
     }

@@ -32,6 +32,11 @@ struct PostgresError: Error {
     return !others.contains(String(sqlState.prefix(2)))
   }
 
+  /// No partition holds a row's time.
+  var isPartitionMissing: Bool {
+    if case .refused("23514") = kind { message.contains("no partition of relation") } else { false }
+  }
+
   /// Trying again at once may succeed: a deadlock or a serialization failure.
   var isTransient: Bool {
     guard case .refused(let sqlState) = kind else { return false }

@@ -54,12 +54,14 @@ struct Row {
     Timestamp(milliseconds: try int64(column) / 1000 + Timestamp.postgresEpochMilliseconds)
   }
 
+  /// A NULL among them, which no server writes, is empty.
   func texts(_ column: Int) throws(PostgresError) -> [String] {
     try array(column, elementType: 25).map { String(decoding: $0, as: UTF8.self) }
   }
 
+  /// A NULL among them is 0.
   func doubles(_ column: Int) throws(PostgresError) -> [Double] {
-    try array(column, elementType: 701).map { Double(bitPattern: $0.bigEndian(at: 0)) }
+    try array(column, elementType: 701).map { $0.count == 8 ? Double(bitPattern: $0.bigEndian(at: 0)) : 0 }
   }
 
   /// As long as the rows live.
@@ -74,21 +76,23 @@ struct Row {
     return bytes.bigEndian(at: 0)
   }
 
-  /// The elements of an array of one dimension without NULLs.
+  /// The elements of an array, row after row where it has several dimensions; a NULL has no bytes.
   private func array(_ column: Int, elementType: Int32) throws(PostgresError) -> [UnsafeRawBufferPointer] {
     let bytes = try bytes(column)
     guard bytes.count >= 12 else { throw unexpected(column) }
     let dimensions = bytes.bigEndian(at: 0, Int32.self)
     if dimensions == 0 { return [] }
-    guard dimensions == 1, bytes.count >= 20, bytes.bigEndian(at: 8, Int32.self) == elementType else {
+    guard (1...6).contains(dimensions), bytes.count >= 12 + 8 * Int(dimensions),
+      bytes.bigEndian(at: 8, Int32.self) == elementType
+    else {
       throw unexpected(column)
     }
     var elements: [UnsafeRawBufferPointer] = []
-    var place = 20
-    for _ in 0..<bytes.bigEndian(at: 12, Int32.self) {
+    var place = 12 + 8 * Int(dimensions)
+    while place < bytes.count {
       guard place + 4 <= bytes.count else { throw unexpected(column) }
-      let size = Int(bytes.bigEndian(at: place, Int32.self))
-      guard size >= 0, place + 4 + size <= bytes.count else { throw unexpected(column) }
+      let size = max(Int(bytes.bigEndian(at: place, Int32.self)), 0)
+      guard place + 4 + size <= bytes.count else { throw unexpected(column) }
       elements.append(UnsafeRawBufferPointer(rebasing: bytes[place + 4..<place + 4 + size]))
       place += 4 + size
     }

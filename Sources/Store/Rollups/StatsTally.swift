@@ -10,7 +10,7 @@ struct StatsTally {
     self.query = query
   }
 
-  var interactionCount: Int64 { groups.values.reduce(0) { $0 + $1.count } }
+  var interactionCount: Int64 { groups.values.reduce(0) { $0 &+ $1.count } }
 
   /// Adds a fact, if the query's filter selects it, whatever its time.
   mutating func add(_ fact: Fact) {

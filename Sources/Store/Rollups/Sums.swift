@@ -1,6 +1,7 @@
 import Domain
 
-/// The counts and sums of some interactions, in a form that can be added up without loss.
+/// The counts and sums of some interactions, in a form that can be added up without loss. (What no interactions make,
+/// where it is kept all the same, adds up to nonsense, and stops nobody.)
 struct Sums: Equatable {
   private(set) var count: Int64 = 0
   /// Wider than an answer's, for no number of costs may pass it.
@@ -45,14 +46,14 @@ struct Sums: Equatable {
   }
 
   mutating func merge(_ other: Sums) {
-    count += other.count
-    costNanos += other.costNanos
-    confidenceMicros += other.confidenceMicros
-    handoffCount += other.handoffCount
-    promptTokens += other.promptTokens
-    completionTokens += other.completionTokens
-    processingTimeMilliseconds += other.processingTimeMilliseconds
-    for bin in bins.indices { bins[bin] += other.bins[bin] }
+    count &+= other.count
+    costNanos &+= other.costNanos
+    confidenceMicros &+= other.confidenceMicros
+    handoffCount &+= other.handoffCount
+    promptTokens &+= other.promptTokens
+    completionTokens &+= other.completionTokens
+    processingTimeMilliseconds &+= other.processingTimeMilliseconds
+    for bin in bins.indices { bins[bin] &+= other.bins[bin] }
     times.merge(other.times)
   }
 
@@ -70,7 +71,7 @@ struct Sums: Equatable {
     stats.completionTokens = completionTokens
     stats.processingTimeMilliseconds = processingTimeMilliseconds
     stats.confidenceHistogram = bins
-    stats.highConfidenceCount = bins[7...].reduce(0, +)
+    stats.highConfidenceCount = bins[7...].reduce(0, &+)
     let percentiles = times.percentiles([0.5, 0.95, 0.99], of: count)
     (stats.p50, stats.p95, stats.p99) = (percentiles[0], percentiles[1], percentiles[2])
     return stats
@@ -85,10 +86,10 @@ extension Sums {
   var bytes: [UInt8] {
     var writer = VarintWriter()
     writer.add(Self.version)
-    writer.add(UInt64(count))
-    writer.add(UInt128(costNanos))
+    writer.add(UInt64(truncatingIfNeeded: count))
+    writer.add(UInt128(truncatingIfNeeded: costNanos))
     let sums = [confidenceMicros, handoffCount, promptTokens, completionTokens, processingTimeMilliseconds]
-    for sum in sums + bins { writer.add(UInt64(sum)) }
+    for sum in sums + bins { writer.add(UInt64(truncatingIfNeeded: sum)) }
     var next = 0
     for (index, count) in times.counts.enumerated() where count > 0 {
       writer.add(times.first + index - next)
@@ -113,21 +114,21 @@ extension Sums {
     guard try reader.next(UInt8.self) == Self.version else {
       throw PostgresError(kind: .unexpectedAnswer, message: "a rollup of an unknown version")
     }
-    count += sign * (try reader.int())
-    costNanos += Int128(sign) * (try reader.int())
-    confidenceMicros += sign * (try reader.int())
-    handoffCount += sign * (try reader.int())
-    promptTokens += sign * (try reader.int())
-    completionTokens += sign * (try reader.int())
-    processingTimeMilliseconds += sign * (try reader.int())
-    for bin in bins.indices { bins[bin] += sign * (try reader.int()) }
+    count &+= sign &* (try reader.int())
+    costNanos &+= Int128(sign) &* (try reader.int())
+    confidenceMicros &+= sign &* (try reader.int())
+    handoffCount &+= sign &* (try reader.int())
+    promptTokens &+= sign &* (try reader.int())
+    completionTokens &+= sign &* (try reader.int())
+    processingTimeMilliseconds &+= sign &* (try reader.int())
+    for bin in bins.indices { bins[bin] &+= sign &* (try reader.int()) }
     var bucket = 0
     while !reader.isAtEnd {
-      bucket += try reader.int(Int.self)
-      guard bucket < 4096 else {
+      bucket &+= try reader.int(Int.self)
+      guard (0..<4096).contains(bucket) else {
         throw PostgresError(kind: .unexpectedAnswer, message: "a rollup with a time no interaction has")
       }
-      times.add(sign * (try reader.int()), toBucket: bucket)
+      times.add(sign &* (try reader.int()), toBucket: bucket)
     }
   }
 }

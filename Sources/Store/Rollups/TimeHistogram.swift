@@ -37,7 +37,7 @@ struct TimeHistogram: Equatable {
     } else if bucket >= first + counts.count {
       for _ in counts.count...bucket - first { counts.append(0) }
     }
-    counts[bucket - first] += count
+    counts[bucket - first] &+= count
   }
 
   mutating func merge(_ other: TimeHistogram) {
@@ -46,7 +46,7 @@ struct TimeHistogram: Equatable {
     add(0, toBucket: other.first)
     add(0, toBucket: other.first + last)
     let offset = other.first - first
-    for index in other.counts.indices { counts[offset + index] += other.counts[index] }
+    for index in other.counts.indices { counts[offset + index] &+= other.counts[index] }
   }
 
   /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds, for each of the fractions, which must
@@ -59,7 +59,7 @@ struct TimeHistogram: Equatable {
     var percentiles: [Int64] = []
     var passed: Int64 = 0
     for (index, count) in counts.enumerated() where count > 0 {
-      passed += count
+      passed &+= count
       while percentiles.count < ranks.count, ranks[percentiles.count] <= passed {
         percentiles.append(Self.time(of: first + index))
       }

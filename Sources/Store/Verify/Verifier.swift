@@ -15,6 +15,9 @@ public final class Verifier: Sendable {
     public var differences: [(time: Timestamp, what: String)] = []
     /// Hours that wait to be counted anew, of which nothing can be said but by their rows.
     public var waitingHours = 0
+
+    /// All of it was compared, and nothing differs.
+    public var agrees: Bool { differences.isEmpty && waitingHours == 0 }
   }
 
   public struct Failure: Error, CustomStringConvertible {
