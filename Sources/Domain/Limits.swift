@@ -97,6 +97,8 @@ public enum Limits {
   /// Chunks of postings, of up to 120 interactions each.
   public static let postingsReadAtOnce = 64
   public static let deltasPerFold = 4096
+  /// Some 50 bytes an interaction, which takes several times as much in memory.
+  public static let deltaBytesPerFold = 4 * 1024 * 1024
   /// Of rollups and of postings.
   public static let keysPerStatement = 1000
   public static let factsPerStatement = 20_000

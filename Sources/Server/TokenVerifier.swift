@@ -112,12 +112,11 @@ public final class TokenVerifier: Sendable {
 
   /// The value of a key that says who calls, which therefore may be there once at the most.
   private func single(_ key: String, in metadata: Metadata) throws(RPCError) -> String? {
-    var (value, count): (String?, Int) = (nil, 0)
-    for entry in metadata.entries where entry.key == key { (value, count) = (entry.value, count + 1) }
-    guard count <= 1 else {
-      throw RPCError(.unauthenticated, .metadataInvalid, "\(key) is given \(count) times; send it once")
+    let values = metadata[key]
+    guard values.count <= 1 else {
+      throw RPCError(.unauthenticated, .metadataInvalid, "\(key) is given \(values.count) times; send it once")
     }
-    return value
+    return values.first
   }
 
   private func verify(_ token: String) async throws(RPCError) -> Verified {

@@ -86,7 +86,7 @@ extension PostgresConnection {
 
   fileprivate func foldFacts() throws(PostgresError) -> Bool {
     var (rollups, postings) = (Rollups(), Postings())
-    let taken = try take(from: nil)
+    let (taken, isMore) = try take(from: nil)
     for case .facts(let tenant, let facts) in taken {
       for fact in facts {
         rollups.add(fact, tenant: tenant)
@@ -95,7 +95,7 @@ extension PostgresConnection {
     }
     try merge(rollups.cells(Grain.allCases))
     try merge(postings)
-    return taken.count == Limits.deltasPerFold
+    return isMore
   }
 
   /// Counts one day's hours anew, of those that a tenant has waiting. What else waits of the tenant is taken
@@ -105,7 +105,7 @@ extension PostgresConnection {
   fileprivate func recount(_ tenant: TenantKey) throws(PostgresError) -> Int {
     var waiting: [Range<Int32>] = []
     var facts: [Fact] = []
-    for delta in try take(from: tenant) {
+    for delta in try take(from: tenant).deltas {
       switch delta {
       case .facts(_, let some): facts += some
       case .recount(_, let hours): waiting.append(hours)
@@ -158,15 +158,18 @@ extension PostgresConnection {
     return Int(last) - Int(min(piece.upperBound, last))
   }
 
-  /// Takes facts of every tenant, a bounded number; or of one tenant everything.
-  private func take(from tenant: TenantKey?) throws(PostgresError) -> [Delta] {
+  /// Takes facts of every tenant, a bounded number, of which there may be more; or of one tenant everything.
+  private func take(from tenant: TenantKey?) throws(PostgresError) -> (deltas: [Delta], isMore: Bool) {
     let rows = try run(
       Command(.takeDeltas) {
         $0.add(tenant?.rawValue)
         $0.add(tenant == nil ? Int32(Limits.deltasPerFold) : .max)
+        $0.add(tenant == nil ? Int64(Limits.deltaBytesPerFold) : .max)
       })
     var deltas: [Delta] = []
+    var bytes = 0
     for row in rows {
+      if !row.isNull(1) { bytes += try row.bytes(1).count }
       do throws(PostgresError) {
         deltas.append(try Delta(row))
       } catch {
@@ -175,7 +178,7 @@ extension PostgresConnection {
         _ = try run(.addRecount(hours, of: TenantKey(rawValue: try row.int32(0))))
       }
     }
-    return deltas
+    return (deltas, rows.count >= Limits.deltasPerFold || bytes >= Limits.deltaBytesPerFold)
   }
 
   private func remove(_ grain: Grain, _ hours: Range<Int32>, _ tenant: TenantKey) throws(PostgresError) {
