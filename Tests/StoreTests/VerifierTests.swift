@@ -75,6 +75,17 @@ import Testing
     }
   }
 
+  @Test func tellsOfRowsThatSQLCannotAddUp() async throws {
+    try await withRecorded { database, verifier in
+      try database.sql(
+        "SET session_replication_role = replica; UPDATE parley.interactions SET confidence_score = 'NaN' WHERE tenant = 1"
+      )
+      let differing = try await days(verifier).filter { !$0.agrees }
+      #expect(differing.map(\.tenant) == [.a, .a])
+      #expect(differing.allSatisfy { $0.differences.contains { $0.what.contains("by SQL") } })
+    }
+  }
+
   @Test func countsWhatIsNotFoldedYetAsKept() async throws {
     try await withRecorded { database, verifier in
       let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
