@@ -138,18 +138,23 @@ import Testing
         try await store.record([interactions[call]], for: .b)[0].get()
       }
       try await eventually("three are refused") { calls.answers.count >= 3 }
-      for answer in calls.answers.values {
-        guard case .failure(let error) = answer else {
-          Issue.record("\(answer) while the table is locked")
-          continue
-        }
-        #expect(error.code == .resourceExhausted)
-        #expect(error.retryAfter != nil)
-      }
+      expectOverloaded(calls)
       #expect(calls.unanswered.count == Limits.tenantLookupsWaitingMax)
       try session.unlock()
       let answers = await calls.all()
       #expect(answers.count { (try? $0.get()) != nil } == Limits.tenantLookupsWaitingMax)
+    }
+  }
+
+  /// Every answer there is yet says to come again later.
+  private func expectOverloaded(_ calls: Calls<some Any>) {
+    for answer in calls.answers.values {
+      guard case .failure(let error) = answer else {
+        Issue.record("\(answer) while the table is locked")
+        continue
+      }
+      #expect(error.code == .resourceExhausted)
+      #expect(error.retryAfter != nil)
     }
   }
 
@@ -167,14 +172,7 @@ import Testing
           try await store.interaction(interaction.id, of: .a)
         }
         try await eventually("three are refused") { calls.answers.count >= 3 }
-        for answer in calls.answers.values {
-          guard case .failure(let error) = answer else {
-            Issue.record("\(answer) while the table is locked")
-            continue
-          }
-          #expect(error.code == .resourceExhausted)
-          #expect(error.retryAfter != nil)
-        }
+        expectOverloaded(calls)
         // Of those that wait, all but a few give up, and are answered before any connection is free.
         let waiting = calls.unanswered
         #expect(waiting.count == Limits.readsWaitingMax)
