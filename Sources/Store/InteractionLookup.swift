@@ -147,7 +147,7 @@ final class InteractionLookup: Sendable {
   private func end(_ waiters: [Waiter], _ key: UInt64, _ found: Result<[InteractionID: Interaction], RPCError>) {
     state.withLock { _ = $0.batches.removeValue(forKey: key) }
     startNext()
-    var answers = Answers<Answer>()
+    var answers = AnswerBundle<Answer>()
     for waiter in waiters { answers.add(found.map { $0[waiter.id] }, to: waiter.answer, on: waiter.executor) }
     answers.send()
   }

@@ -113,7 +113,7 @@ final class Recorder: Sendable {
   }
 
   private func answer(_ batch: [Submission], _ outcomes: Result<BatchWriter.Outcomes, RPCError>) {
-    var answers = Answers<RecordOutcome>()
+    var answers = AnswerBundle<RecordOutcome>()
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count

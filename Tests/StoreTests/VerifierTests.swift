@@ -58,6 +58,7 @@ import Testing
       "INSERT INTO parley.postings VALUES (1, 1, 1, 0, decode(repeat('00', 16), 'hex'))",
       "UPDATE parley.rollups SET sums = substr(sums, 1, 8) WHERE grain <> 2",
       "UPDATE parley.rollups SET sums = '' WHERE grain = 2",
+      "UPDATE parley.rollups SET sums = sums || '\\x80' WHERE grain = 1",
       "UPDATE parley.rollups SET sums = '\\x01ffffffffffffffff7f01' || decode(repeat('ffffffffffffffff7f', 15), 'hex')",
       "UPDATE parley.postings SET ids = substr(ids, 1, length(ids) - 3) WHERE chunk = 0 AND hour % 2 = 0",
       "INSERT INTO parley.rollups SELECT 1, 0, 24, '', '', false, '', 0, sums FROM parley.rollups LIMIT 1",

@@ -1,7 +1,7 @@
 import Domain
 
 /// Answers that became known together, on their way to those who asked: each executor is called upon once.
-struct Answers<Answer: Sendable> {
+struct AnswerBundle<Answer: Sendable> {
   private struct Entry {
     var answer: Answer
     var take: @Sendable (Answer) -> Void
