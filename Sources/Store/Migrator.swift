@@ -117,3 +117,10 @@ extension PostgresConnection {
     return .success(names)
   }
 }
+
+extension Migrator {
+  /// Tells this binary's schema from every other: for what keeps a migrated database.
+  package static var fingerprint: String {
+    Migration(version: 0, name: "all", text: all.map(\.checksum).joined()).checksum
+  }
+}

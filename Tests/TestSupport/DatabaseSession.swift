@@ -1,5 +1,4 @@
 import CPostgres
-import Foundation
 
 /// A connection of a test's own, as a superuser: for locks that last, and for a look from outside.
 ///
@@ -21,10 +20,7 @@ public final class DatabaseSession {
 
   /// In no test's database, for what concerns the whole server.
   public static func server() throws -> DatabaseSession {
-    guard let url = ProcessInfo.processInfo.environment["PARLEY_TEST_DATABASE_URL"] else {
-      throw TestDatabase.Failure(description: "PARLEY_TEST_DATABASE_URL is not set: run the tests by deploy/test unit")
-    }
-    return try DatabaseSession(url: url)
+    try DatabaseSession(url: try TestDatabase.serverURL())
   }
 
   /// Runs SQL and answers with the last statement's rows as text; NULL is "".

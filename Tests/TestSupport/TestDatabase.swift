@@ -13,19 +13,26 @@ public struct TestDatabase: Sendable {
     public var description: String
   }
 
-  /// Runs `body` with a new database. `migrated: false` leaves it empty.
+  /// The server that databases are made on.
+  static func serverURL() throws -> String {
+    guard let url = ProcessInfo.processInfo.environment["PARLEY_TEST_DATABASE_URL"] else {
+      throw Failure(description: "PARLEY_TEST_DATABASE_URL is not set: run the tests by deploy/test unit")
+    }
+    return url
+  }
+
+  /// Runs `body` with a new database, when few others are in use. `migrated: false` leaves it empty.
   public static func with<R>(
     migrated: Bool = true, _ body: (TestDatabase) async throws -> R
   ) async throws -> R {
-    guard let server = ProcessInfo.processInfo.environment["PARLEY_TEST_DATABASE_URL"] else {
-      throw Failure(description: "PARLEY_TEST_DATABASE_URL is not set: run the tests by deploy/test unit")
+    try await Permits.databases.with {
+      let server = try serverURL()
+      let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
+      let template = migrated ? try await TemplateDatabase.shared.name() : "template1"
+      try execute("CREATE DATABASE \(name) TEMPLATE \(template)", at: server)
+      defer { _ = try? execute("DROP DATABASE \(name) WITH (FORCE)", at: server) }
+      return try await body(TestDatabase(url: "\(server) dbname=\(name)"))
     }
-    let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
-    try execute("CREATE DATABASE \(name)", at: server)
-    defer { _ = try? execute("DROP DATABASE \(name) WITH (FORCE)", at: server) }
-    let database = TestDatabase(url: "\(server) dbname=\(name)")
-    if migrated { try await Migrator(url: database.url, logger: .silent).migrate() }
-    return try await body(database)
   }
 
   /// Runs `body` with a store at work on a new database.

@@ -22,29 +22,21 @@ struct TestServer: Sendable {
   var tcp: Address { running.addresses[1] }
 
   static func with<R>(_ body: (TestServer) async throws -> R) async throws -> R {
-    await Slots.shared.take()
-    do {
-      let result = try await TestDatabase.withStore { store, database in
-        try await withFolder { folder in
-          let running = try await RunningServer.start(
-            [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store)
-          let server = TestServer(
-            running: running, store: store, database: database, token: try await signedToken(of: "acme"))
-          do {
-            let result = try await body(server)
-            try await running.stop()
-            return result
-          } catch {
-            try? await running.stop()
-            throw error
-          }
+    try await TestDatabase.withStore { store, database in
+      try await withFolder { folder in
+        let running = try await RunningServer.start(
+          [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store)
+        let server = TestServer(
+          running: running, store: store, database: database, token: try await signedToken(of: "acme"))
+        do {
+          let result = try await body(server)
+          try await running.stop()
+          return result
+        } catch {
+          try? await running.stop()
+          throw error
         }
       }
-      await Slots.shared.giveBack()
-      return result
-    } catch {
-      await Slots.shared.giveBack()
-      throw error
     }
   }
 
@@ -134,30 +126,6 @@ struct TestFailure: Error, CustomStringConvertible {
 
   init(_ description: String) {
     self.description = description
-  }
-}
-
-/// Bounds how many servers with databases there are at once, so that all tests may start together.
-private actor Slots {
-  static let shared = Slots()
-
-  private var free = 8
-  private var waiting: [CheckedContinuation<Void, Never>] = []
-
-  func take() async {
-    if free > 0 {
-      free -= 1
-    } else {
-      await withCheckedContinuation { waiting.append($0) }
-    }
-  }
-
-  func giveBack() {
-    if waiting.isEmpty {
-      free += 1
-    } else {
-      waiting.removeFirst().resume()
-    }
   }
 }
 
