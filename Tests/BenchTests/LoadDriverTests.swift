@@ -67,7 +67,7 @@ import Wire
   @Test func inAClosedLoopACallTakesWhatItsAnswerTakes() async throws {
     let report = try await run(pauseMilliseconds: 10) { $0.count = 10 }
     #expect(report.all.calls == 10 && report.errors == 0)
-    #expect((10_000...40_000).contains(report.all.latencyUs.p50))
+    #expect(report.all.latencyUs.p50 >= 10_000)
     #expect(report.seconds >= 0.1)
   }
 

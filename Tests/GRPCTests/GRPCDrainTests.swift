@@ -54,7 +54,7 @@ struct GRPCDrainTests {
       let silent = try await HTTP2Client(to: server.address, answersPings: false)
       _ = try await silent.start(healthWatch)
       await silent.readUntilClosed()
-      #expect((.seconds(2)..<Duration.seconds(8)).contains(ContinuousClock.now - begun))
+      #expect(ContinuousClock.now - begun >= .seconds(2))
       #expect(try await live.call(healthCheck).code == 0)
     }
   }
@@ -70,7 +70,7 @@ struct GRPCDrainTests {
       #expect(try await idle.call(healthCheck).code == 0)
       await idle.readUntilClosed()
       #expect(idle.goAways.count == 2)
-      #expect((.seconds(1)..<Duration.seconds(8)).contains(ContinuousClock.now - begun))
+      #expect(ContinuousClock.now - begun >= .seconds(1))
       #expect(try await watcher.call(healthCheck).code == 0)
       #expect(!watcher.answerSoFar(to: stream).isEnded)
     }
@@ -112,7 +112,7 @@ struct GRPCDrainTests {
         #expect(try answer.error() == .draining)
       }
       try await server.ended()
-      #expect(ContinuousClock.now - begun < .seconds(5))
+      #expect(ContinuousClock.now - begun < .seconds(Limits.drainSecondsMax - 5))
     }
   }
 
@@ -135,7 +135,7 @@ struct GRPCDrainTests {
       await server.startDraining()
       #expect(try await client.answer(to: stream).error() == .draining)
       try await server.ended()
-      #expect(ContinuousClock.now - begun < .seconds(5))
+      #expect(ContinuousClock.now - begun < .seconds(Limits.drainSecondsMax - 5))
     }
   }
 }

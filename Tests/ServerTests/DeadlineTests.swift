@@ -15,7 +15,7 @@ struct DeadlineTests {
         .recordInteraction, RecordInteraction(interaction: .sample()), server.token,
         timeout: .nanoseconds(nanoseconds))
       #expect(reply.error?.code == .deadlineExceeded && reply.error?.reason == .deadlineExceeded)
-      #expect(ContinuousClock.now - begun < .seconds(10))
+      #expect(ContinuousClock.now - begun < .seconds(Limits.callSecondsMax))
       if nanoseconds < 0 { #expect(try server.interactionCount() == 0) }
     }
   }
@@ -37,8 +37,8 @@ struct DeadlineTests {
           try await Task.sleep(for: .milliseconds(5))
         }
         for _ in 0..<2 {
-          #expect(try await peer.nextReply(within: timeout + .seconds(15)).reply.error?.code == .deadlineExceeded)
-          #expect((timeout..<timeout + .seconds(10)).contains(ContinuousClock.now - begun))
+          #expect(try await peer.nextReply(within: timeout + .seconds(60)).reply.error?.code == .deadlineExceeded)
+          #expect(ContinuousClock.now - begun >= timeout)
         }
         try await eventually("the statements are cancelled") { try server.database.waitingStatements() == 0 }
         timeout = timeout * 3
@@ -59,7 +59,7 @@ struct DeadlineTests {
       let begun = ContinuousClock.now
       try await peer.start(.getStats, GetStats(), server.token, timeout: .milliseconds(200))
       #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
-      #expect(ContinuousClock.now - begun < .seconds(10))
+      #expect(ContinuousClock.now - begun < .seconds(Limits.callSecondsMax))
       try lock.release()
       for _ in 0..<4 { #expect(try await peer.nextReply().reply.error == nil) }
     }
@@ -74,7 +74,7 @@ struct DeadlineTests {
       var draft = InteractionDraft.sample(at: id.time)
       draft.id = id.description
       let request = RecordInteraction(interaction: draft)
-      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(3))
+      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(10))
       try await eventually("the row waits") { try server.database.waitingStatements(of: "owner") == 1 }
       let error = try #require(try await peer.nextReply().reply.error)
       #expect(error.code == .deadlineExceeded && error.message.contains("same id"))

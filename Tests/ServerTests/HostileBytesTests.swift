@@ -384,8 +384,8 @@ struct HostileBytesTests {
       let undecided = try RawConnection(to: server.addresses[0])
       try await undecided.send(Array("P".utf8))
       let limit = Duration.seconds(Limits.undecidedSecondsMax)
-      await silent.expectClosed(within: limit + .seconds(8))
-      await undecided.expectClosed(within: .seconds(8))
+      await silent.expectClosed()
+      await undecided.expectClosed()
       #expect(ContinuousClock.now - begun > limit - .seconds(1))
       try await server.stop()
     }
@@ -414,7 +414,7 @@ struct HostileBytesTests {
       let request = ListInteractions(pageSize: 200, view: .full)
       let answers = 2 * Limits.unreadAnswerBytesPerConnectionMax / Limits.pageBytesMax
       try await peer.send((0..<answers).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
-      try await eventually("the peer is cut off", within: .seconds(30)) { peer.isHungUp }
+      try await eventually("the peer is cut off", within: .seconds(Limits.unreadAnswerSecondsMax)) { peer.isHungUp }
       try await witness.expectService(as: server.token)
     }
   }
@@ -449,7 +449,7 @@ struct HostileBytesTests {
 
   @Test func peerThatTakesNoneOfItsSmallAnswersIsCutOffInTime() async throws {
     try await withFolder { folder in
-      let server = try await RunningServer.start([.unix(path: "\(folder)/s")], unreadAnswerTimeout: .seconds(2))
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")], unreadAnswerTimeout: .seconds(8))
       let peer = try RawConnection(to: server.addresses[0])
       let slow = try RawConnection(to: server.addresses[0])
       let call = Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])

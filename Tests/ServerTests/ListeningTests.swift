@@ -71,7 +71,7 @@ struct ListeningTests {
       let waiting = try RawConnection(to: .unix(path: path))
       // Should the question wait for an answer, it gets one.
       let watchdog = Task {
-        try await Task.sleep(for: .seconds(5))
+        try await Task.sleep(for: .seconds(60))
         other.die()
       }
       let failure = await listenFailure([.unix(path: path)])

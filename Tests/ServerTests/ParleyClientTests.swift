@@ -160,7 +160,7 @@ struct ParleyClientTests {
         let begun = ContinuousClock.now
         let error = try #require(await error { () throws(RPCError) in try await client.stats(GetStats()) })
         #expect(error.code == .unavailable || error.code == .deadlineExceeded)
-        #expect((Duration.milliseconds(100)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
+        #expect(ContinuousClock.now - begun >= .milliseconds(100))
       }
     }
   }
@@ -238,7 +238,7 @@ struct ParleyClientTests {
         let begun = ContinuousClock.now
         let error = try #require(await error { () throws(RPCError) in try await client.stats(GetStats()) })
         #expect(error.code == .deadlineExceeded)
-        #expect((Duration.milliseconds(300)..<Duration.seconds(10)).contains(ContinuousClock.now - begun))
+        #expect(ContinuousClock.now - begun >= .milliseconds(300))
       }
       try lock.release()
     }
@@ -266,7 +266,7 @@ struct ParleyClientTests {
         let begun = ContinuousClock.now
         call.cancel()
         #expect(await call.value?.code == .cancelled)
-        #expect(ContinuousClock.now - begun < .seconds(10))
+        #expect(ContinuousClock.now - begun < .seconds(20))
         // The connection is good for others.
         try lock.release()
         _ = try await client.stats(GetStats())
@@ -286,7 +286,7 @@ struct ParleyClientTests {
         }
         call.cancel()
         #expect(await call.value?.code == .cancelled)
-        #expect(ContinuousClock.now - begun < .seconds(10))
+        #expect(ContinuousClock.now - begun < .seconds(20))
       }
       try lock.release()
     }
@@ -345,7 +345,7 @@ struct ParleyClientTests {
       let begun = ContinuousClock.now
       await client.close()
       #expect(await call.value != nil)
-      #expect(ContinuousClock.now - begun < .seconds(10))
+      #expect(ContinuousClock.now - begun < .seconds(20))
       try lock.release()
     }
   }

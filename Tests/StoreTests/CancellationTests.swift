@@ -125,7 +125,7 @@ import Testing
   @Test func stopsAReadAtTheStatementTimeout() async throws {
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let settings = PostgresStore.Configuration(url: database.url, readers: 1, statementTimeout: .seconds(2))
+      let settings = PostgresStore.Configuration(url: database.url, readers: 1, statementTimeout: .seconds(5))
       try await database.withStore(settings) { store in
         _ = try await store.pages()
         let session = try database.session()
@@ -143,7 +143,7 @@ import Testing
   @Test func stopsRecordingAtTheStatementTimeout() async throws {
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let settings = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(2))
+      let settings = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(5))
       try await database.withStore(settings) { store in
         _ = try await store.record(.sample()).get()
         let session = try database.session()

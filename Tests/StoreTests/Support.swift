@@ -199,7 +199,7 @@ struct Overdue: Error, CustomStringConvertible {
 
 /// Polls until `condition` holds, within a bound that only a broken test reaches.
 func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-  for _ in 0..<2000 {
+  for _ in 0..<12_000 {
     if try await condition() { return }
     try await Task.sleep(for: .milliseconds(10))
   }

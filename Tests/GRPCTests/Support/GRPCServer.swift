@@ -88,7 +88,7 @@ struct GRPCServer: Sendable {
 
   /// Waits until so many of the server's reading statements wait for a lock.
   func waitUntilStatementsWait(_ count: Int) async throws {
-    let deadline = ContinuousClock.now + .seconds(15)
+    let deadline = ContinuousClock.now + .seconds(120)
     while try waitingStatements() != count {
       guard .now < deadline else { throw GRPCTestFailure("\(try waitingStatements()) statements wait, not \(count)") }
       try await Task.sleep(for: .milliseconds(5))

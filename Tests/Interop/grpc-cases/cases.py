@@ -120,11 +120,11 @@ def server_streaming_with_intervals(address):
     begun = time.monotonic()
     times = [
         time.monotonic() - begun
-        for _ in Stub(address).StreamingOutputCall(output_request((1, 0), (1, 300_000), (1, 300_000)))
+        for _ in Stub(address).StreamingOutputCall(output_request((1, 0), (1, 2_000_000), (1, 2_000_000)))
     ]
     assert len(times) == 3, times
     # Each comes when it is ready, not with the last.
-    assert times[0] < 0.25 and times[1] < 0.55 and times[2] >= 0.55, times
+    assert times[1] - times[0] > 0.5 and times[2] - times[1] > 0.5 and times[2] >= 3.9, times
 
 
 def custom_metadata_values(address):
@@ -154,7 +154,7 @@ def timeout_of_server_streaming(address):
     begun = time.monotonic()
     error = error_of(lambda: list(Stub(address).StreamingOutputCall(output_request((1, 20_000_000)), timeout=0.5)))
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
 
 
 def unary_of_every_size(address):

@@ -814,7 +814,7 @@ def timeouts_of_every_unit(address):
             stream = peer.open(WATCH, [("grpc-timeout", value)])
             peer.data(stream, framed(b""), end=True)
             expect_error(peer.response(stream), DEADLINE_EXCEEDED)
-            assert seconds - 0.05 < time.monotonic() - begun < seconds + 2, value
+            assert seconds - 0.05 < time.monotonic() - begun < seconds + 20, value
             assert peer.responses[stream].data == SERVING
 
 

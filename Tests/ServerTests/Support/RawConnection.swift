@@ -76,7 +76,7 @@ final class RawConnection {
     return 0
   }
 
-  func send(_ bytes: [UInt8], within limit: Duration = .seconds(20)) async throws {
+  func send(_ bytes: [UInt8], within limit: Duration = .seconds(120)) async throws {
     let deadline = ContinuousClock.now + limit
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -129,7 +129,7 @@ final class RawConnection {
   }
 
   /// All that comes until the server closes.
-  func bytesUntilClosed(within limit: Duration = .seconds(15)) async throws -> [UInt8] {
+  func bytesUntilClosed(within limit: Duration = .seconds(120)) async throws -> [UInt8] {
     let deadline = ContinuousClock.now + limit
     while try await receive(until: deadline) {}
     defer { consumed = received.count }
@@ -137,7 +137,7 @@ final class RawConnection {
   }
 
   /// The server closes, with nothing said before.
-  func expectClosed(within limit: Duration = .seconds(15), sourceLocation: SourceLocation = #_sourceLocation) async {
+  func expectClosed(within limit: Duration = .seconds(120), sourceLocation: SourceLocation = #_sourceLocation) async {
     do {
       let bytes = try await bytesUntilClosed(within: limit)
       #expect(bytes.isEmpty, "something was said before", sourceLocation: sourceLocation)
@@ -148,7 +148,7 @@ final class RawConnection {
 
   // MARK: Frames
 
-  func nextFrame(within limit: Duration = .seconds(20)) async throws -> RawFrame {
+  func nextFrame(within limit: Duration = .seconds(120)) async throws -> RawFrame {
     let deadline = ContinuousClock.now + limit
     func has(_ count: Int) async throws {
       while received.count - consumed < count {
@@ -197,7 +197,7 @@ final class RawConnection {
     return stream
   }
 
-  func nextReply(within limit: Duration = .seconds(20)) async throws -> (stream: UInt32, reply: Reply) {
+  func nextReply(within limit: Duration = .seconds(120)) async throws -> (stream: UInt32, reply: Reply) {
     let frame = try await nextFrame(within: limit)
     try #require(frame.kind == 2)
     return (frame.stream, try Envelope.reply(frame.data))

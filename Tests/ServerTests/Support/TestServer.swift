@@ -140,7 +140,7 @@ func withFolder<R>(_ body: (String) async throws -> R) async throws -> R {
 
 /// Waits until the condition holds, a bounded time.
 func eventually(
-  _ what: String, within limit: Duration = .seconds(15), sourceLocation: SourceLocation = #_sourceLocation,
+  _ what: String, within limit: Duration = .seconds(120), sourceLocation: SourceLocation = #_sourceLocation,
   _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
