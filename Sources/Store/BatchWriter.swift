@@ -7,11 +7,24 @@ struct RecordRow: Sendable {
   /// The parameters of interaction_insert.sql.
   let values: Parameters
   let fact: Fact
+  /// Whose number the key holds. The database decides whether it does.
+  let tenantName: Tenant
 
-  init(_ interaction: Interaction, tenant: TenantKey) {
-    key = Key(tenant: tenant.rawValue, id: interaction.id)
-    values = Parameters(interaction, tenant: tenant)
+  init(_ interaction: Interaction, tenant: NumberedTenant) {
+    key = Key(tenant: tenant.key.rawValue, id: interaction.id)
+    values = Parameters(interaction, tenant: tenant.key)
     fact = Fact(interaction)
+    tenantName = tenant.name
+  }
+
+  /// The same under another number.
+  init(_ row: RecordRow, tenant: TenantKey) {
+    var values = row.values
+    values.replaceFirst(with: tenant.rawValue)
+    key = Key(tenant: tenant.rawValue, id: row.id)
+    self.values = values
+    fact = row.fact
+    tenantName = row.tenantName
   }
 
   var id: InteractionID { key.id }
@@ -32,28 +45,80 @@ struct RecordRow: Sendable {
 /// whose key is taken is compared with what is there. A row the database refuses fails alone: the batch is
 /// done again row by row. A connection lost in COMMIT leaves open whether it happened; the batch is done
 /// again too, and finds by the ids what is there.
+///
+/// The transaction tells the database which number it takes each tenant to have. If the registry says otherwise, as
+/// after a failover, nothing was written; the tenants are looked up again and the batch is done again.
 final class BatchWriter: Sendable {
   typealias Outcomes = [Result<Recorded, RPCError>]
 
   private let connection: PostgresConnection
   private let catalog: Catalog
+  private let numbers: TenantNumbers
   private let logger: Logger
 
-  init(_ connection: PostgresConnection, catalog: Catalog, logger: Logger) {
+  init(_ connection: PostgresConnection, catalog: Catalog, numbers: TenantNumbers, logger: Logger) {
     self.connection = connection
     self.catalog = catalog
+    self.numbers = numbers
     self.logger = logger
   }
 
   /// Runs `body` on the connection's thread.
   func run(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await connection.stay(body) }
 
+  /// Why none of a batch's rows has an outcome of its own.
+  private enum Failure: Error {
+    /// The registry has another number for a tenant of the batch.
+    case tenantNumberRefused
+    case other(RPCError)
+  }
+
   /// - Returns: an outcome for each row, in order; or the error that all of them share.
   nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
+    switch await writeAsNumbered(rows) {
+    case .success(let outcomes): return .success(outcomes)
+    case .failure(.other(let error)): return .failure(error)
+    case .failure(.tenantNumberRefused): break
+    }
+    switch await numberedAnew(rows) {
+    case .failure(let error): return .failure(error.rpcError)
+    case .success(let rows):
+      return await writeAsNumbered(rows).mapError { failure in
+        switch failure {
+        case .tenantNumberRefused:
+          .databaseUnavailable(cause: "tenants' numbers changed twice while a batch was written")
+        case .other(let error): error
+        }
+      }
+    }
+  }
+
+  /// The rows under the numbers that the registry has now for their tenants.
+  private nonisolated(nonsending) func numberedAnew(_ rows: [RecordRow]) async -> Result<[RecordRow], PostgresError> {
+    let names = Set(rows.map(\.tenantName)).sorted {
+      $0.description.utf8.lexicographicallyPrecedes($1.description.utf8)
+    }
+    logger.warning(
+      "looking up the numbers of tenants again: the database is another, or an earlier state of it",
+      metadata: ["tenants": "\(names.count)"])
+    let added = await connection.runRepeatable { (connection) throws(PostgresError) in
+      try connection.addTenants(names)
+    }
+    return added.map { keys in
+      let found = Dictionary(uniqueKeysWithValues: zip(names, keys))
+      for (name, key) in found { numbers.remember(key, for: name) }
+      return rows.map { RecordRow($0, tenant: found[$0.tenantName]!) }
+    }
+  }
+
+  private nonisolated(nonsending) func writeAsNumbered(_ rows: [RecordRow]) async -> Result<Outcomes, Failure> {
+    // Rows of two tenants under one number would pass for repeats of each other.
+    let tenants = rows.tenants
+    guard Set(tenants.map(\.key)).count == tenants.count else { return .failure(.tenantNumberRefused) }
     do throws(RPCError) {
       try await catalog.ensurePartitions(for: rows.map(\.id.time))
     } catch {
-      return .failure(error)
+      return .failure(.other(error))
     }
     // The first of each key is written, in key order, so that two writers cannot deadlock; its
     // repeats in the batch are answered from it.
@@ -81,7 +146,7 @@ final class BatchWriter: Sendable {
       // Repeats of a row that was refused are on their own: they may yet go in.
       let open = results.indices.filter { results[$0] == nil }
       if !open.isEmpty {
-        switch await write(open.map { rows[$0] }) {
+        switch await writeAsNumbered(open.map { rows[$0] }) {
         case .failure(let error): return .failure(error)
         case .success(let outcomes): for (index, outcome) in zip(open, outcomes) { results[index] = outcome }
         }
@@ -110,7 +175,7 @@ final class BatchWriter: Sendable {
   /// From so many rows on, COPY's three messages to and fro cost less than an INSERT's parsing for each row.
   private static let copyRowsMin = 24
 
-  private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
+  private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], Failure> {
     var lastError: PostgresError?
     var areAllNew = true
     // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
@@ -134,10 +199,11 @@ final class BatchWriter: Sendable {
           do throws(RPCError) {
             try await catalog.ensurePartitions(for: rows.map(\.id.time))
           } catch {
-            return .failure(error)
+            return .failure(.other(error))
           }
           continue
         }
+        if error.isTenantNumberRefused { return .failure(.tenantNumberRefused) }
         if error.blamesTheRow, isHopeful {
           // A taken key, most likely.
           areAllNew = false
@@ -145,13 +211,13 @@ final class BatchWriter: Sendable {
         }
         if error.blamesTheRow { return await writeOneByOne(rows) }
         lastError = error
-        guard error.isConnectionLost || error.isTransient else { return .failure(error.rpcError) }
+        guard error.isConnectionLost || error.isTransient else { return .failure(.other(error.rpcError)) }
       }
     }
-    return .failure(lastError!.rpcError)
+    return .failure(.other(lastError!.rpcError))
   }
 
-  private nonisolated(nonsending) func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], RPCError> {
+  private nonisolated(nonsending) func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], Failure> {
     var outcomes: [WrittenRow] = []
     for row in rows {
       let result = await connection.run { (connection) throws(PostgresError) in
@@ -166,6 +232,7 @@ final class BatchWriter: Sendable {
               .invalidArgument, .interactionRefused,
               "the database refuses interaction \(row.id); the server's log says why",
               cause: error.message)))
+      case .failure(let error) where error.isTenantNumberRefused: return .failure(.tenantNumberRefused)
       case .failure(let error): outcomes.append(.refused(error.rpcError))
       }
     }
@@ -197,12 +264,13 @@ extension PostgresConnection {
       values.add(facts.bytes)
       deltas.append(values)
     }
-    try copy([interactions, deltas])
+    try copy([interactions, deltas], after: beginRecordingText(rows.tenants))
   }
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
   fileprivate func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    _ = try pipeline([Command(.begin)] + inserts(of: rows) + deltas(of: rows) + [Command(.commit)])
+    _ = try pipeline(
+      [Command(.begin), .beginRecording(rows.tenants)] + inserts(of: rows) + deltas(of: rows) + [Command(.commit)])
   }
 
   private func inserts(of rows: [RecordRow]) -> [Command] {
@@ -236,7 +304,8 @@ extension PostgresConnection {
   /// Inserts the rows whose keys are free in one transaction and looks at what holds the others.
   fileprivate func recordMissing(_ rows: [RecordRow]) throws(PostgresError) -> [WrittenRow] {
     let inserts = rows.map { Command(.insertMissingInteraction, $0.values) }
-    let inserted = try pipeline([Command(.begin)] + inserts).dropFirst().map { $0.affectedCount == 1 }
+    let begin = [Command(.begin), .beginRecording(rows.tenants)]
+    let inserted = try pipeline(begin + inserts).dropFirst(begin.count).map { $0.affectedCount == 1 }
     let missing = zip(rows, inserted).filter { $0.1 }.map(\.0)
     let taken = zip(rows, inserted).filter { !$0.1 }.map(\.0)
     let looks = taken.map { row in

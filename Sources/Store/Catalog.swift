@@ -2,23 +2,16 @@ import Domain
 import Logging
 import Synchronization
 
-/// The number a tenant's name stands for in every row.
-struct TenantKey: RawRepresentable, Hashable {
-  let rawValue: Int32
-}
-
 extension Statement {
-  fileprivate static let tenantKey = Statement("tenant_key", PackageResources.tenant_key_sql)
-  fileprivate static let addTenant = Statement("tenant_add", PackageResources.tenant_add_sql)
+  fileprivate static let addTenants = Statement("tenants_add", PackageResources.tenants_add_sql)
   fileprivate static let ping = Statement("ping", "SELECT 1")
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
 }
 
 /// What every row rests on: the tenants' numbers and the partitions. Owns one connection, as the
-/// tables' owner, and remembers what it has seen: both only ever grow.
+/// tables' owner, which adds tenants and partitions; reads look a tenant up by themselves.
 final class Catalog: Sendable {
   private struct Known {
-    var tenants: [Tenant: TenantKey] = [:]
     /// Days, as counted from 1970, whose partition is there.
     var days: Set<Int64> = []
     /// Calls that wait for their tenant's number.
@@ -26,27 +19,16 @@ final class Catalog: Sendable {
   }
 
   private let connection: PostgresConnection
+  private let numbers: TenantNumbers
   private let known = Mutex(Known())
 
-  init(_ connection: PostgresConnection) {
+  init(_ connection: PostgresConnection, _ numbers: TenantNumbers) {
     self.connection = connection
-  }
-
-  /// The tenant's number, or nil for a tenant that has never recorded anything.
-  func key(of tenant: Tenant) async throws(RPCError) -> TenantKey? {
-    try await key(of: tenant, adding: false)
+    self.numbers = numbers
   }
 
   /// The tenant's number, given now if it has none.
-  func keyForRecording(of tenant: Tenant) async throws(RPCError) -> TenantKey {
-    try await key(of: tenant, adding: true)!
-  }
-
-  /// The tenant's number, where it was asked for before.
-  func knownKey(of tenant: Tenant) -> TenantKey? { known.withLock { $0.tenants[tenant] } }
-
-  private func key(of tenant: Tenant, adding: Bool) async throws(RPCError) -> TenantKey? {
-    if let key = knownKey(of: tenant) { return key }
+  func add(_ tenant: Tenant) async throws(RPCError) -> TenantKey {
     let mayWait = known.withLock { known in
       guard known.waitingCount < Limits.tenantLookupsWaitingMax else { return false }
       known.waitingCount += 1
@@ -54,26 +36,14 @@ final class Catalog: Sendable {
     }
     guard mayWait else { throw .overloaded("too many calls wait for their tenant to be looked up") }
     defer { known.withLock { $0.waitingCount -= 1 } }
-    let name = tenant.description
-    let found: Result<TenantKey?, PostgresError> = await connection.runRepeatable {
-      (connection) throws(PostgresError) in
-      let select = Command(.tenantKey) { $0.add(name) }
-      // Looked up first: a conflicting INSERT would use up a number each time.
-      if let row = try connection.run(select).first(where: { _ in true }) {
-        return TenantKey(rawValue: try row.int32(0))
-      }
-      guard adding else { return nil }
-      let rows = try connection.pipeline([Command(.addTenant) { $0.add(name) }, select])[1]
-      return try rows.first { _ in true }.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }
+    // Another call may have asked meanwhile.
+    if let key = numbers.hint(for: tenant) { return key }
+    let added = await connection.runRepeatable { (connection) throws(PostgresError) in
+      try connection.addTenants([tenant])[0]
     }
-    switch found {
+    switch added {
     case .success(let key):
-      if let key {
-        known.withLock {
-          if $0.tenants.count >= Limits.tenantsCachedMax { $0.tenants.removeAll() }
-          $0.tenants[tenant] = key
-        }
-      }
+      numbers.remember(key, for: tenant)
       return key
     case .failure(let error): throw error.rpcError
     }
@@ -107,5 +77,13 @@ final class Catalog: Sendable {
     case .success: known.withLock { $0.days.formUnion(missing) }
     case .failure(let error): throw error.rpcError
     }
+  }
+}
+
+extension PostgresConnection {
+  /// The numbers of tenants, in their order, given now to those that have none.
+  func addTenants(_ tenants: [Tenant]) throws(PostgresError) -> [TenantKey] {
+    let rows = try run(Command(.addTenants) { $0.add(tenants.map(\.description)) })
+    return try rows.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }
   }
 }

@@ -24,7 +24,7 @@ final class InteractionLookup: Sendable {
 
   private struct State {
     /// In the order of their tenants' turns.
-    var line: [(tenant: TenantKey, waiters: [Waiter])] = []
+    var line: [(tenant: Tenant, waiters: [Waiter])] = []
     var waitingCount = 0
     var batches: [UInt64: Batch] = [:]
     var nextTicket: UInt64 = 0
@@ -32,16 +32,18 @@ final class InteractionLookup: Sendable {
 
   private let state = Mutex(State())
   private let readers: ReaderPool
+  private let numbers: TenantNumbers
   private let concurrency: Int
 
-  init(_ readers: ReaderPool, concurrency: Int) {
+  init(_ readers: ReaderPool, _ numbers: TenantNumbers, concurrency: Int) {
     self.readers = readers
+    self.numbers = numbers
     self.concurrency = concurrency
   }
 
   /// Giving up leaves the line; a statement whose last waiter gives up is cancelled, too.
   func interaction(
-    _ id: InteractionID, tenant: TenantKey, on executor: any AnswerExecutor,
+    _ id: InteractionID, tenant: Tenant, on executor: any AnswerExecutor,
     answer: @escaping @Sendable (Answer) -> Void
   ) -> Cancellation {
     let ticket: UInt64? = state.withLock { state in
@@ -86,7 +88,7 @@ final class InteractionLookup: Sendable {
 
   /// Starts a statement for all that wait of the next tenant, where one may be started.
   private func startNext() {
-    let next: (tenant: TenantKey, waiters: [Waiter], key: UInt64)? = state.withLock { state in
+    let next: (tenant: Tenant, waiters: [Waiter], key: UInt64)? = state.withLock { state in
       guard state.batches.count < concurrency, !state.line.isEmpty else { return nil }
       let (tenant, all) = state.line.removeFirst()
       let waiters = Array(all.prefix(Limits.getsPerStatementMax))
@@ -123,21 +125,24 @@ final class InteractionLookup: Sendable {
   }
 
   private func find(
-    _ waiters: [Waiter], _ tenant: TenantKey, on connection: PostgresConnection
+    _ waiters: [Waiter], _ tenant: Tenant, on connection: PostgresConnection
   ) async -> Result<[InteractionID: Interaction], RPCError> {
     do throws(RPCError) {
       return .success(
-        try await connection.read { (connection) throws(PostgresError) in
-          let command = Command(.getInteractions) {
-            $0.add(tenant.rawValue)
-            $0.add(waiters.map(\.id))
+        try await connection.read { [numbers] (connection) throws(PostgresError) in
+          let found = try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
+            let command = Command(.getInteractions) {
+              $0.add(tenant.key.rawValue)
+              $0.add(waiters.map(\.id))
+            }
+            var found: [InteractionID: Interaction] = [:]
+            for row in try connection.read(command, tenant: tenant, plan: .keyed) {
+              let interaction = try Interaction(row)
+              found[interaction.id] = interaction
+            }
+            return found
           }
-          var found: [InteractionID: Interaction] = [:]
-          for row in try connection.read(command, tenant: tenant, plan: .keyed) {
-            let interaction = try Interaction(row)
-            found[interaction.id] = interaction
-          }
-          return found
+          return found ?? [:]
         })
     } catch {
       return .failure(error)

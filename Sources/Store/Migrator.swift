@@ -25,6 +25,7 @@ public struct Migrator: Sendable {
     Migration(version: 3, name: "postings", text: String(decoding: PackageResources.v0003_postings_sql, as: UTF8.self)),
     Migration(version: 4, name: "changes", text: String(decoding: PackageResources.v0004_changes_sql, as: UTF8.self)),
     Migration(version: 5, name: "leases", text: String(decoding: PackageResources.v0005_leases_sql, as: UTF8.self)),
+    Migration(version: 6, name: "tenants", text: String(decoding: PackageResources.v0006_tenants_sql, as: UTF8.self)),
   ]
 
   /// Why the schema cannot be brought to what this binary needs.

@@ -1,11 +1,6 @@
 public import Domain
 public import Logging
 
-extension Statement {
-  fileprivate static let beginReading = Statement("reader_begin", PackageResources.reader_begin_sql)
-  fileprivate static let setPlan = Statement("reader_plan", PackageResources.reader_plan_sql)
-}
-
 /// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`.
 public final class PostgresStore: InteractionStore {
   public struct Configuration: Sendable {
@@ -24,6 +19,7 @@ public final class PostgresStore: InteractionStore {
     }
   }
 
+  private let numbers = TenantNumbers()
   private let catalog: Catalog
   private let recorder: Recorder
   private let folder: DeltaFolder
@@ -42,14 +38,16 @@ public final class PostgresStore: InteractionStore {
     let connection = PostgresConnection.Configuration(
       url: configuration.url, statementTimeout: configuration.statementTimeout)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
-    catalog = Catalog(owner())
-    let catalog = catalog
+    let (numbers, catalog) = (numbers, Catalog(owner(), numbers))
+    self.catalog = catalog
     recorder = Recorder(
-      writers: (0..<configuration.writers).map { _ in BatchWriter(owner(), catalog: catalog, logger: logger) })
+      writers: (0..<configuration.writers).map { _ in
+        BatchWriter(owner(), catalog: catalog, numbers: numbers, logger: logger)
+      })
     folder = DeltaFolder(owner(), logger: logger)
     readers = ReaderPool(connection, count: configuration.readers, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
-    lookup = InteractionLookup(readers, concurrency: max(1, configuration.readers / 2))
+    lookup = InteractionLookup(readers, numbers, concurrency: max(1, configuration.readers / 2))
     self.logger = logger
   }
 
@@ -95,12 +93,13 @@ public final class PostgresStore: InteractionStore {
     _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
     answer: @escaping @Sendable (RecordOutcome) -> Void
   ) -> Cancellation {
-    if let key = catalog.knownKey(of: tenant) {
-      return recorder.record(interactions, tenant: key, on: executor, answer: answer)
+    if let key = numbers.hint(for: tenant) {
+      return recorder.record(
+        interactions, tenant: NumberedTenant(key: key, name: tenant), on: executor, answer: answer)
     }
     return answered(on: executor, answer) { [catalog, recorder] () throws(RPCError) in
-      let key = try await catalog.keyForRecording(of: tenant)
-      return try await awaited { recorder.record(interactions, tenant: key, on: $0, answer: $1) }
+      let numbered = NumberedTenant(key: try await catalog.add(tenant), name: tenant)
+      return try await awaited { recorder.record(interactions, tenant: numbered, on: $0, answer: $1) }
     }
   }
 
@@ -108,16 +107,10 @@ public final class PostgresStore: InteractionStore {
     _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
     answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
   ) -> Cancellation {
-    if let key = catalog.knownKey(of: tenant) {
-      return lookup.interaction(id, tenant: key, on: executor, answer: answer)
-    }
-    return answered(on: executor, answer) { [catalog, lookup] () throws(RPCError) in
-      guard let key = try await catalog.key(of: tenant) else { return nil }
-      return try await awaited { lookup.interaction(id, tenant: key, on: $0, answer: $1) }
-    }
+    lookup.interaction(id, tenant: tenant, on: executor, answer: answer)
   }
 
-  /// For a tenant's first call, which waits for its number.
+  /// For a tenant's first record, which waits for its number.
   private func answered<A: Sendable>(
     on executor: any AnswerExecutor, _ answer: @escaping @Sendable (Result<A, RPCError>) -> Void,
     _ work: @escaping @Sendable () async throws(RPCError) -> A
@@ -133,93 +126,34 @@ public final class PostgresStore: InteractionStore {
   public func page(
     _ query: ListInteractions.Checked, of tenant: Tenant
   ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
-    guard let key = try await catalog.key(of: tenant) else { return ([], false) }
-    return try await readers.read { (connection) throws(PostgresError) in
-      try PageReader(query, tenant: key).page(on: connection)
+    let page = try await readers.read { [numbers] (connection) throws(PostgresError) in
+      try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
+        try PageReader(query, tenant: tenant).page(on: connection)
+      }
     }
+    return page ?? ([], false)
   }
 
   public func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
-    guard let key = try await catalog.key(of: tenant) else {
-      return StatsReport(start: query.start, end: query.end)
-    }
-    let reader = StatsReader(query, tenant: key)
     let exactUpTo = exactStatsInteractionsMax
-    return try await readers.read { (connection) throws(PostgresError) in
-      if let reader {
-        let report = try connection.read(tenant: key, plan: .keyed) { (connection) throws(PostgresError) in
-          try reader.report(on: connection, exactUpTo: exactUpTo)
+    let report = try await readers.read { [numbers] (connection) throws(PostgresError) in
+      try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
+        if let reader = StatsReader(query, tenant: tenant.key) {
+          let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+            try reader.report(on: connection, exactUpTo: exactUpTo)
+          }
+          if let report { return report }
         }
-        if let report { return report }
-      }
-      return try connection.read(tenant: key) { (connection) throws(PostgresError) in
-        try connection.statsOfRows(query, tenant: key)
+        return try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
+          try connection.statsOfRows(query, tenant: tenant.key)
+        }
       }
     }
-  }
-}
-
-extension Command {
-  fileprivate static func beginReading(_ tenant: TenantKey) -> Command {
-    Command(.beginReading) { $0.add("\(tenant.rawValue)") }
-  }
-
-  fileprivate static func set(_ plan: PostgresConnection.Plan) -> Command {
-    Command(.setPlan) {
-      $0.add(plan.planCacheMode)
-      $0.add(plan.maySort ? "on" : "off")
-      $0.add(plan.mayScan ? "on" : "off")
-    }
+    return report ?? StatsReport(start: query.start, end: query.end)
   }
 }
 
 extension PostgresConnection {
-  /// How PostgreSQL plans a prepared statement.
-  enum Plan {
-    /// Anew for the values at hand: for filters, whose best plans differ.
-    case fresh
-    /// Once, for all values, by an index, whatever the planner thinks of a table it has not analyzed yet: for
-    /// rows whose keys are known.
-    case keyed
-    /// The same, in the index's order: for the first rows of many.
-    case ordered
-
-    fileprivate var planCacheMode: String { self == .fresh ? "force_custom_plan" : "force_generic_plan" }
-    fileprivate var maySort: Bool { self != .ordered }
-    fileprivate var mayScan: Bool { self == .fresh }
-  }
-
-  /// Runs a query with the tenant set for row security, in the query's own transaction.
-  func read(_ command: Command, tenant: TenantKey, plan: Plan) throws(PostgresError) -> Rows {
-    try planning(plan) { (set) throws(PostgresError) in
-      try pipeline(set + [.beginReading(tenant), command]).last!
-    }
-  }
-
-  /// Runs `body` in one snapshot, with the tenant set for row security.
-  func read<R>(
-    tenant: TenantKey, plan: Plan = .fresh,
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
-  ) throws(PostgresError) -> R {
-    try planning(plan) { (set) throws(PostgresError) in
-      try inTransaction([Command(.beginRepeatableRead)] + set + [.beginReading(tenant)], body: body)
-    }
-  }
-
-  /// Runs `body` with the commands that make the session plan so, if it does not already: a session mostly goes on
-  /// as it did.
-  private func planning<R>(
-    _ plan: Plan, _ body: ([Command]) throws(PostgresError) -> R
-  ) throws(PostgresError) -> R {
-    _ = try open()
-    let isSet = self.plan == plan
-    // A transaction that fails takes back what it set.
-    self.plan = nil
-    let result = try body(isSet ? [] : [.set(plan)])
-    self.plan = plan
-    return result
-  }
-
   /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.
   func statsOfRows(_ query: GetStats.Checked, tenant: TenantKey) throws(PostgresError) -> StatsReport {
     let rows = try run(

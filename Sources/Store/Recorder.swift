@@ -45,7 +45,7 @@ final class Recorder: Sendable {
 
   /// Records each of the interactions. To give up takes them off the queue if they still wait there.
   func record(
-    _ interactions: [Interaction], tenant: TenantKey, on executor: any AnswerExecutor,
+    _ interactions: [Interaction], tenant: NumberedTenant, on executor: any AnswerExecutor,
     answer: @escaping @Sendable (RecordOutcome) -> Void
   ) -> Cancellation {
     guard !interactions.isEmpty else {

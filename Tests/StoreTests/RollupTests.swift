@@ -24,11 +24,10 @@ import Testing
   private func statsOfRows(_ query: GetStats.Checked, of tenant: Tenant, in database: TestDatabase) async throws
     -> StatsReport
   {
-    let key = try database.key(of: tenant)
-    let reader = PostgresConnection(.init(url: database.url), purpose: .reader, logger: .silent)
-    return try await reader.run { (connection) throws(PostgresError) in
-      try connection.read(tenant: key) { (connection) throws(PostgresError) in
-        try connection.statsOfRows(query, tenant: key)
+    let tenant = try database.numbered(tenant)
+    return try await database.connection(.reader).run { (connection) throws(PostgresError) in
+      try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
+        try connection.statsOfRows(query, tenant: tenant.key)
       }
     }.get()
   }
@@ -218,6 +217,7 @@ import Testing
     var filter = InteractionFilter()
     (filter.startTime, filter.endTime) = (time - 6_000_000_000, time + 1_000_000_000)
     try await withStore { store, database in
+      try database.registerTenants()
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
       try await eventually("all is folded") { try database.isFolded() }
       try database.sql(change)

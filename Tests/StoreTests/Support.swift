@@ -111,6 +111,19 @@ extension TestDatabase {
     }
   }
 
+  /// Gives the tenants a and b the numbers 1 and 2, as earlier versions did.
+  func registerTenants() throws {
+    try sql("INSERT INTO parley.tenants (name) VALUES ('\(Tenant.a)'), ('\(Tenant.b)')")
+  }
+
+  func numbered(_ tenant: Tenant) throws -> NumberedTenant {
+    NumberedTenant(key: try key(of: tenant), name: tenant)
+  }
+
+  func connection(_ purpose: PostgresConnection.Purpose) -> PostgresConnection {
+    PostgresConnection(.init(url: url), purpose: purpose, logger: .silent)
+  }
+
   func key(of tenant: Tenant) throws -> TenantKey {
     TenantKey(rawValue: Int32(try sql("SELECT key FROM parley.tenants WHERE name = '\(tenant)'")[0][0])!)
   }

@@ -15,6 +15,7 @@ import Testing
       random.interaction(at: Self.time + .random(in: 0..<30 * 3_600_000, using: &random))
     }
     try await TestDatabase.with { database in
+      try database.registerTenants()
       try await database.withStore(.init(url: database.url)) { store in
         for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
       }
@@ -90,10 +91,10 @@ import Testing
   @Test func countsWhatIsNotFoldedYetAsKept() async throws {
     try await withRecorded { database, verifier in
       let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
-      let owner = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
-      let writer = BatchWriter(owner, catalog: Catalog(owner), logger: .silent)
-      let key = try database.key(of: .a)
-      _ = try await writer.write(more.map { RecordRow($0, tenant: key) }).get()
+      let (owner, numbers) = (database.connection(.owner), TenantNumbers())
+      let writer = BatchWriter(owner, catalog: Catalog(owner, numbers), numbers: numbers, logger: .silent)
+      let tenant = try database.numbered(.a)
+      _ = try await writer.write(more.map { RecordRow($0, tenant: tenant) }).get()
       #expect(try !database.isFolded())
       let days = try await days(verifier)
       #expect(days.allSatisfy { $0.differences.isEmpty })

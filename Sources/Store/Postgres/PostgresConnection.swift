@@ -14,8 +14,15 @@ actor PostgresConnection {
   enum Purpose: String {
     /// As the owner of the tables.
     case owner
-    /// As the role that owns nothing and that row security binds.
+    /// In transactions that take, first of all, the role that owns nothing and that row security binds.
     case reader
+  }
+
+  /// Whether statements are prepared by name, once for each connection.
+  enum PreparedStatements: String, Sendable, CaseIterable {
+    case on, off
+    /// Where no pooler lies between.
+    case auto
   }
 
   struct Configuration: Sendable {
@@ -23,6 +30,20 @@ actor PostgresConnection {
     var url: String
     /// The longest a statement may run.
     var statementTimeout: Duration = .seconds(30)
+    var preparedStatements = PreparedStatements.auto
+
+    /// As SQL, for the transaction under way alone or for the session.
+    fileprivate func settings(isLocal: Bool) -> String {
+      """
+      SELECT
+        set_config('statement_timeout', '\(statementTimeout.wholeMilliseconds)', \(isLocal)),
+        set_config('idle_in_transaction_session_timeout', '60000', \(isLocal)),
+        -- An answer means durable, whatever the server's default is.
+        CASE WHEN current_setting('synchronous_commit') = 'off'
+          THEN set_config('synchronous_commit', 'on', \(isLocal))
+        END
+      """
+    }
   }
 
   private let configuration: Configuration
@@ -35,8 +56,10 @@ actor PostgresConnection {
   // Unsafe in name only: `deinit`, which no actor isolates, is the one place outside the actor.
   private nonisolated(unsafe) var connection: OpaquePointer?
   private var prepared: Set<Statement> = []
-  /// How the session plans; nil where that is not known.
-  var plan: Plan?
+  /// A pooler lies between: the next transaction may be another session's, so a session keeps nothing.
+  private(set) var isPooled = false
+  /// What a transaction begins with behind a pooler.
+  private let transactionSettings: Statement
   /// Why there is no connection, while the next try is not due.
   private var lastFailure = ""
   private var backoff = Backoff(from: .milliseconds(50), to: .seconds(5))
@@ -50,6 +73,7 @@ actor PostgresConnection {
     self.configuration = configuration
     self.purpose = purpose
     self.logger = logger
+    self.transactionSettings = Statement("settings", configuration.settings(isLocal: true))
     self.executor = ThreadExecutor(name: "pg-\(purpose.rawValue)")
   }
 
@@ -68,12 +92,14 @@ actor PostgresConnection {
     }
   }
 
-  /// The same for what can be done again: where the connection was lost, it is tried once more.
+  /// The same for what can be done again: where the connection or its statements were lost, it is tried once more.
   nonisolated(nonsending) func runRepeatable<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async -> Result<R, PostgresError> {
     let result = await run(body)
-    if case .failure(let error) = result, error.isConnectionLost { return await run(body) }
+    if case .failure(let error) = result, error.isConnectionLost || error.isPreparedStatementStale {
+      return await run(body)
+    }
     return result
   }
 
@@ -115,8 +141,10 @@ actor PostgresConnection {
   ) throws(PostgresError) {
     let connection = try open()
     do throws(PostgresError) {
+      try checkRole(before: commands)
       var refusal: PostgresError?
       try check(PQenterPipelineMode(connection))
+      let (commands, settingsPlace) = withSettings(commands)
       let expected = try send(commands, on: connection)
       for (index, isPrepare) in expected {
         let result = try nextResult(connection)
@@ -124,7 +152,9 @@ actor PostgresConnection {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
           if isPrepare { prepared.insert(commands[index].statement) }
           let rows = Rows(owning: result)
-          if !isPrepare { try take(index, rows) }
+          if !isPrepare, index != settingsPlace {
+            try take(index - (settingsPlace.map { $0 < index ? 1 : 0 } ?? 0), rows)
+          }
         case PGRES_PIPELINE_ABORTED:
           PQclear(result)
         default:
@@ -133,7 +163,7 @@ actor PostgresConnection {
         }
         try expectEnd(connection)
       }
-      PQclear(try nextResult(connection))  // The sync.
+      try expectSync(connection)
       try check(PQexitPipelineMode(connection))
       if let refusal {
         // A transaction that the commands began themselves is still open, and dead.
@@ -155,10 +185,18 @@ actor PostgresConnection {
   func inTransaction<R>(
     _ begin: [Command], body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    _ = try pipeline(begin)
+    try inTransaction(begin) { (connection, _) throws(PostgresError) in try body(connection) }
+  }
+
+  /// The same, with what the commands answered.
+  func inTransaction<R>(
+    _ begin: [Command], body: (isolated PostgresConnection, [Rows]) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    let begun = try pipeline(begin)
     do throws(PostgresError) {
-      let result = try body(self)
-      _ = try run(Command(.commit))
+      let result = try body(self, begun)
+      // A refusal that `body` caught has ended it.
+      if PQtransactionStatus(connection) != PQTRANS_IDLE { _ = try run(Command(.commit)) }
       return result
     } catch {
       if let connection, PQtransactionStatus(connection) != PQTRANS_IDLE {
@@ -171,24 +209,29 @@ actor PostgresConnection {
   /// Runs SQL text, which may hold several statements: they are one transaction unless it says otherwise.
   func script(_ text: String) throws(PostgresError) {
     let connection = try open()
-    guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
-    var refusal: PostgresError?
-    while let result = try nextResultOrEnd(connection) {
-      if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
-      PQclear(result)
-    }
-    if let refusal {
-      closeUnlessInOrder(after: refusal)
-      throw refusal
+    do throws(PostgresError) {
+      try checkRole(before: [])
+      guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
+      var refusal: PostgresError?
+      while let result = try nextResultOrEnd(connection) {
+        if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
+        PQclear(result)
+      }
+      if let refusal { throw refusal }
+    } catch {
+      closeUnlessInOrder(after: error)
+      throw error
     }
   }
 
-  /// Copies the rows into their tables, in one transaction that has committed when this returns.
-  func copy(_ tables: [CopyRows]) throws(PostgresError) {
+  /// Copies the rows into their tables, in one transaction that begins with that SQL, and that has committed when this
+  /// returns.
+  func copy(_ tables: [CopyRows], after begin: String) throws(PostgresError) {
     let connection = try open()
     do throws(PostgresError) {
       // Commands sent together are one transaction; the COMMIT says when it ends.
-      let text = "BEGIN;" + tables.map { $0.statement + ";" }.joined() + "COMMIT"
+      let begin = ["BEGIN"] + (isPooled ? [transactionSettings.text] : []) + [begin]
+      let text = (begin + tables.map(\.statement) + ["COMMIT"]).joined(separator: ";\n")
       guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
       var remaining = tables.makeIterator()
       var refusal: PostgresError?
@@ -247,7 +290,11 @@ actor PostgresConnection {
   /// A refusal leaves the connection in order; anything else leaves it unknown. And a server that may only be
   /// read may have become so, or another, since the connection was made.
   private func closeUnlessInOrder(after error: PostgresError) {
-    if case .refused(let sqlState) = error.kind, sqlState != "25006", PQstatus(connection) == CONNECTION_OK { return }
+    if case .refused(let sqlState) = error.kind, sqlState != "25006", !error.isPreparedStatementStale,
+      PQstatus(connection) == CONNECTION_OK
+    {
+      return
+    }
     close()
   }
 
@@ -255,7 +302,25 @@ actor PostgresConnection {
     PQfinish(connection)
     connection = nil
     prepared = []
-    plan = nil
+  }
+
+  /// A reader's transaction takes the reader's role before anything else: outside of one it would read as the owner.
+  private func checkRole(before commands: [Command]) throws(PostgresError) {
+    guard purpose == .reader, PQtransactionStatus(connection) == PQTRANS_IDLE,
+      !commands.prefix(2).contains(where: \.statement.entersReaderRole)
+    else { return }
+    throw PostgresError(kind: .unexpectedAnswer, message: "a reader's statement is outside of a reading transaction")
+  }
+
+  /// Behind a pooler, a transaction begins with its settings.
+  ///
+  /// - Returns: the commands to send, and the place of the one that was added.
+  private func withSettings(_ commands: [Command]) -> ([Command], Int?) {
+    guard isPooled, let first = commands.first, PQtransactionStatus(connection) == PQTRANS_IDLE else {
+      return (commands, nil)
+    }
+    let place = [.begin, .beginRepeatableRead].contains(first.statement) ? 1 : 0
+    return (commands[..<place] + [Command(transactionSettings)] + commands[place...], place)
   }
 
   /// What is expected back, in order: of which command, and whether it is its preparation.
@@ -267,7 +332,7 @@ actor PostgresConnection {
     var preparing: Set<Statement> = []
     for (index, command) in commands.enumerated() {
       let statement = command.statement
-      if !prepared.contains(statement), preparing.insert(statement).inserted {
+      if isNaming, !prepared.contains(statement), preparing.insert(statement).inserted {
         try check(PQsendPrepare(connection, statement.name, statement.text, 0, nil))
         expected.append((index, true))
       }
@@ -276,6 +341,14 @@ actor PostgresConnection {
     }
     try check(PQpipelineSync(connection))
     return expected
+  }
+
+  private var isNaming: Bool {
+    switch configuration.preparedStatements {
+    case .on: true
+    case .off: false
+    case .auto: !isPooled
+    }
   }
 
   private func send(_ command: Command, on connection: OpaquePointer) -> CInt {
@@ -294,8 +367,9 @@ actor PostgresConnection {
         lengths.append(max(length, 0))
         place += 4 + Int(max(length, 0))
       }
-      return PQsendQueryPrepared(
-        connection, command.statement.name, CInt(binary.count), values, lengths, binary, 1)
+      return isNaming
+        ? PQsendQueryPrepared(connection, command.statement.name, CInt(binary.count), values, lengths, binary, 1)
+        : PQsendQueryParams(connection, command.statement.text, CInt(binary.count), nil, values, lengths, binary, 1)
     }
   }
 
@@ -312,6 +386,17 @@ actor PostgresConnection {
     if let extra = try nextResultOrEnd(connection) {
       PQclear(extra)
       throw PostgresError(kind: .unexpectedAnswer, message: "an answer too many")
+    }
+  }
+
+  /// The end of a pipeline, where its transaction commits if it is one without BEGIN.
+  private func expectSync(_ connection: OpaquePointer) throws(PostgresError) {
+    let result = try nextResult(connection)
+    defer { PQclear(result) }
+    guard PQresultStatus(result) == PGRES_PIPELINE_SYNC else {
+      let refusal = error(of: result)
+      close()
+      throw refusal
     }
   }
 
@@ -411,31 +496,27 @@ actor PostgresConnection {
       PQfinish(connection)
       throw error
     }
-    PQsetnonblocking(connection, 1)
     PQsetNoticeProcessor(connection, { _, _ in }, nil)
-    let result = PQexec(connection, setup)
-    defer { PQclear(result) }
-    guard PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK else {
-      let error = error(of: result)
+    do throws(PostgresError) {
+      let backend = try execute("SELECT pg_backend_pid()", on: connection)
+      isPooled = backend != "\(PQbackendPID(connection))"
+      if !isPooled { _ = try execute(configuration.settings(isLocal: false), on: connection) }
+    } catch {
       PQfinish(connection)
       throw error
     }
+    PQsetnonblocking(connection, 1)
     return connection
   }
 
-  private var setup: String {
-    let common =
-      "SET statement_timeout = \(configuration.statementTimeout.wholeMilliseconds);"
-      + "SET idle_in_transaction_session_timeout = 60000;"
-    return switch purpose {
-    // An answer means durable, whatever the server's default is.
-    case .owner:
-      common
-        // Their deltas come with them: the trigger mark_inserted_hour lets them be.
-        + "SET parley.inserts_are_counted = 'yes';"
-        + "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    case .reader: common + "SET ROLE parley_reader"
+  /// Runs SQL on a connection that is being opened and answers with its first value as text.
+  private func execute(_ text: String, on connection: OpaquePointer) throws(PostgresError) -> String {
+    let result = PQexec(connection, text)
+    defer { PQclear(result) }
+    guard PQresultStatus(result) == PGRES_TUPLES_OK else {
+      throw PQstatus(connection) == CONNECTION_OK ? error(of: result) : lost(connection)
     }
+    return PQntuples(result) > 0 ? String(cString: PQgetvalue(result, 0, 0)) : ""
   }
 
   // MARK: Errors
@@ -449,9 +530,13 @@ actor PostgresConnection {
   }
 
   private func error(of result: OpaquePointer?) -> PostgresError {
-    let sqlState = PQresultErrorField(result, CInt(UnicodeScalar("C").value)).map { String(cString: $0) }
+    // PG_DIAG_SQLSTATE and PG_DIAG_SOURCE_FUNCTION; the words are in whatever language the server speaks.
+    func field(_ code: UnicodeScalar) -> String {
+      PQresultErrorField(result, CInt(code.value)).map { String(cString: $0) } ?? ""
+    }
     return PostgresError(
-      kind: .refused(sqlState: sqlState ?? ""), message: oneLine(PQresultErrorMessage(result)))
+      kind: .refused(sqlState: field("C")), message: oneLine(PQresultErrorMessage(result)),
+      isPartitionMissing: field("C") == "23514" && field("R") == "ExecFindPartition")
   }
 }
 

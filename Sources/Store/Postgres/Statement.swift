@@ -1,20 +1,22 @@
 import Domain
 
-/// A statement that each connection prepares once, by name: one name, one text. Its text is a file of `SQL/`.
+/// A statement that each connection prepares once, by a name that no other text has. Its text is a file of `SQL/`.
 struct Statement: Hashable {
+  /// The label and a hash of the text, so that another text under the same label is another statement.
   let name: String
   let text: String
 
   static func == (a: Self, b: Self) -> Bool { a.name == b.name }
   func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
-  init(_ name: String, _ text: [UInt8]) {
-    self.name = name
-    self.text = String(decoding: text, as: UTF8.self)
+  init(_ label: String, _ text: [UInt8]) {
+    self.init(label, String(decoding: text, as: UTF8.self))
   }
 
-  init(_ name: String, _ text: String) {
-    self.name = name
+  init(_ label: String, _ text: String) {
+    // FNV-1a: the same in every process, as a pooler's connections outlive them.
+    let hash = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    name = "\(label)_\(String(hash, radix: 16))"
     self.text = text
   }
 
@@ -77,6 +79,11 @@ struct Parameters: Equatable {
   /// A timestamptz: microseconds since 2000-01-01.
   mutating func add(_ value: Timestamp) {
     add((value.milliseconds - Timestamp.postgresEpochMilliseconds) * 1000)
+  }
+
+  /// Puts another value in place of the first, which is an Int32 as well.
+  mutating func replaceFirst(with value: Int32) {
+    withUnsafeBytes(of: value.bigEndian) { bytes.replaceSubrange(4..<8, with: $0) }
   }
 
   mutating func append(_ others: Parameters) {

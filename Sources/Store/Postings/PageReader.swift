@@ -72,10 +72,10 @@ struct PageReader {
   typealias Page = (interactions: [Interaction], more: Bool)
 
   private let query: ListInteractions.Checked
-  private let tenant: TenantKey
+  private let tenant: NumberedTenant
   private let ids: Range<InteractionID>
 
-  init(_ query: ListInteractions.Checked, tenant: TenantKey) {
+  init(_ query: ListInteractions.Checked, tenant: NumberedTenant) {
     self.query = query
     self.tenant = tenant
     let last = InteractionID(high: .max, low: .max)
@@ -106,7 +106,7 @@ struct PageReader {
   ) throws(PostgresError) -> Page? {
     var hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
     var pending: [InteractionID] = []
-    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
+    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.key.rawValue) }) {
       switch try Delta(row) {
       case .facts(_, let facts): pending += facts.filter(selects).map(\.id)
       case .recount(_, let waiting): if waiting.overlaps(hours) { return nil }
@@ -117,7 +117,7 @@ struct PageReader {
     let rarest = try rarest(of: facets, hours, on: connection)
     var found: [Interaction] = []
     repeat {
-      let newest = try connection.newestIDs(of: rarest, hours, tenant: tenant)
+      let newest = try connection.newestIDs(of: rarest, hours, tenant: tenant.key)
       hours = newest.rest
       var candidates = newest.ids.filter(ids.contains)
       let pendingCount =
@@ -144,7 +144,7 @@ struct PageReader {
     if facets.count == 1 { return facets[0] }
     var rarest: (facets: [Facet], weight: Int64) = ([], .max)
     for facets in facets {
-      let weight = try connection.weight(of: facets, hours, tenant: tenant)
+      let weight = try connection.weight(of: facets, hours, tenant: tenant.key)
       if weight < rarest.weight { rarest = (facets, weight) }
     }
     return rarest.facets
@@ -182,7 +182,7 @@ struct PageReader {
     _ source: PageSource, _ candidates: [InteractionID]?, isWeighed: Bool, limit: Int
   ) -> Command {
     Command(isWeighed ? .weighedInteractionPage(from: source) : .interactionPage(from: source)) {
-      $0.add(query.filter, tenant: tenant, from: ids.lowerBound, upTo: ids.upperBound)
+      $0.add(query.filter, tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
       $0.add(Int32(limit))
       $0.add(isWeighed)
       if let candidates { $0.add(candidates) }

@@ -27,9 +27,9 @@ extension Statement {
   fileprivate static let lastPostings = Statement("postings_last", PackageResources.postings_last_sql)
   fileprivate static let putPostings = Statement("postings_put", PackageResources.postings_put_sql)
   fileprivate static let removePostings = Statement("postings_remove", PackageResources.postings_remove_sql)
-  fileprivate static let countPostings = Statement("postings_count", PackageResources.postings_count_sql)
-  fileprivate static let readPostings = Statement("postings_read", PackageResources.postings_read_sql)
-  fileprivate static let postingsOfHour = Statement("postings_of_hour", PackageResources.postings_of_hour_sql)
+  static let countPostings = Statement("postings_count", PackageResources.postings_count_sql)
+  static let readPostings = Statement("postings_read", PackageResources.postings_read_sql)
+  static let postingsOfHour = Statement("postings_of_hour", PackageResources.postings_of_hour_sql)
 }
 
 extension PostgresConnection {

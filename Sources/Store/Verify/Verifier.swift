@@ -43,11 +43,11 @@ public final class Verifier: Sendable {
     _ tenant: Tenant?, from start: Timestamp?, to end: Timestamp?, _ body: (Day) -> Void
   ) async throws {
     let hours = Self.hours(from: start, to: end)
-    for (key, name) in try await tenants(tenant) {
+    for tenant in try await tenants(tenant) {
       var next = hours.lowerBound
-      while let hour = try await nextHour(from: next, of: key), hour < hours.upperBound {
+      while let hour = try await nextHour(from: next, of: tenant.key), hour < hours.upperBound {
         let piece = Self.day(of: hour).clamped(to: hours)
-        body(try await verify(piece, of: key, name))
+        body(try await verify(piece, of: tenant))
         next = piece.upperBound
       }
     }
@@ -55,18 +55,18 @@ public final class Verifier: Sendable {
 
   /// Has the hours of a day counted anew, by this or by a server that runs, and looks again. Throws `Failure`.
   public func repair(_ day: Day) async throws -> Day {
-    let key = try await tenants(day.tenant)[0].key
+    let tenant = try await tenants(day.tenant)[0]
     let first = InteractionID(lowerBound: day.start).hour
     let hours = first..<Self.day(of: first).upperBound
     try await answer(
-      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addRecount(hours, of: key)) })
+      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addRecount(hours, of: tenant.key)) })
     repeat {
       let isMore: Bool
       do throws(PostgresError) { isMore = try await folder.step() } catch { throw Failure(description: error.message) }
       // A server that runs may be at it.
       if !isMore { try await Task.sleep(for: .milliseconds(50)) }
-    } while try await waitsForRecount(key)
-    return try await verify(hours, of: key, day.tenant)
+    } while try await waitsForRecount(tenant.key)
+    return try await verify(hours, of: tenant)
   }
 
   private static func day(of hour: Int32) -> Range<Int32> {
@@ -87,13 +87,13 @@ public final class Verifier: Sendable {
     do throws(PostgresError) { return try result.get() } catch { throw Failure(description: error.message) }
   }
 
-  private func tenants(_ wanted: Tenant?) async throws(Failure) -> [(key: TenantKey, name: Tenant)] {
+  private func tenants(_ wanted: Tenant?) async throws(Failure) -> [NumberedTenant] {
     let all = try answer(
       await owner.run { (connection) throws(PostgresError) in
-        var tenants: [(key: TenantKey, name: Tenant)] = []
+        var tenants: [NumberedTenant] = []
         for row in try connection.run(Command(.listTenants)) {
           guard let name = Tenant(try row.text(1)) else { continue }
-          tenants.append((TenantKey(rawValue: try row.int32(0)), name))
+          tenants.append(NumberedTenant(key: TenantKey(rawValue: try row.int32(0)), name: name))
         }
         return tenants
       })
@@ -127,12 +127,12 @@ public final class Verifier: Sendable {
       })
   }
 
-  private func verify(_ hours: Range<Int32>, of key: TenantKey, _ name: Tenant) async throws(Failure) -> Day {
+  private func verify(_ hours: Range<Int32>, of tenant: NumberedTenant) async throws(Failure) -> Day {
     try answer(
       await reader.run { (connection) throws(PostgresError) in
-        try connection.read(tenant: key, plan: .keyed) { (connection) throws(PostgresError) in
-          var day = Day(tenant: name, start: InteractionID(lowerBoundOfHour: hours.lowerBound).time)
-          try DayCheck(hours, of: key).run(on: connection, &day)
+        try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+          var day = Day(tenant: tenant.name, start: InteractionID(lowerBoundOfHour: hours.lowerBound).time)
+          try DayCheck(hours, of: tenant.key).run(on: connection, &day)
           return day
         }
       })

@@ -1,0 +1,43 @@
+import Domain
+
+extension Statement {
+  fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)
+}
+
+extension Command {
+  /// What a transaction that records begins with: the numbers that it takes its tenants to have.
+  static func beginRecording(_ tenants: [NumberedTenant]) -> Command {
+    Command(.beginRecording) {
+      $0.add(tenants.map(\.name.description))
+      $0.add(tenants.map(\.key.rawValue))
+    }
+  }
+}
+
+/// The same as text, for COPY, beside which no parameters can be sent.
+func beginRecordingText(_ tenants: [NumberedTenant]) -> String {
+  let names = tenants.map { escapedLiteral($0.name.description) }.joined(separator: ", ")
+  let keys = tenants.map { "\($0.key.rawValue)" }.joined(separator: ", ")
+  // The names last, for they may hold anything.
+  return Statement.beginRecording.text
+    .replacing("$2::int4[]", with: "ARRAY[\(keys)]::int4[]").replacing("$1::text[]", with: "ARRAY[\(names)]::text[]")
+}
+
+/// A text as SQL, whatever the server takes backslashes for.
+private func escapedLiteral(_ text: String) -> String {
+  "E'" + text.replacing("\\", with: "\\\\").replacing("'", with: "''") + "'"
+}
+
+extension Collection<RecordRow> {
+  /// Each tenant once; and each of its numbers once, where rows disagree.
+  var tenants: [NumberedTenant] {
+    var tenants: [NumberedTenant] = []
+    var seen: Set<NumberedTenant> = []
+    for row in self {
+      let tenant = NumberedTenant(key: row.tenant, name: row.tenantName)
+      // Rows come in the order of their keys, so mostly their tenant is the last one's.
+      if tenant != tenants.last, seen.insert(tenant).inserted { tenants.append(tenant) }
+    }
+    return tenants
+  }
+}

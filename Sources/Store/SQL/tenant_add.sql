@@ -1,1 +1,0 @@
-INSERT INTO parley.tenants (name) VALUES ($1::text) ON CONFLICT (name) DO NOTHING

@@ -1,1 +1,0 @@
-SELECT key FROM parley.tenants WHERE name = $1::text
