@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut, restored and made to hang: a service that comes and goes."""
+"""A TCP proxy that can be cut, restored, slowed and made to hang: a service that comes and goes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from types import TracebackType
 
 
@@ -23,6 +24,10 @@ class Proxy:
         self._flowing.set()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._link = threading.Lock()
+        self._rate: float | None = None
+        self.carried = 0
+        """Bytes that went to the service."""
         self._listener = self._listen(0)
         self._port: int = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self._port}"
@@ -53,6 +58,11 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
 
+    def throttle(self, bytes_per_second: float | None) -> None:
+        """Lets no more than this through to the service, on all connections that come together."""
+        self._rate = bytes_per_second
+        self._narrow(self._listener)
+
     def __enter__(self) -> Proxy:
         return self
 
@@ -66,8 +76,14 @@ class Proxy:
 
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", port))
+        self._narrow(listener)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         return listener
+
+    def _narrow(self, listener: socket.socket) -> None:
+        if self._rate is not None:
+            # A slow link has no megabytes on the way. What is accepted has the listener's buffer.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -89,14 +105,19 @@ class Proxy:
                 far.close()
                 return
             self._sockets |= {near, far}
-        threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
-        self._pump(far, near)
+        threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
+        self._pump(far, near, False)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         flowing = self._flowing
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while data := source.recv(2048 if up and self._rate else 65536):
                 flowing.wait()
+                if up:
+                    with self._link:
+                        self.carried += len(data)
+                        if self._rate:
+                            time.sleep(len(data) / self._rate)
                 sink.sendall(data)
         _shut(source)
         _shut(sink)

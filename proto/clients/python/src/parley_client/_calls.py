@@ -113,13 +113,15 @@ def record_many(
         yield Call("RecordInteractions", request, _outcomes)
 
 
-def batches(items: Iterable[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
+def batches(
+    items: Iterable[_Item], size: Callable[[_Item], int], limit_bytes: int = BATCH_BYTES_MAX
+) -> Iterator[list[_Item]]:
     """Cuts ``items`` into pieces that make one batch each. One too large for any stands alone."""
     batch: list[_Item] = []
     total = 0
     for item in items:
         bytes_ = size(item)
-        if batch and (len(batch) == BATCH_INTERACTIONS_MAX or total + bytes_ > BATCH_BYTES_MAX):
+        if batch and (len(batch) == BATCH_INTERACTIONS_MAX or total + bytes_ > limit_bytes):
             yield batch
             batch, total = [], 0
         batch.append(item)

@@ -6,17 +6,27 @@ import base64
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
-TokenSource = str | Callable[[], str]
-"""A token, or where to get one: called before the first call, whenever the token at hand is about
-to expire, and once more when the service refuses it."""
+Source = TypeVar("Source")
 
-AsyncTokenSource = str | Callable[[], str | Awaitable[str]]
+TokenSource = str | Path | Callable[[], str]
+"""A token, or where to get one: a callable, or the path of a file that holds nothing else. It is
+asked before the first call, whenever the token at hand is about to expire, and once more when the
+service refuses it."""
+
+AsyncTokenSource = str | Path | Callable[[], str | Awaitable[str]]
 """A ``TokenSource`` whose callable may be a coroutine function."""
 
 RENEW_SECONDS = 30
 """A token is renewed this long before it expires."""
+
+
+def token_source(token: str | Path | Source) -> str | Source | Callable[[], str]:
+    """The same, with a callable instead of a path."""
+    return partial(token.read_text, "utf-8") if isinstance(token, Path) else token
 
 
 class CurrentToken:

@@ -23,7 +23,7 @@ from parley.v1.interactions_pb2_grpc import InteractionServiceStub
 from . import _calls
 from ._calls import TIMEOUT_SECONDS, Call, Deadline, Interval, Outcomes, Recorded
 from ._channels import TLS, grpc_target, open_channel
-from ._tokens import AsyncTokenSource, CurrentToken
+from ._tokens import AsyncTokenSource, CurrentToken, token_source
 from .errors import Unauthenticated, error_from_call
 
 _Response = TypeVar("_Response")
@@ -47,7 +47,7 @@ class AsyncParleyClient:
         grpc_target(address)
         self._address = address
         self._tls = tls
-        self._source = token
+        self._source = token_source(token)
         self._token = CurrentToken(token if isinstance(token, str) else None)
         self._renewing = asyncio.Lock()
         self._timeout = timeout

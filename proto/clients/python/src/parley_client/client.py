@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import grpc
@@ -21,7 +21,7 @@ from parley.v1.interactions_pb2_grpc import InteractionServiceStub
 from . import _calls
 from ._calls import TIMEOUT_SECONDS, Call, Deadline, Interval, Outcomes, Recorded
 from ._channels import TLS, open_channel
-from ._tokens import CurrentToken, TokenSource
+from ._tokens import CurrentToken, TokenSource, token_source
 from .errors import Unauthenticated, error_from_call
 
 _Response = TypeVar("_Response")
@@ -32,9 +32,10 @@ class ParleyClient:
     """Records interactions and reads them back, for the tenant of its token.
 
     ``address`` is ``unix:PATH`` or ``HOST:PORT``; it connects with the first call. ``token`` is a
-    token, or a callable that gets one and is asked again when it expires or is refused. Without
-    ``tls`` nothing is encrypted. Each call has ``timeout`` seconds (its own, or the client's), its
-    retries included; a service that is away (UNAVAILABLE) is tried up to four times.
+    token, or where to get one (a callable, or the path of a file) that is asked again when it
+    expires or is refused. Without ``tls`` nothing is encrypted. Each call has ``timeout`` seconds
+    (its own, or the client's), its retries included; a service that is away (UNAVAILABLE) is tried
+    up to four times.
 
     What fails raises a `ParleyError`; what the token's callable raises passes through. Many threads
     may use one client. Raises ValueError for an address it cannot read.
@@ -48,12 +49,8 @@ class ParleyClient:
         tls: TLS | None = None,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._channel: grpc.Channel = open_channel(grpc, address, tls)
-        self._stub = InteractionServiceStub(self._channel)
-        self._source = token
-        self._token = CurrentToken(token if isinstance(token, str) else None)
-        self._renewing = threading.Lock()
-        self._timeout = timeout
+        channel: grpc.Channel = open_channel(grpc, address, tls)
+        self._use(channel.close, InteractionServiceStub(channel), token, timeout)
 
     def record(
         self, interaction: Interaction, *, request_id: str = "", timeout: float | None = None
@@ -135,7 +132,7 @@ class ParleyClient:
 
     def close(self) -> None:
         """Ends the connection; calls under way fail as `Cancelled`."""
-        self._channel.close()
+        self._close()
 
     def __enter__(self) -> ParleyClient:
         return self
@@ -147,6 +144,17 @@ class ParleyClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _use(
+        self, close: Callable[[], None], stub: Any, token: TokenSource, timeout: float
+    ) -> None:
+        """Calls by a stub from now on; ``close`` ends its connection."""
+        self._close = close
+        self._stub = stub
+        self._source = token_source(token)
+        self._token = CurrentToken(token if isinstance(token, str) else None)
+        self._renewing = threading.Lock()
+        self._timeout = timeout
 
     def _run(self, call: Call[_Response, _Result], timeout: float | None) -> _Result:
         deadline = Deadline(self._timeout if timeout is None else timeout)

@@ -170,15 +170,15 @@ def error_from_call(call: AnyType) -> ParleyError:
             # The details never hide the error: what cannot be read is left out.
             with suppress(DecodeError):
                 status.details.extend(Status.FromString(value).details)
-    return _error_from_status(status)
+    return error_from_status(status)
 
 
 def error_from_record(error: RecordError) -> ParleyError:
     """From the error of one record of a batch."""
-    return _error_from_status(Status(code=error.code, message=error.message, details=error.details))
+    return error_from_status(Status(code=error.code, message=error.message, details=error.details))
 
 
-def _error_from_status(status: Status) -> ParleyError:
+def error_from_status(status: Status) -> ParleyError:
     info, bad_request, retry = ErrorInfo(), BadRequest(), None
     for detail in status.details:
         info = _unpacked(detail, ErrorInfo) or info
