@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,17 @@ from proxy import Proxy
 
 import parley_client.recorder
 from parley_client import (
+    TLS,
     BackgroundRecorder,
     Interaction,
     InvalidArgument,
-    ParleyClient,
     ParleyError,
+    PermissionDenied,
+    Unauthenticated,
     Unavailable,
+    _spill,
 )
+from parley_client._ttrpc import FramedClient
 
 Recorded = Callable[[], list[Interaction]]
 PATIENCE = 30.0
@@ -307,7 +314,7 @@ def test_a_pause_the_service_asks_for_is_kept(
 ) -> None:
     tries: list[float] = []
 
-    class Overloaded(ParleyClient):
+    class Overloaded(FramedClient):
         def record_many(self, *arguments: Any, **options: Any) -> Any:
             tries.append(time.monotonic())
             if len(tries) == 1:
@@ -316,7 +323,7 @@ def test_a_pause_the_service_asks_for_is_kept(
                 return [Unavailable("and still is", retry_delay=0.7)]
             return super().record_many(*arguments, **options)
 
-    monkeypatch.setattr(parley_client.recorder, "ParleyClient", Overloaded)
+    monkeypatch.setattr(parley_client.recorder, "FramedClient", Overloaded)
     with BackgroundRecorder(service.address, service.token, tmp_path) as recorder:
         recorder.record(Interaction(conversation_id=conversation))
         assert recorder.flush(PATIENCE)
@@ -332,13 +339,13 @@ def test_a_batch_that_one_record_spoils(
     recorded: Recorded,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Strict(ParleyClient):
+    class Strict(FramedClient):
         def record_many(self, interactions: Any, **options: Any) -> Any:
             if any(interaction.context_size == 37 for interaction in interactions):
                 raise InvalidArgument("one of these is bad")
             return super().record_many(interactions, **options)
 
-    monkeypatch.setattr(parley_client.recorder, "ParleyClient", Strict)
+    monkeypatch.setattr(parley_client.recorder, "FramedClient", Strict)
     refused: list[int] = []
     with BackgroundRecorder(
         service.address,
@@ -398,35 +405,184 @@ def test_tenants_that_share_a_directory(
     assert len(recorded()) == 1
 
 
-def test_a_forked_child_leaves_the_sending_to_its_parent(
+def test_a_slow_link_carries_what_it_can(
     service: Service, tmp_path: Path, proxy: Proxy, conversation: str, recorded: Recorded
 ) -> None:
-    with BackgroundRecorder(proxy.address, service.token, tmp_path) as recorder:
-        recorder.record(Interaction(conversation_id=conversation, customer_message="parent"))
+    # The whole is more than it carries within the deadline of one batch.
+    proxy.throttle(60_000)
+    with BackgroundRecorder(proxy.address, service.token, tmp_path, timeout=1) as recorder:
+        text = "x" * 1000
+        sent = [
+            recorder.record(Interaction(conversation_id=conversation, customer_message=text))
+            for _ in range(250)
+        ]
         assert recorder.flush(PATIENCE)
-        proxy.cut()
-        recorder.record(Interaction(conversation_id=conversation, customer_message="parent"))
+        assert recorder.stats().sent == 250
+    assert ids(recorded()) == sorted(sent)
+
+
+def test_what_is_answered_for_is_not_sent_again_from_the_spill(
+    service: Service, tmp_path: Path, proxy: Proxy, conversation: str, recorded: Recorded
+) -> None:
+    proxy.hang()
+    with BackgroundRecorder(proxy.address, service.token, tmp_path, timeout=60) as recorder:
+        text = "x" * 5000
+        for _ in range(20):
+            recorder.record(Interaction(conversation_id=conversation, customer_message=text))
+        # The first of them are under way, and the keeper has taken them too.
         wait_until(lambda: recorder.waiting == 0)
-        child = os.fork()
-        if child == 0:
-            try:
-                assert recorder.waiting == 0
-                recorder.record(Interaction(conversation_id=conversation, customer_message="child"))
-                recorder.close()
-            except BaseException:
-                os._exit(1)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        # The parent's file is still the parent's, and the child's is anybody's.
-        assert len(list(tmp_path.iterdir())) == 2
+        proxy.resume()
+        assert recorder.flush(PATIENCE)
+        assert recorder.stats().sent == recorder.stats().spilled == 20
+    assert len(recorded()) == 20
+    assert proxy.carried < 150_000
+
+
+def test_a_refused_token_is_loud_and_loses_nothing(
+    service: Service,
+    tmp_path: Path,
+    conversation: str,
+    recorded: Recorded,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    token, errors = [service.read_token], list[Exception]()
+    with BackgroundRecorder(
+        service.address, lambda: token[0], tmp_path, on_error=errors.append
+    ) as recorder:
+        recorder.record(Interaction(conversation_id=conversation))
+        wait_until(lambda: len(errors) >= 2)
+        assert all(isinstance(error, PermissionDenied) for error in errors)
+        (line,) = caplog.records
+        assert line.levelno == logging.ERROR
+        assert "interactions:record" in line.getMessage()
+        assert "until its source gives a token" in line.getMessage()
+
+        token[0] = "nonsense"
+        wait_until(lambda: isinstance(errors[-1], Unauthenticated))
+        assert "TOKEN_INVALID" in caplog.records[1].getMessage()
+        stats = recorder.stats()
+        assert (stats.sent, stats.dropped, stats.last_success_at) == (0, 0, None)
+        assert stats.waiting + stats.spilled == 1
+        assert isinstance(stats.last_error, Unauthenticated)
+        assert stats.last_error_at is not None
+        assert stats.oldest_waiting_at is not None
+        assert stats.oldest_waiting_at < stats.last_error_at
+
+        token[0] = service.token
+        assert recorder.flush(PATIENCE)
+        stats = recorder.stats()
+        assert (stats.sent, stats.waiting, stats.spill_bytes) == (1, 0, 0)
+        assert stats.last_success_at is not None
+        assert stats.oldest_waiting_at is None
+    assert "works again" in caplog.records[-1].getMessage()
+    assert len(recorded()) == 1
+
+
+def test_a_fixed_token_that_is_refused_says_what_helps(
+    service: Service, tmp_path: Path, conversation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with BackgroundRecorder(service.address, "nonsense", tmp_path) as recorder:
+        recorder.record(Interaction(conversation_id=conversation))
+        wait_until(lambda: bool(caplog.records))
+    assert "a callable or a path renews it" in caplog.records[0].getMessage()
+
+
+def test_a_token_from_a_file_is_read_again(
+    service: Service, tmp_path: Path, conversation: str, recorded: Recorded
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("nonsense\n")
+    failed = threading.Event()
+    with BackgroundRecorder(
+        service.address, file, tmp_path / "spill", on_error=lambda _: failed.set()
+    ) as recorder:
+        recorder.record(Interaction(conversation_id=conversation))
+        assert failed.wait(PATIENCE)
+        file.write_text(f"{service.token}\n")
+        assert recorder.flush(PATIENCE)
+    assert len(recorded()) == 1
+
+
+def test_an_error_callback_that_fails_stops_nothing(
+    service: Service, tmp_path: Path, proxy: Proxy, conversation: str, recorded: Recorded
+) -> None:
+    told = []
+
+    def on_error(error: Exception) -> None:
+        told.append(error)
+        raise LookupError("a callback that fails")
+
+    proxy.cut()
+    with BackgroundRecorder(proxy.address, service.token, tmp_path, on_error=on_error) as recorder:
+        recorder.record(Interaction(conversation_id=conversation))
+        wait_until(lambda: len(told) >= 2)
+        assert all(isinstance(error, Unavailable) for error in told)
         proxy.restore()
         assert recorder.flush(PATIENCE)
-    assert sorted(i.customer_message for i in recorded()) == ["child", "parent", "parent"]
+    assert len(recorded()) == 1
+
+
+def test_a_disk_that_is_full_is_told(
+    service: Service,
+    tmp_path: Path,
+    proxy: Proxy,
+    conversation: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    proxy.cut()
+    told: list[Exception] = []
+    with BackgroundRecorder(
+        proxy.address, service.token, tmp_path, on_error=told.append
+    ) as recorder:
+        recorder.record(Interaction(conversation_id=conversation))
+        wait_until(lambda: any(isinstance(error, OSError) for error in told))
+        monkeypatch.undo()
+
+
+def test_a_flush_waits_for_what_another_process_has_taken_over(
+    service: Service,
+    tmp_path: Path,
+    proxy: Proxy,
+    conversation: str,
+    recorded: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reached(recorder: BackgroundRecorder, spilled: int) -> bool:
+        return recorder.stats().spilled == spilled
+
+    monkeypatch.setattr(_spill, "FILE_BYTES_MAX", 1)
+    proxy.cut()
+    with BackgroundRecorder(proxy.address, service.token, tmp_path) as recorder:
+        for spilled in (1, 2, 3):
+            recorder.record(Interaction(conversation_id=conversation))
+            wait_until(partial(reached, recorder, spilled))
+        other = _spill.Spill(tmp_path, None)
+        other.own(service.token)
+        file = other.claim()
+        assert file is not None
+        proxy.restore()
+        assert not recorder.flush(1)
+        file.release()
+        assert recorder.flush(PATIENCE)
+    assert len(recorded()) == 3
+
+
+def test_over_grpc(service: Service, tmp_path: Path, conversation: str, recorded: Recorded) -> None:
+    with BackgroundRecorder(service.address, service.token, tmp_path, protocol="grpc") as recorder:
+        sent = [recorder.record(Interaction(conversation_id=conversation)) for _ in range(50)]
+        assert recorder.flush(PATIENCE)
+    assert ids(recorded()) == sorted(sent)
 
 
 def test_bad_arguments(service: Service, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no address"):
         BackgroundRecorder("nowhere", service.token, tmp_path)
+    with pytest.raises(ValueError, match="not encrypted"):
+        BackgroundRecorder(service.address, service.token, tmp_path, tls=TLS(), protocol="ttrpc")
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         BackgroundRecorder(service.address, service.token, tmp_path / "file")

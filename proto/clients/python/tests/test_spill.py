@@ -32,6 +32,7 @@ def drain(spill: Spill) -> list[bytes]:
             records += batch
             file.settle([])
         file.delete()
+        file.release()
     return records
 
 
@@ -75,7 +76,7 @@ def test_batches_keep_the_limits(tmp_path: Path) -> None:
     assert file is not None
     sizes = []
     while batch := file.batch():
-        assert file.batch() is batch
+        assert file.batch() == batch
         assert sum(map(len, batch)) <= BATCH_BYTES_MAX
         sizes.append(len(batch))
         file.settle([])

@@ -19,6 +19,7 @@ from parley.v1.interactions_pb2 import (
 from ._calls import Recorded
 from ._channels import TLS
 from ._ids import uuid7
+from ._tally import RecorderStats
 from ._tokens import AsyncTokenSource, TokenSource
 from .aio import AsyncParleyClient
 from .client import ParleyClient
@@ -69,6 +70,7 @@ __all__ = [
     "ParleyError",
     "PermissionDenied",
     "Recorded",
+    "RecorderStats",
     "ResourceExhausted",
     "Stats",
     "StatsGroup",

@@ -24,10 +24,11 @@ import struct
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ._calls import batches
+from ._calls import BATCH_BYTES_MAX, BATCH_INTERACTIONS_MAX, batches
 from ._tokens import claims
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -51,6 +52,8 @@ class Spill:
         self._lock = threading.RLock()
         self._owner = _ANYONE
         self._writing: _Appender | None = None
+        self._written: set[Path] = set()
+        self._answered: set[bytes] = set()
 
     def own(self, token: str) -> str:
         """From now on the files are those of the token's tenant alone; hands the token back.
@@ -77,17 +80,26 @@ class Spill:
             if fitting:
                 if self._writing is None:
                     self._writing = _Appender(self._directory, self._owner)
+                    left = {path for path in self._written if path.exists()}
+                    self._written = left | {self._writing.path}
+                    if not left:
+                        self._answered.clear()
                 self._writing.append(records[:fitting])
                 if self._writing.size >= FILE_BYTES_MAX:
                     self.seal()
             return fitting
 
+    def answered(self, records: Sequence[bytes]) -> None:
+        """Passes over one of each when they are read again: the service has answered for them."""
+        self._answered.update(records)
+
     def seal(self) -> None:
         """Gives the file being written away, for anyone to claim."""
         with self._lock:
-            if self._writing is not None:
-                self._writing.close()
-                self._writing = None
+            # In this order, so that a child forked in between has nothing half closed.
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                writing.close()
 
     def claim(self) -> SpillFile | None:
         """The oldest file nobody holds, or the one being written, sealed; None: there is none."""
@@ -98,15 +110,35 @@ class Spill:
                 found = self._unheld()
             return found
 
+    def unsent(self) -> bool:
+        """Whether anything this process has put here is left, whoever is sending it.
+
+        Takes no lock: a signal's handler that ran meanwhile would wait for it in vain.
+        """
+        return any(path.exists() for path in tuple(self._written))
+
+    def size(self) -> int:
+        """The bytes of all files, of all processes."""
+        return sum(_size(path) for path in self._directory.iterdir())
+
+    def oldest(self) -> float | None:
+        """When the oldest file that this process may send was begun, in seconds since 1970."""
+        oldest = next(self._ours(), None)
+        return None if oldest is None else int(oldest.name.split("-")[0]) / 1e9
+
     def abandon(self) -> None:
-        """Lets go in a forked child, without a word to the parent, whose file and lock it stays."""
+        """Begins anew in a forked child, without a word to the parent, whose files these stay."""
         self._lock = threading.RLock()
-        self.seal()
+        writing, self._writing = self._writing, None
+        self._written = set()
+        self._answered = set()
+        if writing is not None:
+            writing.abandon()
 
     def _fitting(self, records: Sequence[bytes]) -> int:
         if self._limit is None:
             return len(records)
-        used = sum(_size(path) for path in self._directory.iterdir())
+        used = self.size()
         for index, record in enumerate(records):
             used += _HEADER.size + len(record)
             if used > self._limit:
@@ -114,56 +146,76 @@ class Spill:
         return len(records)
 
     def _unheld(self) -> SpillFile | None:
-        # Names begin with the time, so that the oldest comes first.
-        for path in sorted(self._directory.glob("*.spill")):
-            if path.name.split(".")[-2] not in (_ANYONE, self._owner):
-                continue
+        for path in self._ours():
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except (FileNotFoundError, PermissionError):
                 continue
             if _hold(descriptor):
-                return SpillFile(path, descriptor)
+                return SpillFile(path, descriptor, self._answered)
             os.close(descriptor)
         return None
+
+    def _ours(self) -> Iterator[Path]:
+        # Names begin with the time, so that the oldest comes first.
+        for path in sorted(self._directory.glob("*-*.*.spill")):
+            begun, owner = path.name.split("-")[0], path.name.split(".")[-2]
+            if begun.isdecimal() and owner in (_ANYONE, self._owner):
+                yield path
 
 
 class SpillFile:
     """A claimed file: hands out its records a batch at a time, until all are settled."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, answered: set[bytes]) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._answered = answered
         # In a forked child the stream may be locked for ever; there the descriptor is closed alone.
         self._stream = os.fdopen(descriptor, "rb", closefd=False)
-        self._batches = batches(self._records(), len)
+        self._unread = self._records()
+        self._ahead: deque[bytes] = deque()
+        self._ahead_bytes = 0
         self._current: list[bytes] = []
         self._later: list[bytes] = []
         self.damaged = 0
         """Records that cannot be read, so far. What follows a lost frame boundary counts as one."""
 
-    def batch(self) -> list[bytes]:
-        """The same batch until it is settled, then the next; empty when none is left."""
-        if not self._current:
-            self._current = next(self._batches, [])
-        if not self._current and self._later:
-            self._batches, self._later = batches(self._later, len), []
-            self._current = next(self._batches)
+    def batch(self, limit_bytes: int = BATCH_BYTES_MAX) -> list[bytes]:
+        """The first records that are not settled, as many as make one batch; none: none is left."""
+        self._read_ahead(limit_bytes)
+        if not self._ahead and self._later:
+            self._unread, self._later = iter(self._later), []
+            self._read_ahead(limit_bytes)
+        self._current = next(batches(self._ahead, len, limit_bytes), [])
         return self._current
 
     def settle(self, retry: list[bytes]) -> None:
         """Done with the batch, but for the records to ``retry`` after the rest of the file."""
+        for _ in self._current:
+            self._ahead_bytes -= len(self._ahead.popleft())
         self._later += retry
         self._current = []
 
     def delete(self) -> None:
-        """The end of the file, when nothing in it is left to send. Raises OSError."""
+        """Takes it from the directory, when nothing in it is left to send. Raises OSError."""
         self._path.unlink()
-        self.release()
 
     def release(self) -> None:
         """Leaves the file to whoever claims it next."""
+        _let_go(self._descriptor)
+
+    def abandon(self) -> None:
+        """The same in a forked child, whose parent goes on with the file."""
         os.close(self._descriptor)
+
+    def _read_ahead(self, limit_bytes: int) -> None:
+        while self._ahead_bytes <= limit_bytes and len(self._ahead) < BATCH_INTERACTIONS_MAX:
+            record = next(self._unread, None)
+            if record is None:
+                return
+            self._ahead.append(record)
+            self._ahead_bytes += len(record)
 
     def _records(self) -> Iterator[bytes]:
         size = os.fstat(self._descriptor).st_size
@@ -172,10 +224,12 @@ class SpillFile:
             if not 0 < length <= size - self._stream.tell():
                 break
             record = self._stream.read(length)
-            if _checksum(record) == checksum:
-                yield record
-            else:
+            if _checksum(record) != checksum:
                 self.damaged += 1
+            elif record in self._answered:
+                self._answered.discard(record)
+            else:
+                yield record
         torn = size - self._stream.tell() + len(header)
         if torn:
             self.damaged += 1
@@ -186,7 +240,7 @@ class _Appender:
     """The file being written, held from its first byte."""
 
     def __init__(self, directory: Path, owner: str) -> None:
-        self._descriptor = _create(directory, owner)
+        self.path, self._descriptor = _create(directory, owner)
         self.size = 0
 
     def append(self, records: Sequence[bytes]) -> None:
@@ -208,17 +262,21 @@ class _Appender:
         self.size += len(frames)
 
     def close(self) -> None:
+        _let_go(self._descriptor)
+
+    def abandon(self) -> None:
         os.close(self._descriptor)
 
 
-def _create(directory: Path, owner: str) -> int:
+def _create(directory: Path, owner: str) -> tuple[Path, int]:
     while True:
         name = f"{time.time_ns():020d}-{os.urandom(4).hex()}.{owner}.spill"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        descriptor = os.open(directory / name, flags, mode=0o600)
+        path = directory / name
+        descriptor = os.open(path, flags, mode=0o600)
         if _hold(descriptor):
             _sync_directory(directory)
-            return descriptor
+            return path, descriptor
         # Another process was quick to take it for a dead one's.
         os.close(descriptor)
 
@@ -230,6 +288,12 @@ def _hold(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return os.fstat(descriptor).st_nlink > 0
+
+
+def _let_go(descriptor: int) -> None:
+    # Not by closing alone: a child that was forked just now may have it open, and the lock with it.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _size(path: Path) -> int:
