@@ -38,6 +38,10 @@ public enum Limits {
   public static let tenantBytesMax = 128
   public static let tokenBytesMax = 8 * 1024
   public static let verifiedTokensCachedMax = 8192
+  /// Levels of JSON in a token's header or claims.
+  public static let tokenNestingMax = 16
+  /// Calls whose tokens are new, and wait for their signatures to be checked.
+  public static let signatureChecksWaitingMax = 1024
 
   // MARK: The wire
 

@@ -2,9 +2,11 @@ import CryptoExtras
 import Domain
 import Foundation
 import JWTKit
-import Server
+import Synchronization
 import Testing
 import Wire
+
+@testable import Server
 
 /// A token that must be refused, and the reason a caller is given.
 struct RefusedToken: Sendable, CustomTestStringConvertible {
@@ -75,9 +77,25 @@ struct RefusedToken: Sendable, CustomTestStringConvertible {
       RefusedToken("exp missing", claims: ["exp": nil]),
       RefusedToken("exp null", claims: ["exp": "null"]),
       RefusedToken("exp no number", claims: ["exp": "\"tomorrow\""]),
-      RefusedToken("expired", .tokenExpired, claims: ["exp": "\(secondsFromNow(-1))"]),
+      RefusedToken("expired", .tokenExpired, claims: ["exp": "\(secondsFromNow(-61))"]),
       RefusedToken("expired before 1970", .tokenExpired, claims: ["exp": "-5"]),
       RefusedToken("nbf ahead", claims: ["nbf": "\(secondsFromNow(600))"]),
+      RefusedToken("nbf no number", claims: ["nbf": "\"soon\""]),
+      RefusedToken("exp past all numbers", claims: ["exp": "1e999"]),
+      RefusedToken("exp twice") {
+        try await TokenSigner.hs256().token(#"{"tenant":"acme","exp":1,"exp":\#(secondsFromNow(60))}"#)
+      },
+      RefusedToken("tenant twice") {
+        try await TokenSigner.hs256().token(#"{"tenant":"one","exp":\#(secondsFromNow(60)),"tenant":"two"}"#)
+      },
+      RefusedToken("tenant twice, spelled apart") {
+        try await TokenSigner.hs256().token(#"{"tenant":"one","exp":\#(secondsFromNow(60)),"t\u0065nant":"two"}"#)
+      },
+      RefusedToken("alg twice", header: #"{"alg":"HS256","alg":"none"}"#),
+      RefusedToken("alg twice, the second right", header: #"{"alg":"none","alg":"HS256"}"#),
+      RefusedToken("claims nested too deep", claims: ["x": String(repeating: "[", count: 4000)]),
+      RefusedToken("claims not UTF-8") { try await TokenSigner.hs256().token(bytes: [0x22, 0xff, 0x22]) },
+      RefusedToken("scopes no list of texts", claims: ["scopes": "[1]"]),
       RefusedToken("tenant missing", claims: ["tenant": nil]),
       RefusedToken("tenant empty", claims: ["tenant": "\"\""]),
       RefusedToken("tenant no text", claims: ["tenant": "7"]),
@@ -323,24 +341,61 @@ struct TokenVerifierTests {
     #expect(longest > Limits.tokenBytesMax)
   }
 
-  @Test func cachedTokenIsNeverGoodPastItsExpiry() async throws {
-    let verifier = await verifier()
-    let expiry = Date(timeIntervalSince1970: Double(secondsFromNow(3)))
+  @Test func cachedTokenIsNeverGoodPastItsExpiryAndTheLeeway() async throws {
+    let clock = Mutex(Date())
+    let now: @Sendable () -> Date = { clock.withLock { $0 } }
+    let configuration = TokenVerifier.Configuration(keys: [.hs256(secret: testSecret)], leewaySeconds: 5)
+    let verifier = await TokenVerifier(configuration, signatures: SignatureChecks(), now: now)
+    let expiry = Date(timeIntervalSince1970: Double(secondsFromNow(30)))
     let token = try await TokenSigner.hs256().token(claims(["exp": "\(Int(expiry.timeIntervalSince1970))"]))
-    var accepted = 0
-    var refusal: RPCError?
-    while refusal == nil, Date() < expiry + 5 {
-      let asked = Date()
-      refusal = await error(verifier, token)
-      if refusal == nil {
-        #expect(asked < expiry)
-        accepted += 1
-      }
-      try await Task.sleep(for: .milliseconds(2))
+    for seconds in [-30, -1, 0, 4.999] {
+      clock.withLock { $0 = expiry + seconds }
+      #expect(await error(verifier, token) == nil, "\(seconds) s after exp")
     }
-    #expect(accepted > 1)
-    #expect(refusal?.reason == .tokenExpired)
-    #expect(Date() >= expiry)
+    for seconds in [5.0, 6, 600] {
+      clock.withLock { $0 = expiry + seconds }
+      #expect(await error(verifier, token)?.reason == .tokenExpired, "\(seconds) s after exp")
+    }
+  }
+
+  /// The clock of who signs is ahead or behind.
+  @Test func leewayIsGivenForBothTimes() async throws {
+    let signer = try await TokenSigner.hs256()
+    for leeway in [0, 60, 300] {
+      let verifier = await TokenVerifier(.init(keys: [.hs256(secret: testSecret)], leewaySeconds: leeway))
+      // Seconds to spare, for the clock goes on.
+      let right = [["nbf": "\(secondsFromNow(leeway))"], ["exp": "\(secondsFromNow(30 - leeway))"]]
+      for changes in right { #expect(await error(verifier, try signer.token(claims(changes))) == nil, "\(leeway)") }
+      let early = try signer.token(claims(["nbf": "\(secondsFromNow(leeway + 30))"]))
+      #expect(await error(verifier, early)?.message == "the token is not valid yet (nbf)")
+      let late = try signer.token(claims(["exp": "\(secondsFromNow(-leeway - 1))"]))
+      #expect(await error(verifier, late)?.reason == .tokenExpired)
+    }
+  }
+
+  @Test func whatIsWrongWithAClaimIsNamed() async throws {
+    let verifier = await verifier()
+    let signer = try await TokenSigner.hs256()
+    let cases: [([String: String?], String)] = [
+      (["exp": nil], "the token has no exp; expected is a number of seconds since 1970"),
+      (["exp": "\"1\""], "the token's exp is a text; expected is a number of seconds since 1970"),
+      (["exp": "true"], "the token's exp is true or false; expected is a number of seconds since 1970"),
+      (["nbf": "[]"], "the token's nbf is a list; expected is a number of seconds since 1970"),
+      (["tenant": "7"], "the token's tenant is a number; expected is a text"),
+      (["tenant_id": "{}"], "the token's tenant_id is an object; expected is a text"),
+      (["scope": "[\"a\"]"], "the token's scope is a list; expected is a text"),
+      (["scopes": "\"a\""], "the token's scopes is a text; expected is a list of texts"),
+      (["scopes": "[null]"], "the token's scopes holds null; expected are texts alone"),
+      (["iss": "1"], "the token's iss is a number; expected is a text"),
+      (["aud": "1"], "the token's aud is a number; expected is a text or a list of texts"),
+    ]
+    for (changes, message) in cases {
+      #expect(await error(verifier, try signer.token(claims(changes)))?.message == message)
+    }
+    let twice = try signer.token(#"{"tenant":"one","tenant":"two"}"#)
+    #expect(await error(verifier, twice)?.message == "the token's claims names tenant twice")
+    let header = try signer.token(header: #"{"alg":"HS256","alg":"HS256"}"#)
+    #expect(await error(verifier, header)?.message == "the token's header names alg twice")
   }
 
   // MARK: Metadata

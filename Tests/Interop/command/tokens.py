@@ -89,11 +89,22 @@ class MintedTokens(Scenario):
 
     @check
     def expiredTokenIsRefused(self):
-        token = self._mint("--ttl", "1s").succeeded().out.strip()
-        self._list(token)
-        time.sleep(1.5)
-        # Also where the server had it in its memory.
-        self._list(token).refused("TOKEN_EXPIRED", "UNAUTHENTICATED", "expired", "parley token")
+        secret = (self.server.data / "jwt.secret").read_bytes().rstrip(b"\n")
+        expired = int(time.time()) - 61
+        self._list(signed_by_secret(claims_for(self.tenant, exp=expired), secret)).refused("TOKEN_EXPIRED", "UNAUTHENTICATED", "expired", "parley token")
+
+    @check
+    def clocksMayDifferByAMinute(self):
+        secret = (self.server.data / "jwt.secret").read_bytes().rstrip(b"\n")
+        now = int(time.time())
+        self._list(signed_by_secret(claims_for(self.tenant, exp=now - 30), secret)).succeeded()
+        self._list(signed_by_secret(claims_for(self.tenant, nbf=now + 30), secret)).succeeded()
+
+    @check
+    def claimGivenTwiceIsRefused(self):
+        secret = (self.server.data / "jwt.secret").read_bytes().rstrip(b"\n")
+        claims = json.dumps(claims_for("one"))[:-1] + ', "tenant": "two"}'
+        self._list(signed_by_secret(claims.encode(), secret)).refused("TOKEN_INVALID", "names tenant twice")
 
     @check
     def readerMayNotRecord(self):

@@ -60,8 +60,12 @@ struct TokenSigner: Sendable {
   }
 
   func token(_ payload: String = claims(), header: String? = nil) throws -> String {
+    try token(bytes: Array(payload.utf8), header: header)
+  }
+
+  func token(bytes payload: [UInt8], header: String? = nil) throws -> String {
     let header = header ?? "{\"alg\":\"\(algorithm.name)\",\"typ\":\"JWT\"}"
-    let signed = "\(base64URL(Array(header.utf8))).\(base64URL(Array(payload.utf8)))"
+    let signed = "\(base64URL(Array(header.utf8))).\(base64URL(payload))"
     return "\(signed).\(base64URL(try algorithm.sign(Array(signed.utf8))))"
   }
 }
