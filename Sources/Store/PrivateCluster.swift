@@ -24,6 +24,7 @@ public final class PrivateCluster: Sendable {
   private let sockets: String
   private let user: OperatingSystemUser
   private let lock: DirectoryLock
+  private let postmaster: Postmaster
   private let logger: Logger
 
   /// - Parameter directory: made if it is not there.
@@ -31,6 +32,7 @@ public final class PrivateCluster: Sendable {
     let directory = URL(fileURLWithPath: directory).standardizedFileURL.path
     self.logger = logger
     cluster = directory + "/postgres"
+    postmaster = Postmaster(file: cluster + "/postmaster.pid")
     sockets = directory + "/run"
     let socketBytes = (sockets + "/.s.PGSQL.5432").utf8.count
     guard socketBytes <= 107 else {
@@ -70,7 +72,7 @@ public final class PrivateCluster: Sendable {
   /// Starts PostgreSQL again whenever it has died, until cancelled.
   public func keepAlive() async {
     while (try? await Task.sleep(for: .seconds(1))) != nil {
-      guard postmaster == nil else { continue }
+      guard postmaster.state == .dead else { continue }
       logger.warning("the private PostgreSQL is gone; starting it again")
       do {
         try await launch()
@@ -82,26 +84,12 @@ public final class PrivateCluster: Sendable {
 
   public func stop() async {
     do {
-      guard postmaster != nil else { return }
+      guard postmaster.state != .dead else { return }
       try await run("pg_ctl", "stop", "-D", cluster, "-m", "fast", "-W")
-      for _ in 0..<600 where postmaster != nil { try await Task.sleep(for: .milliseconds(100)) }
+      for _ in 0..<600 where postmaster.state != .dead { try await Task.sleep(for: .milliseconds(100)) }
     } catch {
       logger.error("the private PostgreSQL does not stop", metadata: ["reason": "\(error)"])
     }
-  }
-
-  /// The process of the cluster's server; nil when it is dead, whatever its file says: the number may be
-  /// a stranger's by now, or that of a dead child nobody waited for.
-  private var postmaster: pid_t? {
-    guard let text = try? String(contentsOfFile: cluster + "/postmaster.pid", encoding: .utf8),
-      let pid = text.split(separator: "\n").first.flatMap({ pid_t($0) })
-    else { return nil }
-    // As a container's first process, Parley inherits it.
-    _ = waitpid(pid, nil, WNOHANG)
-    guard let status = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-      let name = status.lastIndex(of: ")"), status.contains("(postgres)")
-    else { return nil }
-    return status[name...].dropFirst(2).first == "Z" ? nil : pid
   }
 
   // MARK: Steps
@@ -167,12 +155,15 @@ public final class PrivateCluster: Sendable {
   }
 
   private func launch() async throws {
-    if postmaster != nil {
+    switch postmaster.state {
+    case .running:
       logger.info("taking over the private PostgreSQL that runs already", metadata: ["folder": "\(cluster)"])
-    } else {
+    case .dead:
       // pg_ctl would take a stranger with the dead server's number for the server.
       try? FileManager.default.removeItem(atPath: cluster + "/postmaster.pid")
       try await launchAnew()
+    case .unknown(let reason):
+      throw Failure(description: "whether the private PostgreSQL runs cannot be seen: \(reason)")
     }
     for _ in 0..<600 {
       if PQping(Self.url(sockets: sockets, user: "postgres", database: "postgres")) == PQPING_OK { return }
