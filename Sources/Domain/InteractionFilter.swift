@@ -20,6 +20,11 @@ public struct InteractionFilter: Hashable, Sendable {
 
   public init() {}
 
+  /// No time lies in the range.
+  var selectsNoTime: Bool {
+    if let startTime, let endTime { startTime == endTime } else { false }
+  }
+
   func check() throws(RPCError) {
     var violations = Violations()
     let texts = [
@@ -40,7 +45,8 @@ public struct InteractionFilter: Hashable, Sendable {
         "is \(minConfidence), above max_confidence \(maxConfidence)")
     }
     if let startTime, let endTime {
-      violations.require(startTime < endTime, "filter.start_time", "is not before end_time")
+      // Both in one millisecond: nothing lies between them.
+      violations.require(startTime <= endTime, "filter.start_time", "is after end_time")
     }
     try violations.check()
   }

@@ -71,6 +71,7 @@ public struct InteractionService: Sendable {
   }
 
   public func list(_ admitted: Admitted<ListInteractions.Checked>) async throws(RPCError) -> InteractionPage {
+    if admitted.request.filter.selectsNoTime { return InteractionPage(interactions: [], nextPageToken: "") }
     let (interactions, more) = try await store.page(admitted.request, of: admitted.tenant)
     guard more, let last = interactions.last else {
       return InteractionPage(interactions: interactions, nextPageToken: "")
@@ -94,6 +95,8 @@ public struct InteractionService: Sendable {
   }
 
   public func stats(_ admitted: Admitted<GetStats.Checked>) async throws(RPCError) -> StatsReport {
-    try await store.stats(admitted.request, of: admitted.tenant)
+    let query = admitted.request
+    if query.filter.selectsNoTime { return StatsReport(start: query.start, end: query.end) }
+    return try await store.stats(query, of: admitted.tenant)
   }
 }

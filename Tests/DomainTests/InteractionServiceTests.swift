@@ -49,6 +49,18 @@ import Testing
     }
   }
 
+  /// Two times in one millisecond, as finer clocks tell them.
+  @Test func rangeWithinAMillisecondIsEmpty() async throws {
+    var filter = InteractionFilter()
+    (filter.startTime, filter.endTime) = (now, now)
+    let service = InteractionService(store: FakeStore(rows: [try checked(.sample(at: now))]))
+    #expect(
+      try await service.list(admit(ListInteractions(filter: filter)))
+        == InteractionPage(interactions: [], nextPageToken: ""))
+    let report = try await service.stats(admit(GetStats(filter: filter, interval: .hour)))
+    #expect(report == StatsReport(start: now, end: now))
+  }
+
   @Test func whatIsNotThereIsNotFound() async {
     let id = InteractionID(at: now)
     let error = await #expect(throws: RPCError.self) {

@@ -1323,8 +1323,9 @@ type Stats struct {
 	// handoff_count / total_interactions.
 	HandoffRate         float64 `protobuf:"fixed64,5,opt,name=handoff_rate,json=handoffRate,proto3" json:"handoff_rate,omitempty"`
 	AvgProcessingTimeMs float64 `protobuf:"fixed64,6,opt,name=avg_processing_time_ms,json=avgProcessingTimeMs,proto3" json:"avg_processing_time_ms,omitempty"`
-	// Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact up to
-	// 2,000 interactions and below 128 ms; otherwise off by at most 1/128 of itself, as p95 and p99 are.
+	// Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact below
+	// 128 ms, and where the whole answer speaks of at most 2,000 interactions; otherwise off by at most 1/128 of
+	// itself, in a small group of a large answer, too. So are p95 and p99.
 	P50ProcessingTimeMs float64 `protobuf:"fixed64,7,opt,name=p50_processing_time_ms,json=p50ProcessingTimeMs,proto3" json:"p50_processing_time_ms,omitempty"`
 	P95ProcessingTimeMs float64 `protobuf:"fixed64,8,opt,name=p95_processing_time_ms,json=p95ProcessingTimeMs,proto3" json:"p95_processing_time_ms,omitempty"`
 	P99ProcessingTimeMs float64 `protobuf:"fixed64,9,opt,name=p99_processing_time_ms,json=p99ProcessingTimeMs,proto3" json:"p99_processing_time_ms,omitempty"`

@@ -538,8 +538,9 @@ struct  Parley__V1__Stats
   double handoff_rate;
   double avg_processing_time_ms;
   /*
-   * Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact up to
-   * 2,000 interactions and below 128 ms; otherwise off by at most 1/128 of itself, as p95 and p99 are.
+   * Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact below
+   * 128 ms, and where the whole answer speaks of at most 2,000 interactions; otherwise off by at most 1/128 of
+   * itself, in a small group of a large answer, too. So are p95 and p99.
    */
   double p50_processing_time_ms;
   double p95_processing_time_ms;
