@@ -7,7 +7,8 @@ public import Wire
 /// A client of Parley over the framed protocol: a few connections, any number of calls at once.
 ///
 /// Every call is safe to retry, for an interaction gets its id before the first try; so a call that
-/// finds the service away (`UNAVAILABLE`, a lost connection) is tried again until its time is up.
+/// finds the service away (`UNAVAILABLE`, a lost connection) or busy (`OVERLOADED`) is tried again until its time is
+/// up.
 /// Errors are `RPCError`s, with the details the service sent.
 public final class ParleyClient: Sendable {
   public struct Configuration: Sendable {
@@ -99,7 +100,7 @@ public final class ParleyClient: Sendable {
         absentSince = error.reason == .connectionLost ? absentSince ?? begun : nil
         let lastTry = min(deadline, absentSince.map { $0 + configuration.absenceTimeout } ?? deadline)
         let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
-        guard error.code == .unavailable, !isClosed.load(ordering: .relaxed), .now + wait < lastTry else { throw error }
+        guard error.mayPass, !isClosed.load(ordering: .relaxed), .now + wait < lastTry else { throw error }
         configuration.onRetry(error)
         guard (try? await Task.sleep(for: wait)) != nil else { throw error }
         pause = min(pause * 2, .seconds(2))
@@ -128,4 +129,9 @@ extension InteractionDraft {
     draft.id = InteractionID(at: createdAt ?? .now).description
     return draft
   }
+}
+
+extension RPCError {
+  /// The service is away, or busy and says when to come again. (A message that is too large stays so.)
+  fileprivate var mayPass: Bool { code == .unavailable || (code == .resourceExhausted && retryAfter != nil) }
 }
