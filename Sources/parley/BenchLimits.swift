@@ -39,10 +39,10 @@ struct BenchLimits: AsyncParsableCommand {
     } catch let failure as ReferenceFailure {
       throw CommandFailure(failure.description)
     }
-    if json { try printJSON(report) } else { show(report) }
+    if json { try printJSON(report) } else { try show(report) }
   }
 
-  private func show(_ report: ReferenceReport) {
+  private func show(_ report: ReferenceReport) throws {
     let rows = [
       ["binary COPY, 1000 rows a commit", fixed(report.copyRowsPerSecond, 0), "", ""],
       [
@@ -57,7 +57,7 @@ struct BenchLimits: AsyncParsableCommand {
       ["SELECT by key, 16 connections", fixed(report.select16RowsPerSecond, 0), "", ""],
       ["statistics of \(report.rows) rows", "", fixed(report.statsUs / 1000, 3), ""],
     ]
-    if report.isInterrupted { print("interrupted: what is 0 was not measured") }
-    print(table(["", "ROWS/S", "P50 MS", "P99 MS"], rows, rightAligned: [1, 2, 3]))
+    if report.isInterrupted { try printLine("interrupted: what is 0 was not measured") }
+    try printLine(table(["", "ROWS/S", "P50 MS", "P99 MS"], rows, rightAligned: [1, 2, 3]))
   }
 }

@@ -23,7 +23,7 @@ struct BenchRun {
     if case .rate(let rate) = plan.pace { report.rate = rate }
     report.seed = workload.seed
     report.ratios = reference?.ratios(to: report)
-    if output.json { try printJSON(report) } else { show(report) }
+    if output.json { try printJSON(report) } else { try show(report) }
     if report.errors > 0 { throw ExitCode(1) }
   }
 
@@ -44,22 +44,22 @@ struct BenchRun {
     )
   }
 
-  private func show(_ report: LoadReport) {
-    print(
+  private func show(_ report: LoadReport) throws {
+    try printLine(
       "\(report.operation) over \(report.transport): \(report.connections) connections with \(report.inFlight) in flight, \(fixed(report.seconds, 2)) s\(report.isInterrupted ? ", interrupted" : "")"
     )
     let headings = ["", "CALLS", "CALLS/S", "RECORDS/S", "P50 MS", "P90 MS", "P99 MS", "P99.9 MS", "MAX MS"]
     var rows: [[String]] = []
     if report.operations.count != 1 { rows.append(row("all", report.all)) }
     rows += report.operations.sorted { $0.value.calls > $1.value.calls }.map { row($0.key, $0.value) }
-    print(table(headings, rows, rightAligned: Set(1...8)))
-    print("client CPU a call: \(fixed(report.clientCpuUsPerCall, 2)) us")
-    print(report.errors == 0 ? "errors: none" : "errors: \(report.errors)")
+    try printLine(table(headings, rows, rightAligned: Set(1...8)))
+    try printLine("client CPU a call: \(fixed(report.clientCpuUsPerCall, 2)) us")
+    try printLine(report.errors == 0 ? "errors: none" : "errors: \(report.errors)")
     for failure in report.errorsByCode {
-      print("  \(failure.count) x \(failure.code): \(printable(failure.example))")
+      try printLine("  \(failure.count) x \(failure.code): \(printable(failure.example))")
     }
     for (name, ratio) in (report.ratios ?? [:]).sorted(by: { $0.key < $1.key }) {
-      print("\(name): \(fixed(ratio, 3))")
+      try printLine("\(name): \(fixed(ratio, 3))")
     }
   }
 

@@ -33,7 +33,7 @@ struct Get: AsyncParsableCommand {
       ["cost", dollars(content.estimatedCostNanos)],
       ["updated", interaction.updatedAt?.rfc3339 ?? ""],
     ]
-    print(
+    try printLine(
       lines.map { line in line[0] + String(repeating: " ", count: 14 - line[0].count) + line[1] }.joined(
         separator: "\n"))
   }
@@ -42,7 +42,7 @@ struct Get: AsyncParsableCommand {
 struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "List interactions, newest first.")
 
-  enum View: String, ExpressibleByArgument {
+  enum View: String, CaseIterable, ExpressibleByArgument {
     case basic, full
   }
 
@@ -69,11 +69,11 @@ struct List: AsyncParsableCommand {
           interactions: page.interactions.map { InteractionJSON($0, texts: view == .full) },
           nextPageToken: page.nextPageToken))
     }
-    guard !page.interactions.isEmpty else { return print("no interactions") }
+    guard !page.interactions.isEmpty else { return try printLine("no interactions") }
     var headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HANDED OVER"]
     if view == .full { headings += ["CUSTOMER", "AGENT"] }
-    print(table(headings, page.interactions.map(row), rightAligned: [5, 6, 7, 8]))
-    if !page.nextPageToken.isEmpty { print("more: --page-token \(page.nextPageToken)") }
+    try printLine(table(headings, page.interactions.map(row), rightAligned: [5, 6, 7, 8]))
+    if !page.nextPageToken.isEmpty { try printLine("more: --page-token \(page.nextPageToken)") }
   }
 
   private func row(_ interaction: Interaction) -> [String] {
@@ -97,7 +97,7 @@ struct ShowStats: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stats", abstract: "Show cost, confidence, hand-offs and latency; of the last 30 days unless told.")
 
-  enum Interval: String, ExpressibleByArgument {
+  enum Interval: String, CaseIterable, ExpressibleByArgument {
     case hour, day
   }
 
@@ -112,7 +112,7 @@ struct ShowStats: AsyncParsableCommand {
     let request = GetStats(filter: filter.filter, interval: interval.map { $0 == .hour ? .hour : .day })
     let report = try await client.ask { (client) throws(RPCError) in try await client.stats(request) }
     if client.json { return try printJSON(StatsReportJSON(report)) }
-    print("from \(report.start.rfc3339) to \(report.end.rfc3339)\n")
+    try printLine("from \(report.start.rfc3339) to \(report.end.rfc3339)\n")
     let headings = [
       "", "COUNT", "COST", "CONFIDENCE", "HIGH", "LOW", "HANDED OVER", "RATE", "AVG MS", "P50", "P95", "P99", "TOKENS",
     ]
@@ -121,10 +121,10 @@ struct ShowStats: AsyncParsableCommand {
     rows += report.byMessageType.map { row("type \(name($0))", $0.stats) }
     rows += report.byHandoffReason.map { row("handed over: \(name($0))", $0.stats) }
     rows += report.series.map { row($0.start.rfc3339, $0.stats) }
-    print(table(headings, rows, rightAligned: Set(1...12)))
+    try printLine(table(headings, rows, rightAligned: Set(1...12)))
     let counts = report.totals.confidenceHistogram.map { "\($0)" }
-    print("\nCONFIDENCE FROM" + (0..<10).map { "     0.\($0)" }.joined())
-    print("COUNT          " + counts.map { String(repeating: " ", count: max(8 - $0.count, 1)) + $0 }.joined())
+    try printLine("\nCONFIDENCE FROM" + (0..<10).map { "     0.\($0)" }.joined())
+    try printLine("COUNT          " + counts.map { String(repeating: " ", count: max(8 - $0.count, 1)) + $0 }.joined())
   }
 
   private func name(_ group: StatsGroup) -> String {

@@ -78,7 +78,7 @@ struct Record: AsyncParsableCommand {
           interactionId: recorded.id.description, createdAt: recorded.createdAt.rfc3339,
           alreadyRecorded: recorded.alreadyRecorded))
     } else {
-      print("\(recorded.alreadyRecorded ? "already recorded" : "recorded") \(recorded.id)")
+      try printLine("\(recorded.alreadyRecorded ? "already recorded" : "recorded") \(recorded.id)")
     }
   }
 

@@ -1,25 +1,6 @@
 import Domain
 import Foundation
 
-/// A line for people, past whatever is being counted or piped on standard output.
-func say(_ line: String) {
-  FileHandle.standardError.write(Data((line + "\n").utf8))
-}
-
-/// A line on a terminal's standard error that the next one replaces; nothing where that is no terminal.
-enum LiveLine {
-  private static let isShown = isatty(STDERR_FILENO) == 1
-
-  static func show(_ text: String) { write("\r\u{1B}[K\(text)") }
-
-  /// Makes the line free for others.
-  static func clear() { write("\r\u{1B}[K") }
-
-  private static func write(_ text: String) {
-    if isShown { FileHandle.standardError.write(Data(text.utf8)) }
-  }
-}
-
 /// Text as a terminal may show it: what customers and agents wrote must not move its cursor.
 func printable(_ text: some StringProtocol) -> String {
   text.unicodeScalars.reduce(into: "") { shown, scalar in

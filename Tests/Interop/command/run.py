@@ -15,6 +15,7 @@ import time
 import crashes
 import databases
 import importing
+import outputs
 import reading
 import recording
 import serving
@@ -26,7 +27,7 @@ from workshop import Workshop
 
 AT_ONCE = 8
 # Those that take longest first.
-MODULES = [crashes, recording, databases, settings, importing, serving, tokens, reading, usage]
+MODULES = [crashes, recording, databases, settings, importing, outputs, serving, tokens, reading, usage]
 
 
 def main():
