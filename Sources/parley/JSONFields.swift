@@ -95,11 +95,18 @@ struct JSONFields {
     }
   }
 
+  /// A number, or the text of one: so protobuf's own JSON has integers of 64 bits, which not every program can tell
+  /// apart as numbers.
   mutating func whole<I: FixedWidthInteger>(_ name: String, _ type: I.Type = I.self) throws(Failure) -> I? {
-    guard let value = take(name) else { return nil }
-    guard case .whole(let whole) = value, let number = I(exactly: whole) else {
-      throw Failure("\(path)\(name): is not a whole number from \(I.min) to \(I.max)")
+    let number: I?
+    switch take(name) {
+    case nil: return nil
+    case .whole(let whole): number = I(exactly: whole)
+    case .text(let text) where text.utf8.allSatisfy({ (48...57).contains($0) || $0 == UInt8(ascii: "-") }):
+      number = I(text)
+    default: number = nil
     }
+    guard let number else { throw Failure("\(path)\(name): is not a whole number from \(I.min) to \(I.max)") }
     return number
   }
 

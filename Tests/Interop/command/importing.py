@@ -3,12 +3,14 @@
 import json
 import re
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
 
 from checks import Scenario, check, eventually, require, require_equal
-from ttrpc import new_id
+from ttrpc import RESOURCE_EXHAUSTED, UNAVAILABLE, field, fields, first, new_id
 from workshop import UNPRINTABLE, Server
 
 SECOND = 1714896000000
@@ -353,6 +355,19 @@ class Values(ImportScenario):
         require_equal(wrong, [], "the milliseconds that changed")
 
     @check
+    def wholeNumbersMayBeTexts(self):
+        """As every official writer of protobuf's JSON prints those of 64 bits."""
+        caller = self._new_caller("texts")
+        numbers = {"estimated_cost_nanos": 9 * 10**15, "created_at_ms": SECOND, "prompt_tokens": 2**31 - 1}
+        texts = {name: str(value) for name, value in numbers.items()}
+        report, ran = self._import(caller, "-", input=lines_of([{"conversation_id": "c"} | texts]))
+        require_equal(report["imported"], 1, f"the imported ({ran.err})")
+        report, ran = self._import(caller, "-", input=lines_of([{"conversation_id": "c"} | numbers]))
+        require_equal(report["already_recorded"], 1, f"those there already ({ran.err})")
+        for text in ("", "-", "1.0", "1e3", " 1", "+1", "0x1", "9223372036854775808", "٣"):
+            self._refused(caller, "estimated_cost_nanos: is not a whole number", line(1, estimated_cost_nanos=text))
+
+    @check
     def bothFormsOfATimeAreOne(self):
         caller = self._new_caller("forms")
         both = {"conversation_id": "c", "created_at": "2024-05-05T08:00:00.007Z"}
@@ -592,4 +607,59 @@ class BrokenOff(ImportScenario):
         return text, child.wait(60)
 
 
-SCENARIOS = [BrokenOff, LineForms, Values, BadLines, ImportedTwice]
+class BusyService(threading.Thread):
+    """Speaks the protocol and keeps nothing: it has no room for the first calls, nor for some of the next one's lines."""
+
+    def __init__(self, path, refusals):
+        super().__init__(daemon=True)
+        self.calls = []
+        self._refusals = refusals
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+
+    def run(self):
+        connection, _ = self._listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            while head := stream.read(10):
+                length, number, _, _ = struct.unpack(">IIBB", head)
+                lines = [one for name, one in fields(first(stream.read(length), 3, b"")) if name == 1]
+                self.calls.append(len(lines))
+                reply = self._reply(lines)
+                connection.sendall(struct.pack(">IIBB", len(reply), number, 2, 0) + reply)
+
+    def _reply(self, lines):
+        if len(self.calls) <= self._refusals:
+            return field(1, self._status(RESOURCE_EXHAUSTED, "OVERLOADED"))
+        is_next = len(self.calls) == self._refusals + 1
+        results = [self._result(line, UNAVAILABLE if is_next and place % 2 else 0) for place, line in enumerate(lines)]
+        return field(2, b"".join(field(1, result) for result in results))
+
+    def _result(self, line, code):
+        if code:
+            return field(4, self._status(code, "DATABASE_UNAVAILABLE"))
+        return field(1, first(line, 1, b"")) + field(2, field(1, 1714896000))
+
+    @staticmethod
+    def _status(code, reason):
+        retry = field(1, "type.googleapis.com/google.rpc.RetryInfo") + field(2, field(1, field(2, 20_000_000)))
+        info = field(1, "type.googleapis.com/google.rpc.ErrorInfo") + field(2, field(1, reason) + field(2, "parley"))
+        return field(1, code) + field(2, "come again") + field(3, info) + field(3, retry)
+
+
+class BusyServer(Scenario):
+    """A server without room for the moment says so, and does not end an import."""
+
+    @check
+    def importOutlivesABusyServer(self):
+        service = BusyService(self.folder / "s", refusals=3)
+        service.start()
+        path = self.folder / "lines"
+        path.write_bytes(lines_of([line(number) for number in range(10)]))
+        env = {"PARLEY_ADDRESS": f"unix:{self.folder / 's'}", "PARLEY_TOKEN": "any"}
+        ran = self.workshop.run("import", path, env=env).succeeded()
+        require_equal(ran.out, "imported 10, already there 0, bad 0, other tenants' 0\n", "standard output")
+        require_equal(service.calls, [10, 10, 10, 10, 5], "the lines of each call")
+
+
+SCENARIOS = [BusyServer, BrokenOff, LineForms, Values, BadLines, ImportedTwice]

@@ -1,0 +1,80 @@
+import Foundation
+
+/// Reads lines from a file or standard input, a block at a time.
+final class LineReader {
+  private let handle: FileHandle
+  /// Bytes read; lines up to `start` are done with, no newline stands before `unsearched`.
+  private var buffer: [UInt8] = []
+  private var start = 0
+  private var unsearched = 0
+  private var lineNumber = 0
+  private var isAtEnd = false
+  private(set) var bytesRead: Int64 = 0
+  /// nil where it cannot be known, as of a pipe.
+  let bytesTotal: Int64?
+
+  init?(path: String) {
+    if path == "-" {
+      handle = .standardInput
+      bytesTotal = nil
+    } else {
+      guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+      guard attributes?[.type] as? FileAttributeType != .typeDirectory else { return nil }
+      self.handle = handle
+      bytesTotal = attributes?[.size] as? Int64
+    }
+  }
+
+  /// The next line that is not blank, without its newline.
+  func next() throws -> (number: Int, text: Data)? {
+    while true {
+      if let newline = buffer[unsearched...].firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Data(buffer[start..<newline])
+        start = newline + 1
+        unsearched = start
+        if let found = found(line) { return found }
+      } else if isAtEnd {
+        let line = Data(buffer[start...])
+        start = buffer.count
+        unsearched = start
+        return line.isEmpty ? nil : found(line)
+      } else if let block = try handle.read(upToCount: 1 << 16), !block.isEmpty {
+        buffer.removeSubrange(..<start)
+        start = 0
+        unsearched = buffer.count
+        buffer.append(contentsOf: block)
+        bytesRead += Int64(block.count)
+      } else {
+        unsearched = buffer.count
+        isAtEnd = true
+      }
+    }
+  }
+
+  private func found(_ line: Data) -> (Int, Data)? {
+    lineNumber += 1
+    let isBlank = line.allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }
+    return isBlank ? nil : (lineNumber, line)
+  }
+}
+
+/// A bar on a terminal's standard error; nothing anywhere else.
+struct ProgressBar {
+  private let total: Int64?
+  private var shown = ContinuousClock.now
+
+  init(total: Int64?) {
+    self.total = total
+  }
+
+  mutating func show(_ bytes: Int64) {
+    guard .now - shown > .milliseconds(100) else { return }
+    shown = .now
+    guard let total, total > 0 else { return LiveLine.show("\(bytes) bytes") }
+    let filled = Int(min(bytes, total) * 40 / total)
+    LiveLine.show(
+      "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
+    )
+  }
+}
