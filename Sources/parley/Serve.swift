@@ -26,6 +26,7 @@ struct Serve: AsyncParsableCommand {
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
     let configuration = try config.server(data: data)
     let readers = try config.count("readers", in: 1...64) ?? 4
+    let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
     // What is wrong is told before anything is made.
     let databaseURL = config.string(forKey: "database-url")
     guard data != nil || databaseURL != nil else {
@@ -36,7 +37,7 @@ struct Serve: AsyncParsableCommand {
     let verifier = await TokenVerifier(
       TokenVerifier.Configuration(
         keys: try config.keys(data: data), issuer: config.string(forKey: "jwt-issuer"),
-        audience: config.string(forKey: "jwt-audience")))
+        audience: config.string(forKey: "jwt-audience"), leewaySeconds: leeway))
     guard let url = databaseURL ?? cluster?.url else { return }
     guard try await isStarted(cluster, url, logger) else {
       await cluster?.stop()
@@ -82,7 +83,7 @@ struct Serve: AsyncParsableCommand {
     let lastTry = ContinuousClock.now + .seconds(30)
     while true {
       do {
-        try await migrator.migrate()
+        if let notice = try await migrator.migrate().notice { logger.notice("\(notice)") }
         return
       } catch let failure as Migrator.Failure where failure.isConnectionLost && .now < lastTry {
         try await Task.sleep(for: .milliseconds(500))
@@ -98,8 +99,12 @@ struct Serve: AsyncParsableCommand {
     let dispatcher = Dispatcher(
       verifier: verifier, service: InteractionService(store: store), health: health, logger: logger)
     let server = try ParleyServer(server, dispatcher: dispatcher, health: health, logger: logger) { addresses in
-      print("parley \(Version.current) listens on \(addresses.map(\.description).joined(separator: " and "))")
-      fflush(nil)
+      do {
+        try printLine("parley \(Version.current) listens on \(addresses.map(\.description).joined(separator: " and "))")
+      } catch {
+        // It was only to be told; calls are answered all the same.
+        logger.warning("\(error)")
+      }
     }
     // Ended in reverse: the server drains while the store still writes, the store before the cluster.
     var services: [any Service] = [StoreService(store: store), HealthService(store: store, health: health), server]
@@ -154,21 +159,6 @@ private struct ClusterService: Service {
   }
 }
 
-struct Migrate: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Bring a database's schema to what this version needs; serve does so itself.")
-
-  @OptionGroup var database: DatabaseOptions
-
-  func run() async throws {
-    let url = try database.url()
-    var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
-    logger.logLevel = .warning
-    let applied = try await Migrator(url: url, logger: logger).migrate()
-    print(applied.isEmpty ? "the schema is up to date" : "applied: \(applied.joined(separator: ", "))")
-  }
-}
-
 struct MintToken: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "token",
@@ -212,7 +202,7 @@ struct MintToken: AsyncParsableCommand {
       tenant: tenant, scope: scope,
       expires: Date(timeIntervalSince1970: (Date() + lifetime).timeIntervalSince1970.rounded()), issuer: issuer,
       audience: audience)
-    print(try await payload.signed(secret: try file.secret()))
+    try printLine(try await payload.signed(secret: try file.secret()))
   }
 
   private func lifetime() -> TimeInterval? {

@@ -35,6 +35,9 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "Require this aud in tokens.")
   var jwtAudience: String?
 
+  @Option(help: "How many seconds the clock of who signs tokens may be ahead or behind, 0 to 300 (60).")
+  var jwtLeeway: Int?
+
   @Option(help: "How many reads run at once, 1 to 64 (4).")
   var readers: Int?
 
@@ -78,6 +81,7 @@ struct ServerSettings: ParsableArguments {
     set(["jwt-public-key-file"], jwtPublicKeyFiles)
     set(["jwt-issuer"], jwtIssuer)
     set(["jwt-audience"], jwtAudience)
+    set(["jwt-leeway"], jwtLeeway.map(String.init))
     set(["readers"], readers.map(String.init))
     set(["socket-mode"], socketMode)
     set(["reflection"], reflection ? "true" : nil)
@@ -102,7 +106,8 @@ struct ServerSettings: ParsableArguments {
 extension ServerSettings {
   private static let keys: Set<String> = [
     "listen", "data", "database-url", "jwt-secret-file", "jwt-public-key-file", "jwt-issuer", "jwt-audience",
-    "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle", "grpc-keepalive", "log-level",
+    "jwt-leeway", "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle", "grpc-keepalive",
+    "log-level",
   ]
 
   /// A setting that nobody reads is a mistake of whoever wrote it.

@@ -35,12 +35,14 @@ struct Verify: AsyncParsableCommand {
       return tenant
     }
     if let from, let to, from >= to { throw CommandFailure("--from is not before --to") }
-    var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
-    logger.logLevel = .error
+    let logger = Logger.ofCommand(level: .error)
     let verifier = Verifier(url: url, logger: logger)
     do {
+      if let notice = try await Migrator(url: url, logger: logger).check().notice { say(notice) }
       try await verify(only, verifier)
     } catch let failure as Verifier.Failure {
+      throw CommandFailure(failure.description)
+    } catch let failure as Migrator.Failure {
       throw CommandFailure(failure.description)
     }
   }
@@ -54,7 +56,7 @@ struct Verify: AsyncParsableCommand {
       waitingHours += day.waitingHours
       if !day.differences.isEmpty {
         LiveLine.clear()
-        show(day)
+        try show(day)
       }
       if !day.agrees { differing.append(day) }
       LiveLine.show(
@@ -62,26 +64,26 @@ struct Verify: AsyncParsableCommand {
     }
     LiveLine.clear()
     if waitingHours > 0 {
-      print("not compared: \(waitingHours) hours that wait to be counted anew, which a server or --repair does")
+      try printLine("not compared: \(waitingHours) hours that wait to be counted anew, which a server or --repair does")
     }
     var open = 0
     for day in differing where repair {
       let repaired = try await verifier.repair(day)
       if repaired.agrees {
-        print("repaired: \(printable(day.tenant.description)) \(day.start.rfc3339)")
+        try printLine("repaired: \(printable(day.tenant.description)) \(day.start.rfc3339)")
       } else {
-        show(repaired)
+        try show(repaired)
         open += 1
       }
     }
     if !repair { open = differing.count }
-    print("days: \(days), interactions: \(interactions), days that differ: \(open)")
+    try printLine("days: \(days), interactions: \(interactions), days that differ: \(open)")
     if open > 0 { throw ExitCode.failure }
   }
 
-  private func show(_ day: Verifier.Day) {
+  private func show(_ day: Verifier.Day) throws {
     for difference in day.differences {
-      print("differs: \(printable(day.tenant.description)) \(difference.time.rfc3339): \(difference.what)")
+      try printLine("differs: \(printable(day.tenant.description)) \(difference.time.rfc3339): \(difference.what)")
     }
   }
 }

@@ -1,28 +1,20 @@
 import Domain
-import Foundation
 import TestSupport
 import Testing
 
 @testable import Store
 
 @Suite(.timeLimit(.minutes(5))) struct MigratorTests {
-  private func migrator(_ database: TestDatabase) -> Migrator {
-    Migrator(url: database.url, logger: .silent)
-  }
-
-  /// Every migration there is, and then one more of that text.
-  private func and(_ name: String, _ text: String) -> [Migrator.Migration] {
-    Migrator.all + [Migrator.Migration(version: Migrator.all.last!.version + 1, name: name, text: text)]
-  }
+  private let names = Migration.all.map(\.name)
+  private let newest = Migration.all.last!.version
 
   @Test func bringsAnEmptyDatabaseUpAndThenHasNothingToDo() async throws {
     try await TestDatabase.with(migrated: false) { database in
-      let names = Migrator.all.map(\.name)
-      #expect(try await migrator(database).migrate() == names)
+      #expect(try await database.migrator().migrate().applied == names)
       #expect(try database.sql("SELECT name FROM parley.migrations ORDER BY version").map { $0[0] } == names)
-      #expect(try await migrator(database).migrate() == [])
+      #expect(try await database.migrator().migrate().applied == [])
       _ = try await database.withStore { store in try await store.record(.sample()).get() }
-      #expect(try await migrator(database).migrate() == [])
+      #expect(try await database.migrator().migrate().applied == [])
       #expect(try database.rowCount() == 1)
     }
   }
@@ -30,53 +22,51 @@ import Testing
   @Test func migratesOnceWhenManyAreAtIt() async throws {
     try await TestDatabase.with(migrated: false) { database in
       let applied = try await withThrowingTaskGroup(of: [String].self) { group in
-        for _ in 0..<6 { group.addTask { try await Migrator(url: database.url, logger: .silent).migrate() } }
-        return try await group.reduce(into: []) { $0.append($1) }
+        for _ in 0..<6 { group.addTask { try await database.migrator().migrate().applied } }
+        return try await group.reduce(into: []) { $0 += $1 }
       }
-      #expect(applied.count == 6)
-      #expect(applied.filter { !$0.isEmpty } == [Migrator.all.map(\.name)])
-      try await eventually("the lock is given back") {
-        try database.sql(
-          """
-          SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          """) == [["0"]]
-      }
+      #expect(applied.sorted() == names.sorted())
+      let locks = """
+        SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
+      #expect(try database.sql(locks) == [["0"]])
     }
   }
 
   @Test func refusesAMigrationThatChangedSinceItWasApplied() async throws {
     try await TestDatabase.with { database in
-      var changed = Migrator.all
-      changed[0].text += " "
-      let error = await #expect(throws: Migrator.Failure.self) { try await migrator(database).migrate(changed) }
+      let changed = [Migration.all[0].replacing("parley", with: "parley ")] + Migration.all.dropFirst()
+      let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().migrate(changed) }
       let words = try #require(error?.description)
       #expect(words.contains("migration 1 (interactions) was applied with other text"))
       #expect(error?.isConnectionLost == false)
-      #expect(try await migrator(database).migrate() == [])
+      #expect(try await database.migrator().migrate().applied == [])
     }
   }
 
-  @Test func refusesASchemaNewerThanItself() async throws {
-    try await TestDatabase.with { database in
-      #expect(try await migrator(database).migrate(and("newer", "CREATE TABLE parley.newer ();")) == ["newer"])
-      let error = await #expect(throws: Migrator.Failure.self) { try await migrator(database).migrate() }
-      let words = try #require(error?.description)
-      #expect(words.contains("at version \(Migrator.all.count + 1), newer than the \(Migrator.all.count)"))
-    }
+  /// The texts of migrations are in databases: those of releases, and what was pushed since.
+  @Test func textsOfReleasedMigrationsStay() {
+    #expect(
+      Migration.all.prefix(4).map { $0.checksum.prefix(16) } == [
+        "b6bfc2fee37a461b", "54e190ed1929e6d4", "aa6cdf1455cdc381", "b93b09d43b554d4e",
+      ])
   }
 
   @Test func leavesNothingOfAMigrationThatFailsAndTakesItUpAgain() async throws {
     try await TestDatabase.with(migrated: false) { database in
-      let failing = and("half", "CREATE TABLE parley.half (a int); INSERT INTO parley.half SELECT 1 / 0;")
-      let error = await #expect(throws: Migrator.Failure.self) { try await migrator(database).migrate(failing) }
+      let failing = Migration.all(
+        and: "half",
+        .transaction("CREATE TABLE parley.half (a int); INSERT INTO parley.half SELECT 1 / 0;", locks: ""))
+      let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().migrate(failing) }
       let words = try #require(error?.description)
       #expect(words.contains("division by zero"))
       // Those before it stand.
-      #expect(try database.sql("SELECT count(*) FROM parley.migrations") == [["\(Migrator.all.count)"]])
+      #expect(try database.sql("SELECT count(*) FROM parley.migrations") == [["\(names.count)"]])
       #expect(try database.sql("SELECT to_regclass('parley.half')") == [[""]])
 
-      #expect(try await migrator(database).migrate(and("half", "CREATE TABLE parley.half (a int);")) == ["half"])
+      let mended = Migration.all(and: "half", .transaction("CREATE TABLE parley.half (a int);", locks: ""))
+      #expect(try await database.migrator().migrate(mended).applied == ["half"])
       #expect(try database.sql("SELECT to_regclass('parley.half')") == [["parley.half"]])
     }
   }
@@ -86,74 +76,91 @@ import Testing
     let error = await #expect(throws: Migrator.Failure.self) { try await migrator.migrate() }
     #expect(error?.isConnectionLost == true)
   }
-}
 
-/// The database's owner need not be a superuser.
-@Suite(.timeLimit(.minutes(5))) struct OrdinaryOwnerTests {
-  /// Runs `body` with an empty database whose owner, of a new name, may not make roles; the name of a
-  /// role for readers that is not there yet; and the migrations with that role for their own.
-  private func withOrdinaryOwner(
-    _ body: (TestDatabase, _ owner: String, _ reader: String, [Migrator.Migration]) async throws -> Void
-  ) async throws {
-    let unique = UUID().uuidString.lowercased().prefix(8)
-    let (owner, reader) = ("test_owner_\(unique)", "test_reader_\(unique)")
-    let migrations = Migrator.all.map { migration in
-      var migration = migration
-      migration.text = migration.text.replacingOccurrences(of: "parley_reader", with: reader)
-      return migration
+  // MARK: Older and newer than the database
+
+  @Test func startsOnANewerSchemaThatAllowsIt() async throws {
+    try await TestDatabase.with { database in
+      let newer = Migration.all(and: "newer", oldestVersion: newest, .transaction("SELECT", locks: ""))
+      #expect(try await database.migrator().migrate(newer).notice == nil)
+      for outcome in [try await database.migrator().migrate(), try await database.migrator().check()] {
+        #expect(outcome.applied == [])
+        #expect(outcome.schema == SchemaVersion(newest: newest + 1, oldestAllowed: newest))
+        #expect(outcome.notice?.contains("at version \(newest + 1), newer than the \(newest)") == true)
+      }
     }
-    let server = try DatabaseSession.server()
-    try server.sql("CREATE ROLE \(owner) LOGIN")
-    defer {
-      _ = try? server.sql("DROP ROLE IF EXISTS \(reader)")
-      _ = try? server.sql("DROP ROLE \(owner)")
+  }
+
+  @Test func refusesANewerSchemaThatDoesNotAllowIt() async throws {
+    try await TestDatabase.with { database in
+      let newer = Migration.all(and: "newer", oldestVersion: newest + 1, .transaction("SELECT", locks: ""))
+      _ = try await database.migrator().migrate(newer)
+      for ask in [{ try await $0.migrate() }, { try await $0.check() }]
+        as [@Sendable (Migrator) async throws -> Migrator.Outcome]
+      {
+        let error = await #expect(throws: Migrator.Failure.self) { try await ask(database.migrator()) }
+        let words = try #require(error?.description)
+        #expect(words.contains("at version \(newest + 1), newer than the \(newest) this parley knows"))
+        #expect(words.contains("knows version \(newest + 1) or later"))
+      }
+      // What a binary applied that says nothing of older ones, is for its like alone.
+      try database.sql("UPDATE parley.migrations SET oldest_version = NULL")
+      await #expect(throws: Migrator.Failure.self) { try await database.migrator().migrate() }
     }
+  }
+
+  @Test func takesOverADatabaseOfARelease() async throws {
     try await TestDatabase.with(migrated: false) { database in
-      let name = try database.sql("SELECT current_database()")[0][0]
-      try database.sql("ALTER DATABASE \(name) OWNER TO \(owner)")
-      try await body(database, owner, reader, migrations)
+      _ = try await database.migrator().migrate(Array(Migration.all.prefix(4)))
+      try database.sql("ALTER TABLE parley.migrations DROP oldest_version; DROP TABLE parley.migration_steps")
+      #expect(try await database.migrator().plan().first == "the schema is at version 4, and would come to \(newest):")
+      let outcome = try await database.migrator().migrate()
+      #expect(outcome.applied == Array(names.dropFirst(4)))
+      #expect(outcome.schema == SchemaVersion(newest: newest, oldestAllowed: 4))
     }
   }
 
-  private func migrator(_ database: TestDatabase, as owner: String) -> Migrator {
-    Migrator(url: "\(database.url) user=\(owner)", logger: .silent)
+  @Test func newFormatsWaitUntilNoOlderBinaryMayStart() async throws {
+    try await TestDatabase.with { database in
+      let before = try await database.migrator().check().schema
+      #expect(before.allowsFormat(of: before.oldestAllowed) && !before.allowsFormat(of: newest))
+      #expect(try await database.migrator().require(newest).allowsFormat(of: newest))
+      #expect(try await database.migrator().check().schema == SchemaVersion(newest: newest, oldestAllowed: newest))
+      // What was let go by is written by now: it is not taken back.
+      for version in [newest - 1, newest + 1] {
+        let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().require(version) }
+        #expect(error?.description.contains("\(version) cannot be required") == true)
+      }
+      let older = Array(Migration.all.dropLast())
+      let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().migrate(older) }
+      #expect(error?.description.contains("needs one that knows version \(newest)") == true)
+    }
   }
 
-  @Test func isToldWhatToHaveRunWhereTheRoleIsMissing() async throws {
-    try await withOrdinaryOwner { database, owner, reader, migrations in
-      let error = await #expect(throws: Migrator.Failure.self) {
-        try await migrator(database, as: owner).migrate(migrations)
-      }
+  @Test func aSchemaThatLacksSomethingIsNoneToWorkWith() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().check() }
       let words = try #require(error?.description)
-      #expect(words.contains("the role \(reader) is missing and \(owner) may not create it"))
-      #expect(words.contains("CREATE ROLE \(reader) NOLOGIN; GRANT \(reader) TO \(owner);"))
+      #expect(words.contains("run parley migrate"))
     }
   }
 
-  @Test func isToldWhatToHaveRunWhereItIsNoMember() async throws {
-    try await withOrdinaryOwner { database, owner, reader, migrations in
-      try database.sql("CREATE ROLE \(reader) NOLOGIN")
-      let error = await #expect(throws: Migrator.Failure.self) {
-        try await migrator(database, as: owner).migrate(migrations)
-      }
-      let words = try #require(error?.description)
-      #expect(words.contains("\(owner) is not a member of \(reader)"))
-      #expect(words.contains("GRANT \(reader) TO \(owner);"))
-    }
-  }
-
-  @Test func worksOnceTheRoleIsGranted() async throws {
-    try await withOrdinaryOwner { database, owner, _, _ in
-      // The role is the cluster's: the first migration of any database makes it.
-      try await TestDatabase.with { _ in }
-      try database.sql("GRANT parley_reader TO \(owner)")
-      #expect(try await migrator(database, as: owner).migrate() == Migrator.all.map(\.name))
-      let interaction = Interaction.sample()
-      try await database.withStore(.init(url: "\(database.url) user=\(owner)")) { store async throws in
-        #expect(try await store.record(interaction) == .new(interaction))
-        #expect(try await store.record(interaction) == .already(interaction))
-        #expect(try await store.interaction(interaction.id, of: .a)?.content == interaction.content)
-      }
+  @Test func planTellsEveryStepAndChangesNothing() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      let migrations = Migration.all(
+        and: "more", oldestVersion: 3, .transaction("SELECT 1 / 0", locks: "the moon"),
+        .index(name: "moon_phase", table: "parley.moon", definition: "(phase)"),
+        .backfill("SELECT 1 / 0", locks: "a crater"))
+      let lines = try await database.migrator().plan(migrations)
+      #expect(lines[0] == "the schema is at version 0, and would come to \(newest + 1):")
+      #expect(
+        lines.suffix(4) == [
+          "  \(newest + 1) more; servers that know version 3 go on",
+          "    1. in one transaction; locks the moon",
+          "    2. makes the index moon_phase of parley.moon outside a transaction; locks the table against other changes of the schema alone",
+          "    3. some rows at a time, each time in a transaction; locks a crater",
+        ])
+      #expect(try database.sql("SELECT to_regnamespace('parley')") == [[""]])
     }
   }
 }

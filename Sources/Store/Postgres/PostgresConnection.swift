@@ -207,20 +207,34 @@ actor PostgresConnection {
   }
 
   /// Runs SQL text, which may hold several statements: they are one transaction unless it says otherwise.
-  func script(_ text: String) throws(PostgresError) {
+  ///
+  /// - Returns: the rows of the last statement, as text; nil is NULL.
+  @discardableResult
+  func script(_ text: String) throws(PostgresError) -> [[String?]] {
     let connection = try open()
     do throws(PostgresError) {
       try checkRole(before: [])
       guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
       var refusal: PostgresError?
+      var rows: [[String?]] = []
       while let result = try nextResultOrEnd(connection) {
         if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
+        rows = texts(of: result)
         PQclear(result)
       }
       if let refusal { throw refusal }
+      return rows
     } catch {
       closeUnlessInOrder(after: error)
       throw error
+    }
+  }
+
+  private func texts(of result: OpaquePointer) -> [[String?]] {
+    (0..<PQntuples(result)).map { row in
+      (0..<PQnfields(result)).map { column in
+        PQgetisnull(result, row, column) == 1 ? nil : String(cString: PQgetvalue(result, row, column))
+      }
     }
   }
 

@@ -40,14 +40,14 @@ public final class Verifier: Sendable {
   ///
   /// - Parameter body: is told of each day.
   public func verify(
-    _ tenant: Tenant?, from start: Timestamp?, to end: Timestamp?, _ body: (Day) -> Void
+    _ tenant: Tenant?, from start: Timestamp?, to end: Timestamp?, _ body: (Day) throws -> Void
   ) async throws {
     let hours = Self.hours(from: start, to: end)
     for tenant in try await tenants(tenant) {
       var next = hours.lowerBound
       while let hour = try await nextHour(from: next, of: tenant.key), hour < hours.upperBound {
         let piece = Self.day(of: hour).clamped(to: hours)
-        body(try await verify(piece, of: tenant))
+        try body(try await verify(piece, of: tenant))
         next = piece.upperBound
       }
     }

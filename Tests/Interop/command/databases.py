@@ -1,5 +1,6 @@
 """An operator's own PostgreSQL: `serve --database-url` and `migrate`."""
 
+import re
 import subprocess
 import threading
 import time
@@ -115,8 +116,8 @@ class Migrations(Scenario):
     def finish(self):
         self.lost.end()
 
-    def _migrate(self, url, **options):
-        return self.workshop.run("migrate", "--database-url", url, **options)
+    def _migrate(self, url, *flags, **options):
+        return self.workshop.run("migrate", "--database-url", url, *flags, **options)
 
     @check
     def migrateAppliesOnce(self):
@@ -142,7 +143,51 @@ class Migrations(Scenario):
         for thread in threads:
             thread.join()
         require_equal([ran.status for ran in said], [0] * 4, f"the statuses ({[ran.err for ran in said]})")
-        require_equal(sum("applied" in ran.out for ran in said), 1, "how many applied it")
+        applied = [name for ran in said if "applied" in ran.out for name in ran.out.strip()[9:].split(", ")]
+        names = self.postgres.sql("SELECT name FROM parley.migrations", "race").split("\n")
+        require_equal(sorted(applied), sorted(names), "what they applied between them")
+
+    @check
+    def serversStartedAtOnceAllServe(self):
+        url = self.postgres.new_database("rolled")
+        servers = [self._serve(url).launch() for _ in range(3)]
+        try:
+            for number, server in enumerate(servers):
+                server.await_listening()
+                server.caller("acme").record(conversation_id="c")
+                require_equal(server.caller("acme").total(), number + 1, "the interactions")
+        finally:
+            for server in servers:
+                server.end()
+
+    @check
+    def planTellsWhatIsPendingAndChangesNothing(self):
+        url = self.postgres.new_database("planned")
+        said = self._migrate(url, "--plan").succeeded().out
+        require("the schema is at version 0" in said and "1 interactions" in said, f"it says {said!r}")
+        require("    1. in one transaction; locks " in said, f"it says {said!r}")
+        require_equal(self.postgres.sql("SELECT to_regnamespace('parley') IS NULL", "planned"), "t", "nothing is there")
+        self._migrate(url).succeeded()
+        require_equal(self._migrate(url, "--plan").succeeded().out, "the schema is up to date\n", "what it says afterwards")
+        self._migrate(url, "--plan", "--require", "4").refused("--plan", "--require")
+
+    @check
+    def migrationWaitsForAnIdleTransactionAndSaysForWhom(self):
+        url = self.postgres.new_database("held")
+        self._migrate(url).succeeded()
+        self.postgres.sql("DELETE FROM parley.migrations WHERE version = 5; DROP TABLE parley.leases", "held")
+        holding = "BEGIN; CREATE TABLE parley.leases (); SELECT pg_sleep(60)"
+        psql = self.workshop.popen(self.postgres.psql("held", holding), cwd="/", **QUIET)
+        eventually(lambda: self.postgres.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "it is held")
+        command = [self.workshop.parley, "migrate", "--database-url", url]
+        child = self.workshop.popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        told = child.stderr.readline().decode()
+        require("a migration waits for a lock" in told and "5 leases" in told, f"it says {told!r}")
+        require(re.search(r"process \d+ \(psql\), active since", told), f"it says {told!r}")
+        self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        psql.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
+        require_equal((child.returncode, out), (0, b"applied: leases\n"), f"the end ({err})")
 
     @check
     def migratedDatabaseIsServed(self):
@@ -194,12 +239,42 @@ class Migrations(Scenario):
         self._migrate(url).succeeded()
         self.postgres.sql("INSERT INTO parley.migrations VALUES (999, 'future', 'x')", "newer")
         self._migrate(url).refused("999", "newer")
+        self.workshop.run("verify", "--database-url", url).refused("999", "newer")
         server = self._serve(url).launch()
         try:
             require(server.wait(20) > 0, "it serves a newer schema")
             require("999" in server.err and "newer" in server.err, f"it says {server.err!r}")
         finally:
             server.end()
+
+    @check
+    def newerSchemaThatAllowsItIsServed(self):
+        url = self.postgres.new_database("allowed")
+        self._migrate(url).succeeded()
+        self.postgres.sql("INSERT INTO parley.migrations VALUES (999, 'future', 'x', now(), 4)", "allowed")
+        says = "the database's schema is at version 999, newer than the"
+        for command in ("migrate", "verify"):
+            ran = self.workshop.run(command, "--database-url", url).succeeded()
+            require(ran.err.startswith(says) and "version 4 and later" in ran.err, f"{command} says {ran.err!r}")
+        server = self._serve(url).start()
+        try:
+            server.caller("acme").record(conversation_id="c")
+            require_equal(server.caller("acme").total(), 1, "the interactions")
+            require(says in server.err, f"it says {server.err!r}")
+        finally:
+            server.end()
+
+    @check
+    def olderVersionsAreShutOutOnRequest(self):
+        url = self.postgres.new_database("required")
+        self._migrate(url).succeeded()
+        newest = self.postgres.sql("SELECT max(version) FROM parley.migrations", "required")
+        said = self._migrate(url, "--require", newest).succeeded().out
+        require(f"only a parley that knows version {newest} or later" in said, f"it says {said!r}")
+        require_equal(self.postgres.sql("SELECT max(oldest_version) FROM parley.migrations", "required"), newest, "kept")
+        self._migrate(url, "--require", "4").refused("4 cannot be required")
+        self._migrate(url, "--require", "999").refused("999 cannot be required")
+        self._migrate(url).succeeded()
 
     @check
     def otherMigrationOfTheSameNumberIsRefused(self):

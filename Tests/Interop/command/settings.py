@@ -144,6 +144,11 @@ class WrongValues(SettingsScenario):
             self._refuses_everywhere("readers", value, "1 to 64")
 
     @check
+    def wrongLeewayIsRefused(self):
+        for value in ("-1", "301", "some"):
+            self._refuses_everywhere("jwt-leeway", value, "0 to 300")
+
+    @check
     def wrongReadersAsAJSONNumberAreRefused(self):
         self._serve("--config", self._config({"readers": 0})).refused("readers", "0", "1 to 64")
 

@@ -13,6 +13,7 @@ COMMANDS = {
         "--jwt-public-key-file",
         "--jwt-issuer",
         "--jwt-audience",
+        "--jwt-leeway",
         "--readers",
         "--socket-mode",
         "--reflection",
@@ -23,7 +24,7 @@ COMMANDS = {
         "--config",
         "PARLEY_",
     ],
-    "migrate": ["--database-url", "PARLEY_DATABASE_URL"],
+    "migrate": ["--database-url", "PARLEY_DATABASE_URL", "--plan", "--require"],
     "verify": ["--database-url", "PARLEY_DATABASE_URL", "--data", "--tenant", "--from", "--to", "--repair"],
     "token": ["--tenant", "--scope", "--ttl", "--jwt-secret-file", "--data", "--issuer", "--audience"],
     "record": [

@@ -1,0 +1,55 @@
+import ArgumentParser
+import Logging
+import Store
+
+struct Migrate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Bring a database's schema to what this version needs; serve does so itself.",
+    discussion: """
+      Servers that run go on meanwhile and afterwards. A lock that others hold is waited for two seconds at a time, \
+      so that nobody who comes behind waits longer. A migration that was broken off goes on where it was.
+      """)
+
+  @OptionGroup var database: DatabaseOptions
+
+  @Flag(help: "Show what would be done, step by step and with what each locks, and change nothing.")
+  var plan = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Then let only those start that know this version of the schema or a later one. Stop older servers first.",
+      valueName: "version"))
+  var require: Int32?
+
+  func validate() throws {
+    if plan, require != nil { throw ValidationError("--plan changes nothing; leave --require out") }
+  }
+
+  func run() async throws {
+    let url = try database.url()
+    let migrator = Migrator(url: url, logger: .ofCommand(level: .notice), onProgress: say)
+    do {
+      if plan { return try printLine(try await migrator.plan().joined(separator: "\n")) }
+      let outcome = try await migrator.migrate()
+      if let notice = outcome.notice { say(notice) }
+      let applied = outcome.applied.joined(separator: ", ")
+      var lines = [applied.isEmpty ? "the schema is up to date" : "applied: \(applied)"]
+      if let require {
+        let schema = try await migrator.require(require)
+        lines.append("from now on only a parley that knows version \(schema.oldestAllowed) or later starts here")
+      }
+      try printLine(lines.joined(separator: "\n"))
+    } catch let failure as Migrator.Failure {
+      throw CommandFailure(failure.description)
+    }
+  }
+}
+
+extension Logger {
+  /// For what a command's parts say on standard error beside its own words.
+  static func ofCommand(level: Logger.Level) -> Logger {
+    var logger = Logger(label: "parley", factory: { StreamLogHandler.standardError(label: $0) })
+    logger.logLevel = level
+    return logger
+  }
+}
