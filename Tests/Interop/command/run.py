@@ -12,9 +12,12 @@ import signal
 import sys
 import time
 
+import busy
 import crashes
 import databases
+import descriptors
 import importing
+import migrating
 import outputs
 import reading
 import recording
@@ -27,7 +30,8 @@ from workshop import Workshop
 
 AT_ONCE = 8
 # Those that take longest first.
-MODULES = [crashes, recording, databases, settings, importing, outputs, serving, tokens, reading, usage]
+MODULES = [crashes, recording, migrating, databases, settings, importing, outputs, descriptors, serving, tokens]
+MODULES += [reading, busy, usage]
 
 
 def main():
