@@ -547,13 +547,36 @@ class BrokenOff(ImportScenario):
         ran.refused("PERMISSION_DENIED", "interactions:record")
 
     @check
-    def interruptedImportEnds(self):
-        caller = self._new_caller("interrupted")
-        child = self._feed(caller, lines_of([line(number) for number in range(1000)]))
-        eventually(lambda: caller.total() >= 500, "some are imported")
-        child.send_signal(signal.SIGINT)
-        child.communicate(timeout=60)
-        require(child.returncode != 0, "an interrupted import says that all is well")
+    def interruptedImportSaysHowFarItCame(self):
+        for with_signal in (signal.SIGINT, signal.SIGTERM):
+            caller = self._new_caller(f"interrupted {with_signal}")
+            content = lines_of([line(number) for number in range(1000)])
+            child = self._feed(caller, content)
+            eventually(lambda: caller.total() >= 500, "some are imported")
+            child.send_signal(with_signal)
+            out, err = child.communicate(timeout=60)
+            require_equal(child.returncode, 128 + with_signal, "the status")
+            require_equal(out, b"", "standard output")
+            told = re.fullmatch(
+                rb"interrupted: of (\d+) lines read, (\d+) were imported, 0 were already there, 0 were bad and (\d+) may"
+                rb" have been imported; import the same lines again to go on: nothing is added twice\n",
+                err,
+            )
+            require(told, f"it says {err!r}")
+            read, imported, perhaps = map(int, told.groups())
+            require(imported + perhaps == read <= 1000, f"it says {err!r}")
+            require(imported <= caller.total() <= read, f"{caller.total()} are there, it says {err!r}")
+            report, _ = self._import(caller, "-", input=content)
+            require_equal(report["imported"] + report["already_recorded"], 1000, "the lines imported again")
+            require_equal(caller.total(), 1000, "the interactions")
+
+    @check
+    def importThatIsBrokenOffSaysHowFarItCame(self):
+        token = self.server.token("reader", "--scope", "analytics:view")
+        path = self._write("refused", [line(number) for number in range(10)])
+        env = {"PARLEY_ADDRESS": self.server.addresses[0], "PARLEY_TOKEN": token}
+        ran = self.workshop.run("import", path, env=env)
+        ran.refused("PERMISSION_DENIED", "broken off: of 10 lines read, 0 were imported")
 
     @check
     def terminalShowsProgress(self):
