@@ -45,6 +45,10 @@ def test_another_failure_is_said_at_once(caplog: pytest.LogCaptureFixture) -> No
     alarm.failed(PermissionDenied("it lacks a scope", "SCOPE_MISSING"), "")
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.WARNING] + [logging.ERROR] * 3
+    clock.now = 9
+    for error in (Unavailable("no connection"), Unauthenticated("expired", "TOKEN_EXPIRED")):
+        alarm.failed(error, "")  # By turns is nothing new.
+    assert len(caplog.records) == 4
 
 
 def test_the_end_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -245,6 +245,32 @@ def test_sigterm_twice_costs_nothing(run: Callable[..., int], recorded: Recorded
     assert len(recorded()) == 1
 
 
+def test_a_main_thread_that_does_not_notice_sigterm(
+    run: Callable[..., int], recorded: Recorded
+) -> None:
+    # Another thread takes the signal, so that nothing interrupts what the main thread waits for:
+    # the same as a signal that comes just before it begins to wait.
+    kill = "signal.pthread_kill(threading.get_ident(), signal.SIGTERM)"
+    other = f"lambda: [time.sleep(0.5), {kill}, time.sleep(60)]"
+    start = f"import time\nthreading.Thread(target={other}, daemon=True).start()"
+    assert run(after=f"reader, _ = os.pipe()\n{start}\nos.read(reader, 1)") == -signal.SIGTERM
+    assert len(recorded()) == 1
+
+
+def test_a_child_that_has_recorded_nothing_ends_by_sigterm_at_once(
+    run: Callable[..., int],
+) -> None:
+    in_child = """
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.set_wakeup_fd(-1) == -1
+        recorder.record(Interaction(conversation_id=sys.argv[3]))
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        os._exit(5)
+    """.replace("\n        ", "\n ")
+    parent = "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5"
+    assert run(after=f"child = os.fork()\nif child == 0:{in_child}\n{parent}") == -15
+
+
 def test_exit_handlers_may_record(run: Callable[..., int], recorded: Recorded) -> None:
     later = "atexit.register(lambda: recorder.record(Interaction(conversation_id=sys.argv[3])))"
     assert run(after=f"import atexit\n{later}\nimport multiprocessing.util\nsys.exit()") == 0

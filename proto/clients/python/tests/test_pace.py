@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -84,9 +83,9 @@ def test_a_small_batch_says_nothing_about_large_ones() -> None:
 
 def test_never_smaller_than_one_record() -> None:
     pace = Pace(TIMEOUT)
-    deadlines: Iterator[float] = iter(())
+    deadlines = []
     for _ in range(50):
         pace.missed(1_000, alone=True)
-        deadlines = iter([*deadlines, pace.deadline(1_000)])
+        deadlines.append(pace.deadline(1_000))
     assert pace.batch_bytes >= 1
     assert max(deadlines) <= 8 * FRAME_SECONDS

@@ -16,14 +16,14 @@ _log = logging.getLogger("parley_client")
 
 class Alarm:
     """Logs failures of one kind of work: the first, the next after 10 seconds, after 20 more, and
-    so on up to one in ten minutes; a failure of another kind at once; and the end of them."""
+    so on up to one in ten minutes; one of a new kind at once; and the end of them."""
 
     def __init__(self, work: str, clock: Callable[[], float] = time.monotonic) -> None:
         """``work`` is what fails, as a sentence begins with it."""
         self._work = work
         self._clock = clock
         self._since: float | None = None
-        self._kind: object = None
+        self._said: set[object] = set()
         self._next = 0.0
         self._pause = PAUSE_SECONDS_MIN
         self._tries = 0
@@ -32,15 +32,14 @@ class Alarm:
         """``state`` says what waits meanwhile."""
         now = self._clock()
         if self._since is None:
-            self._since, self._tries = now, 0
+            self._since, self._tries, self._pause = now, 0, PAUSE_SECONDS_MIN
         self._tries += 1
         kind = (type(error), getattr(error, "reason", None))
-        if kind != self._kind:
-            self._kind, self._pause = kind, PAUSE_SECONDS_MIN
-        elif now < self._next:
-            return
-        else:
+        if kind in self._said:
+            if now < self._next:
+                return
             self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        self._said.add(kind)
         self._next = now + self._pause
         level = logging.ERROR if isinstance(error, CREDENTIALS) else logging.WARNING
         told = error if isinstance(error, ParleyError) else f"{type(error).__name__}: {error}"
@@ -63,7 +62,8 @@ class Alarm:
         if self._since is not None:
             seconds = self._clock() - self._since
             _log.warning("%s works again, after %.0f s", self._work, seconds)
-            self._since = self._kind = None
+            self._since = None
+            self._said.clear()
 
 
 CREDENTIALS = (Unauthenticated, PermissionDenied)

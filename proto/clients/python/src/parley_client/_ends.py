@@ -4,7 +4,7 @@ Python runs `atexit` in few of the ways a process ends. The others that are an o
 
 * a child of `multiprocessing`, or of billiard, which shares its registry: a `Finalize`;
 * a worker of celery's prefork pool: the signal ``worker_process_shutdown``;
-* SIGTERM where nobody handles it: a handler, which then ends the process as SIGTERM would have;
+* SIGTERM where nobody handles it: `_sigterm`;
 * uvicorn, which raises SIGTERM again under its default action: the end of `Server.shutdown`.
 
 None of these libraries is imported here. Each is looked for where a recorder is made, and in every
@@ -17,12 +17,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Iterable
-from types import FrameType
 from typing import Any, Protocol
+
+from ._sigterm import Settling, Sigterm
 
 EXIT_SECONDS = 5.0
 """How long recorders may hold up the end of their process."""
@@ -33,33 +33,34 @@ _LAST = -100
 _log = logging.getLogger("parley_client")
 
 
-class Ending(Protocol):
+class Ending(Settling, Protocol):
     """A recorder, as far as the end of its process concerns it."""
-
-    def settle(self, timeout: float) -> None:
-        """Sends what it can within that many seconds, spills the rest, and goes on."""
 
     def after_fork(self) -> None:
         """Begins anew, with nothing of the parent's."""
 
 
 _recorders: weakref.WeakSet[Ending] = weakref.WeakSet()
-_on_sigterm: weakref.WeakSet[Ending] = weakref.WeakSet()
 _after_forks: list[object] = []
 """Keeps what multiprocessing keeps weakly."""
 _finalizer: Any = None
 
 
-def watch(recorder: Ending, sigterm: bool) -> None:
-    """Tells a recorder from now on; with ``sigterm`` also of a SIGTERM that nobody handles."""
+def watch(recorder: Ending, handle_sigterm: bool) -> None:
+    """Tells a recorder from now on; with ``handle_sigterm`` also of a SIGTERM nobody handles."""
     _recorders.add(recorder)
-    if sigterm:
-        _on_sigterm.add(recorder)
+    if handle_sigterm:
+        _sigterm.add(recorder)
     _watch_process()
 
 
+def begin() -> None:
+    """Called when the first interaction is recorded in this process: there is something to lose."""
+    _sigterm.arm()
+
+
 def _watch_process() -> None:
-    for look in (_watch_multiprocessing, _watch_celery, _watch_uvicorn, _watch_sigterm):
+    for look in (_watch_multiprocessing, _watch_celery, _watch_uvicorn):
         try:
             look()
         except Exception:
@@ -121,23 +122,7 @@ def _watch_uvicorn() -> None:
     server.shutdown = shutdown_and_settle
 
 
-def _watch_sigterm() -> None:
-    main = threading.current_thread() is threading.main_thread()
-    if main and _on_sigterm and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _handle_sigterm)
-
-
-def _handle_sigterm(number: int, frame: FrameType | None) -> None:
-    # Supervisors may send it to a parent, and to its children, and the parent once more to them.
-    signal.signal(number, signal.SIG_IGN)
-    try:
-        _settle_all(_on_sigterm)
-    finally:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-
-def _settle_all(recorders: Iterable[Ending]) -> None:
+def _settle_all(recorders: Iterable[Settling]) -> None:
     end = time.monotonic() + EXIT_SECONDS
     for recorder in list(recorders):
         try:
@@ -153,4 +138,5 @@ def _after_fork_in_child() -> None:
         _watch_process()
 
 
+_sigterm = Sigterm(_settle_all)
 os.register_at_fork(after_in_child=_after_fork_in_child)

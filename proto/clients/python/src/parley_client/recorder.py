@@ -14,7 +14,7 @@ from parley.v1.interactions_pb2 import Interaction
 
 from ._calls import TIMEOUT_SECONDS, Deadline
 from ._channels import TLS, grpc_target
-from ._ends import EXIT_SECONDS, watch
+from ._ends import EXIT_SECONDS, begin, watch
 from ._ids import ensure_id
 from ._keeper import Keeper
 from ._memory import MEMORY_BYTES_MAX, Memory
@@ -77,10 +77,10 @@ class BackgroundRecorder:
     Processes may share a directory, and so may tenants whose tokens are JWTs that name them. Every
     ordinary end of the process sends for up to `EXIT_SECONDS` and spills the rest: the end of the
     program, of a `multiprocessing` child however it was started, of celery's and gunicorn's
-    workers, of uvicorn, and a SIGTERM that nobody handles where ``handle_sigterm`` and the recorder
-    was made in the main thread; the process then ends as SIGTERM would have ended it. ``os._exit``,
-    SIGKILL and signals that Python does not handle take with them what was recorded in the last
-    second.
+    workers, of uvicorn, and SIGTERM, where ``handle_sigterm``, its action was the default, and the
+    recorder was made in the main thread (in a forked child: that thread recorded first); the
+    process then ends as SIGTERM would have ended it. ``os._exit``, SIGKILL and signals that Python
+    does not handle take with them what was recorded in the last second.
 
     A forked child goes on with nothing of its parent's: what is recorded there it sends itself.
     ``protocol`` is "ttrpc" unless ``tls`` is given, which takes "grpc". gRPC does not survive a
@@ -122,8 +122,8 @@ class BackgroundRecorder:
         self._forked = False
         self._closed = False
         self._begin()
-        self._start()
         watch(self, handle_sigterm)
+        self._start()
         atexit.register(self.close)
 
     @property
@@ -284,6 +284,7 @@ class BackgroundRecorder:
             # The interpreter is ending and makes no new threads: closing spills.
             return
         self._started = True
+        begin()
 
     def _stop(self) -> None:
         """Ends the threads; the keeper once it has spilled all it can."""
