@@ -92,8 +92,15 @@ public enum Limits {
   public static let getsPerStatementMax = 64
   /// Statistics of so few interactions are read from the rows, whose percentiles are exact.
   public static let exactStatsInteractionsMax = 2000
-  /// Hours that wait to be counted anew are read from the rows, up to so many; past that, all is.
-  public static let recountHoursReadMax = 48
+  /// Statistics with more groups than are held in memory are read from the rows by PostgreSQL.
+  public static let statsGroupsHeldMax = 50_000
+  /// So are those of more rollups than this, in one of the parts that a range has.
+  public static let rollupsReadMax = 200_000
+  /// A list reads the rows of so many stale hours, and goes by posting lists in the others; past that it reads through
+  /// the rows of its whole range.
+  public static let staleHoursListedMax = 48
+  /// A list that finds more interactions than this in the change log reads through the rows.
+  public static let pendingIDsHeldMax = 10_000
   /// A list looks through so many interactions itself before it asks postings where to look.
   public static let interactionsLookedThrough = 1000
   /// Chunks of postings that are counted to find the rarest of a filter's values.
@@ -103,8 +110,20 @@ public enum Limits {
   public static let deltasPerFold = 4096
   /// Some 50 bytes an interaction, which takes several times as much in memory.
   public static let deltaBytesPerFold = 4 * 1024 * 1024
+  /// No change record takes more, for it holds less of its interactions than a batch does.
+  public static let changeRecordBytesMax = recordBatchBytesMax
+  /// Nor has one more facts: far more than a batch has interactions.
+  public static let changeRecordFactsMax = recordQueueInteractionsMax
+  /// Interactions whose rollups and posting lists are rebuilt in one transaction, but for those of a single hour.
+  public static let rebuildInteractionsMax = 100_000
+  /// Rollups in memory until they are put into their table, while hours are rebuilt.
+  public static let rollupsHeldMax = 20_000
+  /// What others have locked is waited for so long; then that tenant's work is put off.
+  public static let rollupLockMillisecondsMax = 1000
+  /// Tenants whose work is put off after a failure; one more is tried as if it had not failed.
+  public static let tenantsPutOffMax = 1000
   /// Of rollups and of postings.
   public static let keysPerStatement = 1000
-  public static let factsPerStatement = 20_000
+  public static let factsPerStatement = 5000
   public static let tenantsCachedMax = 65_536
 }

@@ -8,8 +8,8 @@ struct Verify: AsyncParsableCommand {
     abstract: "Hold the sums and postings that are kept against the interactions themselves.",
     discussion: """
       Day by day: every sum by hour and by day, every posting, and the day's sums by plain SQL. Ends with status 1 \
-      where something differs, or waits to be counted anew and so was not compared, unless --repair has had it \
-      counted anew and it differs no more. Servers may run meanwhile.
+      where something differs, or has to be rebuilt and so was not compared, unless --repair has had it rebuilt and it \
+      differs no more. Servers may run meanwhile.
       """)
 
   @OptionGroup var database: DatabaseOptions
@@ -23,7 +23,7 @@ struct Verify: AsyncParsableCommand {
   @Option(help: "Before this time.", transform: Timestamp.init(argument:))
   var to: Timestamp?
 
-  @Flag(help: "Have what differs counted anew.")
+  @Flag(help: "Have what differs rebuilt from the interactions.")
   var repair = false
 
   func run() async throws {
@@ -64,7 +64,7 @@ struct Verify: AsyncParsableCommand {
     }
     LiveLine.clear()
     if waitingHours > 0 {
-      try printLine("not compared: \(waitingHours) hours that wait to be counted anew, which a server or --repair does")
+      try printLine("not compared: \(waitingHours) stale hours, which a server or --repair rebuilds")
     }
     var open = 0
     for day in differing where repair {

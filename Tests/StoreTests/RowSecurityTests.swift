@@ -27,7 +27,10 @@ import Testing
         }
         #expect(try database.isFolded(), "a store that closes folds what is left")
         try database.sql(
-          "INSERT INTO parley.deltas (tenant, recount_from, recount_to) SELECT key, 1, 2 FROM parley.tenants")
+          """
+          INSERT INTO parley.deltas (tenant, recount_from, recount_to) SELECT key, 1, 2 FROM parley.tenants;
+          INSERT INTO parley.deltas (tenant, additions) SELECT key, '\\x00' FROM parley.tenants
+          """)
         try await body(
           Scene(database: database, a: database.numbered(.a), b: database.numbered(.b), shared: ofA))
       }
@@ -72,17 +75,24 @@ import Testing
           $0.add(everything.upTo)
           $0.add(Int32(100))
         },
-        Query(statement: .readDeltas) { $0.add($1.rawValue) },
+        Query(statement: .readStaleHours) { $0.add($1.rawValue) },
+        Query(statement: .readDeltas) {
+          $0.add($1.rawValue)
+          $0.add(Int32(100))
+        },
         Query(statement: .readRollups) {
           $0.add($1.rawValue)
           $0.add(Grain.hourGroup.rawValue)
           $0.add(hour)
           $0.add(hour + 1)
           $0.add(RollupFilter())
+          $0.add(Int32(1000))
+          $0.add(Int32(100))
         },
         Query(statement: .postingsOfHour) {
           $0.add($1.rawValue)
           $0.add(hour)
+          $0.add(Int32(10_000))
         },
       ]
         + [Statement.countPostings, .readPostings].map { statement in
@@ -92,6 +102,7 @@ import Testing
             $0.add(hour)
             $0.add(hour + 1)
             $0.add(Int32(100))
+            if statement == .readPostings { $0.add(Int32(10_000)) }
           }
         }
     }

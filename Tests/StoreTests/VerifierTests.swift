@@ -77,14 +77,46 @@ import Testing
     }
   }
 
-  @Test func tellsOfRowsThatSQLCannotAddUp() async throws {
+  /// A value that no server would take counts as the nearest it would, whichever way it is counted.
+  @Test(
+    .serialized,
+    arguments: [
+      "confidence_score = 'NaN'", "confidence_score = '-Infinity'", "confidence_score = 1e300",
+      "confidence_score = -0.5",
+      "processing_time_ms = -5", "prompt_tokens = -2000000000, completion_tokens = -2", "estimated_cost_nanos = -5",
+      "intent_names = ARRAY[NULL, 'x']", "handoff_triggered = false, handoff_reason = 'kept'",
+    ]) func repairsWhatNoServerWouldTake(_ change: String) async throws
+  {
     try await withRecorded { database, verifier in
       try database.sql(
-        "SET session_replication_role = replica; UPDATE parley.interactions SET confidence_score = 'NaN' WHERE tenant = 1"
-      )
+        "SET session_replication_role = replica; UPDATE parley.interactions SET \(change) WHERE tenant = 1")
       let differing = try await days(verifier).filter { !$0.agrees }
       #expect(differing.map(\.tenant) == [.a, .a])
-      #expect(differing.allSatisfy { $0.differences.contains { $0.what.contains("by SQL") } })
+      for day in differing {
+        let repaired = try await verifier.repair(day)
+        #expect(repaired.agrees, "\(repaired)")
+      }
+      #expect(try await days(verifier).allSatisfy(\.agrees))
+      var filter = InteractionFilter()
+      (filter.startTime, filter.endTime) = (Self.time, Self.end)
+      for (least, most) in [(nil, nil), (0.7, nil), (nil, 0.1.nextDown)] as [(Double?, Double?)] {
+        (filter.minConfidence, filter.maxConfidence) = (least, most)
+        let query = try GetStats(filter: filter, interval: .hour).checked(tenant: .a, now: .now)
+        let byRollups = try await database.reading(as: .a) { (connection, key) throws(PostgresError) in
+          try StatsReader(query, tenant: key)!.report(on: connection, exactUpTo: -1)
+        }
+        expect(try #require(byRollups), agreesWith: try await database.statsOfRows(query, of: .a), "\(change)")
+      }
+    }
+  }
+
+  @Test func looksForTheNextHourByTheKeyOfRollups() async throws {
+    try await TestDatabase.with { database in
+      let text = String(decoding: PackageResources.hour_next_sql, as: UTF8.self)
+        .replacing("$1::int4", with: "1").replacing("$2::int4", with: "400000")
+      let plan = try database.sql("SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN \(text)")
+        .map { $0[0] }.joined(separator: "\n")
+      #expect(plan.contains("(tenant = 1) AND (grain = (every.grain)::smallint) AND (start >= 400000)"), "\(plan)")
     }
   }
 

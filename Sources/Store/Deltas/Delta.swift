@@ -1,49 +1,92 @@
 import Domain
 
 extension Statement {
-  static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
   static let addDelta = Statement("delta_add", PackageResources.delta_add_sql)
+  static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
+  fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
+  static let readStaleHours = Statement("stale_hours_read", PackageResources.stale_hours_read_sql)
   static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
-  static let takeDeltas = Statement("deltas_take", PackageResources.deltas_take_sql)
-  static let pendingDeltas = Statement("deltas_pending", PackageResources.deltas_pending_sql)
-  static let lockFolding = Statement("fold_lock", PackageResources.fold_lock_sql)
 }
 
 let copyDeltas = String(decoding: PackageResources.delta_copy_sql, as: UTF8.self)
 
-/// One delta: facts, or hours to be counted anew.
-enum Delta {
-  case facts(TenantKey, [Fact])
-  case recount(TenantKey, Range<Int32>)
-
-  init(_ row: Row) throws(PostgresError) {
-    let tenant = TenantKey(rawValue: try row.int32(0))
-    if row.isNull(1) {
-      self = .recount(tenant, try row.int32(2)..<(try row.int32(3)))
-    } else {
-      var facts: [Fact] = []
-      try FactsWriter.read(try row.bytes(1)) { facts.append($0) }
-      self = .facts(tenant, facts)
-    }
-  }
-}
-
 extension Command {
-  /// Has those hours counted anew.
-  static func addRecount(_ hours: Range<Int32>, of tenant: TenantKey) -> Command {
-    Command(.addDelta) {
+  /// Has those hours rebuilt.
+  static func addStaleHours(_ hours: Range<Int32>, of tenant: TenantKey) -> Command {
+    Command(.addStaleHours) {
       $0.add(tenant.rawValue)
-      $0.addNull()
       $0.add(hours.lowerBound)
       $0.add(hours.upperBound)
     }
   }
 }
 
+/// The state of a tenant's change log, beside the facts in it.
+struct ChangeLog {
+  /// The hours that have to be rebuilt; every hour where a change record cannot be read, for only the rows tell then
+  /// what it was to add.
+  var stale: StaleHours
+  /// Why a change record cannot be read, if one cannot: the last that was met.
+  var unreadable: Unreadable?
+}
+
 extension PostgresConnection {
+  /// Reads a tenant's change log in the snapshot under way. However long it is, one record at a time is in memory.
+  ///
+  /// - Parameter body: is given each fact, and the hours that have to be rebuilt. Where the result's `unreadable` says
+  ///   that a record cannot be read, what it was given is not the whole.
+  func changeLog(
+    of tenant: TenantKey, _ body: (Fact, StaleHours) -> Void
+  ) throws(PostgresError) -> ChangeLog {
+    var log = ChangeLog(stale: StaleHours())
+    let readStaleHours = Command(.readStaleHours) { $0.add(tenant.rawValue) }
+    let readDeltas = Command(.readDeltas) {
+      $0.add(tenant.rawValue)
+      $0.add(Int32(Limits.changeRecordBytesMax))
+    }
+    try pipeline([readStaleHours, readDeltas], rowByRow: true) { (place, rows) throws(PostgresError) in
+      for row in rows {
+        if place == 0 {
+          log.stale.insert(try row.hours(0, 1))
+          continue
+        }
+        let bytes = try row.bytes(0)
+        do throws(Unreadable) {
+          for fact in try FactsReader.facts(bytes) { body(fact, log.stale) }
+        } catch {
+          log.unreadable = error
+        }
+      }
+    }
+    if log.unreadable != nil { log.stale.insert(StaleHours.everyHour) }
+    return log
+  }
+
+  /// The hours of a tenant that have to be rebuilt.
+  func staleHours(of tenant: TenantKey) throws(PostgresError) -> StaleHours {
+    var stale = StaleHours()
+    let command = Command(.readStaleHours) { $0.add(tenant.rawValue) }
+    try pipeline([command], rowByRow: true) { (_, rows) throws(PostgresError) in
+      for row in rows { stale.insert(try row.hours(0, 1)) }
+    }
+    return stale
+  }
+
+  /// Has those hours rebuilt, once the transaction under way commits.
+  func add(_ stale: StaleHours, of tenant: TenantKey) throws(PostgresError) {
+    if !stale.isEmpty { _ = try pipeline(stale.ranges.map { .addStaleHours($0, of: tenant) }) }
+  }
+
   /// The facts of the rows of that range, oldest first.
   func facts(
     _ range: Range<InteractionID>, tenant: TenantKey, _ body: (Fact) -> Void
+  ) throws(PostgresError) {
+    try factPages(range, tenant: tenant) { (facts) throws(PostgresError) in facts.forEach(body) }
+  }
+
+  /// The same, a bounded number at a time, between which `body` may run statements.
+  func factPages(
+    _ range: Range<InteractionID>, tenant: TenantKey, _ body: ([Fact]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     var next = range.lowerBound
     while next < range.upperBound {
@@ -54,18 +97,27 @@ extension PostgresConnection {
           $0.add(range.upperBound)
           $0.add(Int32(Limits.factsPerStatement))
         })
-      for row in rows {
-        body(try Fact(row))
-        next = try row.id(0).successor
-      }
-      if rows.count < Limits.factsPerStatement { return }
+      var facts: [Fact] = []
+      facts.reserveCapacity(rows.count)
+      for row in rows { facts.append(try Fact(row)) }
+      try body(facts)
+      guard rows.count == Limits.factsPerStatement, let last = facts.last?.id else { return }
+      next = last.successor
     }
+  }
+}
+
+extension Row {
+  /// A range whose bounds two columns hold. Other programs can have written any: one that ends before it begins is empty.
+  fileprivate func hours(_ from: Int, _ to: Int) throws(PostgresError) -> Range<Int32> {
+    let first = try int32(from)
+    return first..<max(first, try int32(to))
   }
 }
 
 extension InteractionID {
   fileprivate var successor: InteractionID {
-    low == .max ? InteractionID(high: high + 1, low: 0) : InteractionID(high: high, low: low + 1)
+    low == .max ? InteractionID(high: high &+ 1, low: 0) : InteractionID(high: high, low: low + 1)
   }
 
   /// Hours since 1970. No time is before that.
@@ -79,4 +131,12 @@ extension InteractionID {
 
 extension Int32 {
   static var hoursPerDay: Int32 { 24 }
+}
+
+extension Range<Int32> {
+  /// The whole days that hold these hours.
+  var wholeDays: Range<Int32> {
+    let first = lowerBound / .hoursPerDay * .hoursPerDay
+    return first..<Swift.max(first, (upperBound + .hoursPerDay - 1) / .hoursPerDay * .hoursPerDay)
+  }
 }

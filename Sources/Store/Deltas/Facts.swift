@@ -60,8 +60,8 @@ extension Fact {
       completionTokens: content.completionTokens)
   }
 
-  /// From a row of interaction_facts.sql. What breaks a rule, which other programs can have written, counts as the
-  /// nearest that keeps it.
+  /// From a row of interaction_facts.sql. A number that breaks a rule, which other programs can have written, counts as
+  /// the nearest that keeps it; interaction_stats.sql has the same rule.
   init(_ row: Row) throws(PostgresError) {
     self.init(
       id: try row.id(0),
@@ -88,7 +88,7 @@ extension InteractionFilter {
   }
 }
 
-/// The facts of rows committed together, as `parley.deltas` keeps them until they are folded into the
+/// A change record: the facts of rows committed together, as `parley.deltas` keeps them until they are merged into the
 /// rollups and postings. A group's texts stand once, before the first fact of that group, and so do intents;
 /// then numbers alone.
 struct FactsWriter {
@@ -127,13 +127,23 @@ struct FactsWriter {
     writer.add(UInt32(fact.promptTokens))
     writer.add(UInt32(fact.completionTokens))
   }
+}
 
-  /// The facts that bytes hold, in order.
-  static func read(_ bytes: UnsafeRawBufferPointer, _ body: (Fact) -> Void) throws(PostgresError) {
+enum FactsReader {
+  /// A record's first byte is the number of its first group, which is 0; so that byte tells its format, too, and a
+  /// newer format begins with another.
+  private static let format: UInt8 = 0
+
+  /// The facts of a change record, in order. It counts as a whole or not at all.
+  static func facts(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) -> [Fact] {
+    if let first = bytes.first, first != format { throw Unreadable(format: first, known: format) }
+    guard bytes.count <= Limits.changeRecordBytesMax else { throw .damaged }
+    var facts: [Fact] = []
     var reader = VarintReader(bytes)
     var groups: [StatsGroupKey] = []
     var known: [Facet] = []
     while !reader.isAtEnd {
+      guard facts.count < Limits.changeRecordFactsMax else { throw .damaged }
       let group = try reader.int(Int.self)
       if group == groups.count {
         groups.append(
@@ -142,20 +152,18 @@ struct FactsWriter {
             handoffTriggered: try reader.int(Int.self) == 1,
             handoffReason: try reader.text()))
       }
-      guard group < groups.count else {
-        throw PostgresError(kind: .unexpectedAnswer, message: "facts of an unknown group")
-      }
+      guard group < groups.count else { throw .damaged }
       let id = try reader.id()
       var intents: [Facet] = []
-      for _ in 0..<(try reader.int(UInt16.self)) {
+      let intentCount = try reader.int(Int.self)
+      guard intentCount <= Limits.intentsMax else { throw .damaged }
+      for _ in 0..<intentCount {
         let intent = try reader.int(Int.self)
         if intent == known.count { known.append(Facet(rawValue: try reader.fixed())) }
-        guard intent < known.count else {
-          throw PostgresError(kind: .unexpectedAnswer, message: "facts of an unknown intent")
-        }
+        guard intent < known.count else { throw .damaged }
         intents.append(known[intent])
       }
-      body(
+      facts.append(
         Fact(
           id: id, group: groups[group], intents: intents,
           confidence: Fact.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
@@ -163,5 +171,6 @@ struct FactsWriter {
           processingTimeMilliseconds: try reader.int(), promptTokens: try reader.int(),
           completionTokens: try reader.int()))
     }
+    return facts
   }
 }

@@ -35,7 +35,21 @@ struct VarintWriter {
   }
 }
 
-/// Reads what a `VarintWriter` wrote; anything else is `unexpectedAnswer`.
+/// Why bytes that PostgreSQL keeps for statistics and lists cannot be read. It concerns the tenant and the hours they are
+/// of, and nobody else: the rows answer there.
+enum Unreadable: Error {
+  /// No server wrote them so: they are damaged.
+  case damaged
+  /// A newer server wrote them in a format of its own. They stay as they are.
+  case newerFormat
+
+  /// Why bytes cannot be read whose first byte is this instead of the format that is known. A format's number is below 128.
+  init(format: UInt8, known: UInt8) {
+    self = format > known && format < 0x80 ? .newerFormat : .damaged
+  }
+}
+
+/// Reads what a `VarintWriter` wrote; anything else is `damaged`. No bytes make it trap.
 struct VarintReader {
   private let bytes: UnsafeRawBufferPointer
   private var place = 0
@@ -47,7 +61,7 @@ struct VarintReader {
   var isAtEnd: Bool { place == bytes.count }
 
   @inline(__always)
-  mutating func next<I: UnsignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+  mutating func next<I: UnsignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(Unreadable) -> I {
     // Most are small.
     if place < bytes.count, bytes[place] < 0x80 {
       place += 1
@@ -56,46 +70,45 @@ struct VarintReader {
     return try nextOfSeveralBytes()
   }
 
-  private mutating func nextOfSeveralBytes<I: UnsignedInteger & FixedWidthInteger>() throws(PostgresError) -> I {
+  private mutating func nextOfSeveralBytes<I: UnsignedInteger & FixedWidthInteger>() throws(Unreadable) -> I {
     var value: I = 0
     var shift = 0
     while place < bytes.count, shift < I.bitWidth {
       let byte = bytes[place]
       place += 1
-      value |= I(byte & 0x7f) << I(shift)
+      let part = I(byte & 0x7f)
+      // The last byte may hold more bits than there is room for.
+      guard (part << I(shift)) >> I(shift) == part else { throw .damaged }
+      value |= part << I(shift)
       if byte < 0x80 { return value }
       shift += 7
     }
-    throw malformed
+    throw .damaged
   }
 
   /// A number that was never negative.
-  mutating func int<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
+  mutating func int<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(Unreadable) -> I {
     // Wide numbers are slow, and rare.
     let isWide = I.bitWidth > 64 && bytes[place...].prefix(9).allSatisfy { $0 >= 0x80 }
     let value = isWide ? I(exactly: try next(UInt128.self)) : I(exactly: try next(UInt64.self))
-    guard let value else { throw malformed }
+    guard let value else { throw .damaged }
     return value
   }
 
-  mutating func text() throws(PostgresError) -> String {
+  mutating func text() throws(Unreadable) -> String {
     let count = try int(Int.self)
-    guard count <= bytes.count - place else { throw malformed }
+    guard count <= bytes.count - place else { throw .damaged }
     defer { place += count }
     return String(decoding: bytes[place..<place + count], as: UTF8.self)
   }
 
-  mutating func fixed<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(PostgresError) -> I {
-    guard bytes.count - place >= MemoryLayout<I>.size else { throw malformed }
+  mutating func fixed<I: FixedWidthInteger>(_ type: I.Type = I.self) throws(Unreadable) -> I {
+    guard bytes.count - place >= MemoryLayout<I>.size else { throw .damaged }
     defer { place += MemoryLayout<I>.size }
     return I(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: I.self))
   }
 
-  mutating func id() throws(PostgresError) -> InteractionID {
+  mutating func id() throws(Unreadable) -> InteractionID {
     InteractionID(high: try fixed(), low: try fixed())
-  }
-
-  private var malformed: PostgresError {
-    PostgresError(kind: .unexpectedAnswer, message: "what was kept for statistics is not of its form")
   }
 }

@@ -87,5 +87,8 @@ extension Migration {
       version: 5, name: "leases", oldestVersion: 4, PackageResources.v0005_leases_sql, locks: "nothing that exists"),
     Migration(
       version: 6, name: "tenants", oldestVersion: 4, PackageResources.v0006_tenants_sql, locks: "nothing that exists"),
+    Migration(
+      version: 7, name: "stale_hours", oldestVersion: 4, PackageResources.v0007_stale_hours_sql,
+      locks: "deltas against writes, for a moment"),
   ]
 }

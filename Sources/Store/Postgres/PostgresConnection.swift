@@ -136,8 +136,10 @@ actor PostgresConnection {
 
   /// The same, giving `take` the rows of each command, and its place among them, while PostgreSQL works on the next.
   /// What it was given counts only if this does not throw.
+  ///
+  /// - Parameter rowByRow: each row is given alone, as it comes, so that no more than one is in memory; then none.
   func pipeline(
-    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
+    _ commands: [Command], rowByRow: Bool = false, _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     let connection = try open()
     do throws(PostgresError) {
@@ -147,14 +149,19 @@ actor PostgresConnection {
       let (commands, settingsPlace) = withSettings(commands)
       let expected = try send(commands, on: connection)
       for (index, isPrepare) in expected {
-        let result = try nextResult(connection)
+        let place = index - (settingsPlace.map { $0 < index ? 1 : 0 } ?? 0)
+        if rowByRow, !isPrepare { PQsetSingleRowMode(connection) }
+        var result = try nextResult(connection)
+        while PQresultStatus(result) == PGRES_SINGLE_TUPLE {
+          let row = Rows(owning: result)
+          if index != settingsPlace { try take(place, row) }
+          result = try nextResult(connection)
+        }
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
           if isPrepare { prepared.insert(commands[index].statement) }
           let rows = Rows(owning: result)
-          if !isPrepare, index != settingsPlace {
-            try take(index - (settingsPlace.map { $0 < index ? 1 : 0 } ?? 0), rows)
-          }
+          if !isPrepare, index != settingsPlace { try take(place, rows) }
         case PGRES_PIPELINE_ABORTED:
           PQclear(result)
         default:

@@ -10,11 +10,13 @@ enum PageSource: CaseIterable {
   case newest
   /// Those whose ids are the statement's last parameter.
   case candidates
+  /// Those of a few hours. The same as `all`, as a statement of its own, for it is planned in another way.
+  case fewHours
 
   /// As interaction_page.sql has it for `{source}`.
   fileprivate var text: String {
     switch self {
-    case .all: "parley.interactions"
+    case .all, .fewHours: "parley.interactions"
     case .conversation:
       "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND conversation_id = $4::text) AS conversation"
     case .newest:
@@ -64,10 +66,10 @@ extension Statement {
 
 /// Finds a page of a list: newest first, under any filter, without reading what lies between.
 ///
-/// Where the newest few interactions do not fill the page, it goes by postings, from the last hours that have
-/// any of the filter's rarest value back, and looks at each interaction they name. Deltas tell what has not
-/// come into postings yet, in the same snapshot. While hours of the range wait to be counted anew, postings
-/// may lack some of theirs; then all is read through.
+/// Where the newest few interactions do not fill the page, it goes by posting lists, from the last hours that have
+/// any of the filter's rarest value back, and looks at each interaction they name. The change log tells what has not
+/// come into posting lists yet, in the same snapshot. Stale hours are read through row by row, for their lists may lack
+/// some interactions; where many are stale, or very many changes wait, all is.
 struct PageReader {
   typealias Page = (interactions: [Interaction], more: Bool)
 
@@ -100,36 +102,53 @@ struct PageReader {
     return try page(try connection.read(command(.all), tenant: tenant, plan: .ordered))
   }
 
-  /// - Returns: nil where postings may not be complete.
+  /// - Returns: nil where posting lists are of too little help.
   private func search(
     by facets: [[Facet]], on connection: isolated PostgresConnection
   ) throws(PostgresError) -> Page? {
-    var hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
+    let hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
     var pending: [InteractionID] = []
-    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.key.rawValue) }) {
-      switch try Delta(row) {
-      case .facts(_, let facts): pending += facts.filter(selects).map(\.id)
-      case .recount(_, let waiting): if waiting.overlaps(hours) { return nil }
-      }
+    let log = try connection.changeLog(of: tenant.key) { fact, stale in
+      guard pending.count <= Limits.pendingIDsHeldMax, selects(fact), !stale.contains(fact.hour) else { return }
+      pending.append(fact.id)
     }
+    guard log.unreadable == nil, pending.count <= Limits.pendingIDsHeldMax else { return nil }
     pending.sort(by: >)
 
     let rarest = try rarest(of: facets, hours, on: connection)
+    var walk = Walk(hours: hours, stale: log.stale, pending: pending)
     var found: [Interaction] = []
-    repeat {
-      let newest = try connection.newestIDs(of: rarest, hours, tenant: tenant.key)
-      hours = newest.rest
-      var candidates = newest.ids.filter(ids.contains)
-      let pendingCount =
-        hours.isEmpty ? pending.count : pending.firstIndex { $0.hour < hours.upperBound } ?? pending.count
-      candidates += pending.prefix(pendingCount)
-      pending.removeFirst(pendingCount)
-      candidates.sort(by: >)
+    while found.count < rowsMax, !walk.hours.isEmpty {
+      guard walk.stale.within(hours).reduce(0, { $0 + $1.count }) <= Limits.staleHoursListedMax else { return nil }
+      if let stale = walk.nextStale {
+        try readThrough(stale, &found, on: connection)
+        walk.hours = walk.hours.lowerBound..<stale.lowerBound
+        continue
+      }
+      let fresh = walk.nextFresh
+      let newest = try connection.newestIDs(of: rarest, fresh, tenant: tenant.key)
+      guard newest.damaged.isEmpty else {
+        // Their interactions come from the rows, and none of them twice.
+        walk.add(newest.damaged)
+        continue
+      }
+      walk.hours = walk.hours.lowerBound..<newest.rest.upperBound
+      let candidates = (newest.ids.filter(ids.contains) + walk.takePending()).sorted(by: >)
       try look(at: candidates, &found, on: connection)
-    } while found.count < rowsMax && !hours.isEmpty
+    }
 
     guard query.view == .full else { return (Array(found.prefix(query.pageSize)), found.count > query.pageSize) }
     return try page(try connection.run(command(.candidates, found.map(\.id))))
+  }
+
+  /// Adds what the filter selects of the rows of some hours, newest first, until the page has its rows.
+  private func readThrough(
+    _ hours: Range<Int32>, _ found: inout [Interaction], on connection: isolated PostgresConnection
+  ) throws(PostgresError) {
+    let range = (InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound))
+      .clamped(to: ids)
+    let rows = try connection.run(command(.fewHours, isWeighed: false, limit: rowsMax - found.count, within: range))
+    for row in rows { found.append(try Interaction(row)) }
   }
 
   /// Whether a fact may be of an interaction that the page is to show.
@@ -159,7 +178,7 @@ struct PageReader {
     var count = 64
     while found.count < rowsMax, !rest.isEmpty {
       let rows = try connection.run(
-        command(.candidates, Array(rest.prefix(count)), isWeighed: false, limit: rowsMax - found.count))
+        command(.candidates, Array(rest.prefix(count)), isWeighed: false, limit: rowsMax - found.count, within: ids))
       for row in rows { found.append(try Interaction(row)) }
       rest = rest.dropFirst(count)
       count = min(count * 2, 1024)
@@ -175,11 +194,12 @@ struct PageReader {
   private var isWeighed: Bool { query.view == .full }
 
   private func command(_ source: PageSource, _ candidates: [InteractionID]? = nil) -> Command {
-    command(source, candidates, isWeighed: isWeighed, limit: rowsMax)
+    command(source, candidates, isWeighed: isWeighed, limit: rowsMax, within: ids)
   }
 
   private func command(
-    _ source: PageSource, _ candidates: [InteractionID]?, isWeighed: Bool, limit: Int
+    _ source: PageSource, _ candidates: [InteractionID]? = nil, isWeighed: Bool, limit: Int,
+    within ids: Range<InteractionID>
   ) -> Command {
     Command(isWeighed ? .weighedInteractionPage(from: source) : .interactionPage(from: source)) {
       $0.add(query.filter, tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
@@ -197,5 +217,41 @@ struct PageReader {
       if isWeighed { found = Int(try row.int64(Interaction.columns)) }
     }
     return (interactions, found > interactions.count)
+  }
+}
+
+/// Where a search is: it goes from the last hour back.
+private struct Walk {
+  /// Those that are still to come.
+  var hours: Range<Int32>
+  private(set) var stale: StaleHours
+  /// What the change log adds to hours that are not stale, newest first.
+  private var pending: ArraySlice<InteractionID>
+
+  init(hours: Range<Int32>, stale: StaleHours, pending: [InteractionID]) {
+    self.hours = hours
+    self.stale = stale
+    self.pending = pending[...]
+  }
+
+  /// The next hours, if they are stale.
+  var nextStale: Range<Int32>? {
+    guard let last = stale.within(hours).last, last.upperBound == hours.upperBound else { return nil }
+    return last
+  }
+
+  /// The next hours, up to those that are stale.
+  var nextFresh: Range<Int32> { (stale.within(hours).last?.upperBound ?? hours.lowerBound)..<hours.upperBound }
+
+  mutating func add(_ hours: StaleHours) {
+    stale.formUnion(hours)
+    pending = pending.filter { !stale.contains($0.hour) }[...]
+  }
+
+  /// What the change log adds to the hours that are behind.
+  mutating func takePending() -> ArraySlice<InteractionID> {
+    let count = hours.isEmpty ? pending.count : pending.prefix { $0.hour >= hours.upperBound }.count
+    defer { pending = pending.dropFirst(count) }
+    return pending.prefix(count)
   }
 }

@@ -17,8 +17,14 @@ struct Postings {
     }
   }
 
+  mutating func merge(_ other: Postings) {
+    ids.merge(other.ids) { $0 + $1 }
+  }
+
   /// What one row holds: a quarter of a page of PostgreSQL's.
   fileprivate static let idsPerChunk = 120
+  /// A chunk that is longer is damaged.
+  fileprivate static let chunkBytesMax = idsPerChunk * 16 * 16
 }
 
 // MARK: In PostgreSQL
@@ -34,17 +40,31 @@ extension Statement {
 
 extension PostgresConnection {
   /// Adds postings to what is kept, in the transaction under way.
-  func merge(_ postings: Postings) throws(PostgresError) {
+  ///
+  /// - Returns: the hours of lists that are damaged, which have to be rebuilt: there they are begun anew.
+  func merge(_ postings: Postings) throws(PostgresError) -> [TenantKey: StaleHours] {
+    var stale: [TenantKey: StaleHours] = [:]
     for keys in Array(postings.ids.keys).pieces(of: Limits.keysPerStatement) {
       var last = [(chunk: Int32, ids: VarintWriter)](repeating: (0, VarintWriter()), count: keys.count)
-      for row in try run(Command(.lastPostings) { $0.add(keys) }) {
-        last[Int(try row.int32(0)) - 1] = (try row.int32(1), VarintWriter(after: Array(try row.bytes(2))))
+      let kept = try run(
+        Command(.lastPostings) {
+          $0.add(keys)
+          $0.add(Int32(Postings.chunkBytesMax))
+        })
+      for row in kept {
+        let (place, chunk) = (Int(try row.int32(0)) - 1, try row.int32(1))
+        if !row.isNull(2), try row.bytes(2).count % 16 == 0, (0..<Int32.max / 2).contains(chunk) {
+          last[place] = (chunk, VarintWriter(after: Array(try row.bytes(2))))
+        } else {
+          let key = keys[keys.startIndex + place]
+          stale[key.tenant, default: StaleHours()].insert(key.hour..<key.hour + 1)
+        }
       }
       var chunks: [(key: PostingKey, chunk: Int32, ids: [UInt8])] = []
       for (key, last) in zip(keys, last) {
         var (chunk, ids) = last
         for id in postings.ids[key]! {
-          if ids.bytes.count == Postings.idsPerChunk * 16 {
+          if ids.bytes.count >= Postings.idsPerChunk * 16 {
             chunks.append((key, chunk, ids.bytes))
             (chunk, ids) = (chunk + 1, VarintWriter())
           }
@@ -61,6 +81,7 @@ extension PostgresConnection {
           })
       }
     }
+    return stale
   }
 
   func removePostings(_ hours: Range<Int32>, of tenant: TenantKey) throws(PostgresError) {
@@ -72,17 +93,19 @@ extension PostgresConnection {
       })
   }
 
-  /// Everything that an hour has, ids in no order.
-  func postings(_ hour: Int32, of tenant: TenantKey) throws(PostgresError) -> Postings {
+  /// Everything that an hour has, ids in no order; nil where some of it is damaged.
+  func postings(_ hour: Int32, of tenant: TenantKey) throws(PostgresError) -> Postings? {
     let rows = try run(
       Command(.postingsOfHour) {
         $0.add(tenant.rawValue)
         $0.add(hour)
+        $0.add(Int32(Postings.chunkBytesMax))
       })
     var postings = Postings()
     for row in rows {
       let key = PostingKey(tenant: tenant, facet: Facet(rawValue: try row.int64(0)), hour: hour)
-      postings.ids[key, default: []] += try row.bytes(1).ids()
+      guard let ids = try row.postedIDs(1) else { return nil }
+      postings.ids[key, default: []] += ids
     }
     return postings
   }
@@ -99,22 +122,30 @@ extension PostgresConnection {
 
   /// The newest ids that those hours have of any of these facets, in no order; all of the hours they are of.
   ///
-  /// - Returns: `rest` is what of the hours lies before those that were read.
+  /// - Returns: `rest` is what of the hours lies before those that were read; `damaged` are those of lists that cannot be
+  ///   read.
   func newestIDs(
     of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey
-  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>) {
+  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>, damaged: StaleHours) {
     let rows = try run(
       Command(.readPostings) {
         $0.add(facets, hours, tenant)
         $0.add(Int32(Limits.postingsReadAtOnce))
+        $0.add(Int32(Postings.chunkBytesMax))
       })
     var ids: [InteractionID] = []
+    var damaged = StaleHours()
     var first = hours.lowerBound
     for row in rows {
       first = try row.int32(0)
-      ids += try row.bytes(1).ids()
+      let hour = try row.int32(1)
+      if let some = try row.postedIDs(2), some.allSatisfy({ $0.hour == hour }) {
+        ids += some
+      } else {
+        damaged.insert(hour..<hour + 1)
+      }
     }
-    return (ids, hours.lowerBound..<first)
+    return (ids, hours.lowerBound..<first, damaged)
   }
 }
 
@@ -133,12 +164,17 @@ extension Parameters {
   }
 }
 
-extension UnsafeRawBufferPointer {
-  /// What a chunk holds.
-  fileprivate func ids() throws(PostgresError) -> [InteractionID] {
-    var reader = VarintReader(self)
+extension Row {
+  /// What a chunk holds; nil where it is damaged.
+  fileprivate func postedIDs(_ column: Int) throws(PostgresError) -> [InteractionID]? {
+    if isNull(column) { return nil }
+    var reader = VarintReader(try bytes(column))
     var ids: [InteractionID] = []
-    while !reader.isAtEnd { ids.append(try reader.id()) }
+    do throws(Unreadable) {
+      while !reader.isAtEnd { ids.append(try reader.id()) }
+    } catch {
+      return nil
+    }
     return ids
   }
 }

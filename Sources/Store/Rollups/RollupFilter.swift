@@ -38,7 +38,7 @@ struct RollupFilter {
 }
 
 extension Parameters {
-  /// The last six parameters of rollups_read.sql.
+  /// The fifth to the tenth parameter of rollups_read.sql.
   mutating func add(_ filter: RollupFilter) {
     add(filter.modelUsed)
     add(filter.messageType)

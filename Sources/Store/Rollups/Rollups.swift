@@ -22,6 +22,9 @@ struct RollupKey: Hashable {
   /// -1: over all bins.
   var confidenceBin: Int16
 
+  /// What it is the sum of.
+  var hours: Range<Int32> { start..<max(start, start &+ (grain.isDay ? .hoursPerDay : 1)) }
+
   /// The sum of that grain that this one, of `hourDetail`, is a part of.
   func coarsened(to grain: Grain) -> RollupKey {
     RollupKey(
@@ -52,6 +55,8 @@ struct Rollups {
       return sums
     }
   }
+
+  var count: Int { details.count }
 
   /// The sum of everything.
   var total: Sums {
@@ -94,22 +99,36 @@ extension Parameters {
 
 extension PostgresConnection {
   /// Adds sums to what is kept, in the transaction under way.
-  func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) {
+  ///
+  /// - Returns: the hours of what is kept and cannot be read, which have to be rebuilt. Damaged sums are overwritten; those
+  ///   of a newer format are left as they are.
+  func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) -> [TenantKey: StaleHours] {
+    var stale: [TenantKey: StaleHours] = [:]
     for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) {
-      var sums = keys.map { cells[$0]! }
-      for row in try run(Command(.getRollups) { $0.add(keys) }) {
-        sums[Int(try row.int32(0)) - 1].merge(try Sums(try row.bytes(1)))
+      var sums = keys.map { Optional(cells[$0]!) }
+      let kept = try run(
+        Command(.getRollups) {
+          $0.add(keys)
+          $0.add(Int32(Sums.bytesMax))
+        })
+      for row in kept {
+        let place = Int(try row.int32(0)) - 1
+        let bytes = try row.bytes(1)
+        do throws(Unreadable) {
+          sums[place]?.merge(try Sums(bytes))
+        } catch {
+          let key = keys[keys.startIndex + place]
+          stale[key.tenant, default: StaleHours()].insert(key.hours)
+          if error == .newerFormat { sums[place] = nil }
+        }
       }
-      try put(keys, sums)
+      let written = zip(keys, sums).filter { $0.1 != nil }
+      if !written.isEmpty { try put(written.map(\.0), written.map { $0.1! }) }
     }
+    return stale
   }
 
-  /// Puts sums where none are.
-  func put(_ cells: [RollupKey: Sums]) throws(PostgresError) {
-    for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) { try put(keys, keys.map { cells[$0]! }) }
-  }
-
-  private func put(_ keys: ArraySlice<RollupKey>, _ sums: [Sums]) throws(PostgresError) {
+  private func put(_ keys: [RollupKey], _ sums: [Sums]) throws(PostgresError) {
     _ = try run(
       Command(.putRollups) {
         $0.add(keys)
@@ -117,22 +136,15 @@ extension PostgresConnection {
       })
   }
 
-  /// The sums of one grain from one hour up to another.
-  func rollups(
-    _ grain: Grain, _ hours: Range<Int32>, tenant: TenantKey, filter: RollupFilter = .init(),
-    _ body: (RollupKey, Sums) -> Void
-  ) throws(PostgresError) {
-    try encodedRollups([(grain, hours)], tenant: tenant, filter: filter) { (_, key, bytes) throws(PostgresError) in
-      body(key, try Sums(bytes))
-    }
-  }
-
-  /// The same, as they are kept, of several grains and hours, whose places `body` is given: those of one are added up
+  /// The sums, as they are kept, of several grains and hours, whose places `body` is given: those of one are added up
   /// while PostgreSQL finds the next.
+  ///
+  /// - Returns: whether that was all; false where one part has more than is read.
+  @discardableResult
   func encodedRollups(
-    _ wanted: [(grain: Grain, hours: Range<Int32>)], tenant: TenantKey, filter: RollupFilter,
-    _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
-  ) throws(PostgresError) {
+    _ wanted: [(grain: Grain, hours: Range<Int32>)], tenant: TenantKey, filter: RollupFilter = .init(),
+    countMax: Int32? = nil, _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
+  ) throws(PostgresError) -> Bool {
     let reads = wanted.map { grain, hours in
       Command(.readRollups) {
         $0.add(tenant.rawValue)
@@ -140,9 +152,13 @@ extension PostgresConnection {
         $0.add(hours.lowerBound)
         $0.add(hours.upperBound)
         $0.add(filter)
+        $0.add(Int32(Sums.bytesMax))
+        $0.add(countMax)
       }
     }
+    var isWhole = true
     try pipeline(reads) { (place, rows) throws(PostgresError) in
+      if let countMax, rows.count >= countMax { isWhole = false }
       for row in rows {
         let group = StatsGroupKey(
           modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
@@ -153,6 +169,7 @@ extension PostgresConnection {
         try body(place, key, try row.bytes(6))
       }
     }
+    return isWhole
   }
 }
 

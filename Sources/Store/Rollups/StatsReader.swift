@@ -1,7 +1,10 @@
 import Domain
 
-/// Answers statistics from rollups and deltas, and from rows where these do not reach: the parts of hours
-/// at a range's ends, and hours that wait to be counted anew. All in one snapshot.
+/// Answers statistics from rollups and the change log, and from rows where these do not reach: the parts of hours
+/// at a range's ends, and stale hours. All in one snapshot.
+///
+/// Hours are stale that have to be rebuilt, and those of rollups that turn out to be damaged or of a newer format: then
+/// everything is added up once more, without them.
 ///
 /// Of an hour that a range cuts, the shorter part is read from rows: what lies in the range is added, or what
 /// does not is taken away from the whole hour.
@@ -33,55 +36,64 @@ struct StatsReader {
     hours = first..<last
   }
 
+  /// So often a report is begun, if more and more rollups cannot be read.
+  private static let attemptsMax = 4
+
   /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
-  /// - Returns: nil also where too much waits to be counted anew; rows answer then, too.
+  /// - Returns: nil also for what is better left to PostgreSQL: very many groups, and damage wherever one looks.
   func report(
     on connection: isolated PostgresConnection, exactUpTo: Int
   ) throws(PostgresError) -> StatsReport? {
-    var recounts: [Range<Int32>] = []
-    var pending: [Fact] = []
-    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
-      switch try Delta(row) {
-      case .facts(_, let facts): pending += facts
-      case .recount(_, let hours):
-        guard hours.count <= Limits.recountHoursReadMax else { return nil }
-        recounts.append(hours.clamped(to: self.hours))
-      }
+    var unreadable = StaleHours()
+    for _ in 0..<Self.attemptsMax {
+      let (tally, more) = try tally(besides: unreadable, on: connection)
+      guard let tally, !tally.isOverfull else { return nil }
+      if more.isEmpty { return tally.interactionCount <= Int64(exactUpTo) ? nil : try tally.report() }
+      unreadable.formUnion(more)
     }
-    let (clean, dirty) = split(by: recounts.filter { !$0.isEmpty })
-    guard !clean.isEmpty, dirty.reduce(0, { $0 + $1.count }) <= Limits.recountHoursReadMax else { return nil }
+    return nil
+  }
 
+  /// Adds up the range.
+  ///
+  /// - Parameter unreadable: hours whose rollups cannot be read, as an attempt before this found out.
+  /// - Returns: hours that turn out to be unreadable, too, because of which the tally is none; and no tally where there is
+  ///   too much for one.
+  private func tally(
+    besides unreadable: StaleHours, on connection: isolated PostgresConnection
+  ) throws(PostgresError) -> (tally: StatsTally?, unreadable: StaleHours) {
     var tally = StatsTally(query)
-    for fact in pending where clean.contains(where: { $0.contains(fact.hour) }) { tally.add(fact) }
-    for hours in clean { try read(hours, &tally, connection) }
-    for range in rangesToAdd(dirty) { try connection.facts(range, tenant: tenant) { tally.add($0) } }
-    for range in rangesToRemove(clean) { try connection.facts(range, tenant: tenant) { tally.remove($0) } }
-    return tally.interactionCount <= Int64(exactUpTo) ? nil : try tally.report()
-  }
-
-  /// The hours, without and with those that wait to be counted anew.
-  private func split(by recounts: [Range<Int32>]) -> (clean: [Range<Int32>], dirty: [Range<Int32>]) {
-    var (clean, dirty): ([Range<Int32>], [Range<Int32>]) = ([], [])
-    var next = hours.lowerBound
-    for recount in recounts.sorted(by: { $0.lowerBound < $1.lowerBound }) where recount.upperBound > next {
-      if recount.lowerBound > next { clean.append(next..<recount.lowerBound) }
-      dirty.append(max(next, recount.lowerBound)..<recount.upperBound)
-      next = recount.upperBound
+    let log = try connection.changeLog(of: tenant) { fact, stale in
+      if hours.contains(fact.hour), !stale.contains(fact.hour), !unreadable.contains(fact.hour) { tally.add(fact) }
     }
-    if next < hours.upperBound { clean.append(next..<hours.upperBound) }
-    return (clean, dirty)
+    // Of what cannot be read nothing counts, and of the rest nothing twice.
+    if log.unreadable != nil { tally = StatsTally(query) }
+    var stale = log.stale
+    stale.formUnion(unreadable)
+
+    var more = StaleHours()
+    let fresh = stale.fresh(within: hours)
+    for hours in fresh {
+      guard try read(hours, stale, &tally, &more, connection) else { return (nil, more) }
+    }
+    if !more.isEmpty { return (tally, more) }
+    for range in rangesToAdd(stale) { try connection.facts(range, tenant: tenant) { tally.add($0) } }
+    for range in rangesToRemove(fresh) { try connection.facts(range, tenant: tenant) { tally.remove($0) } }
+    return (tally, more)
   }
 
-  private func rangesToAdd(_ dirty: [Range<Int32>]) -> [Range<InteractionID>] {
+  private func rangesToAdd(_ stale: StaleHours) -> [Range<InteractionID>] {
     let asked = InteractionID(lowerBound: query.start)..<InteractionID(lowerBound: query.end)
     let kept = Self.ids(hours)
     let edges = [(asked.lowerBound, kept.lowerBound), (kept.upperBound, asked.upperBound)]
-    return edges.filter { $0 < $1 }.map { $0..<$1 } + dirty.map { Self.ids($0).clamped(to: asked) }
+    return edges.filter { $0 < $1 }.map { $0..<$1 }
+      + stale.within(hours).map { Self.ids($0).clamped(to: asked) }
   }
 
-  private func rangesToRemove(_ clean: [Range<Int32>]) -> [Range<InteractionID>] {
+  private func rangesToRemove(_ fresh: [Range<Int32>]) -> [Range<InteractionID>] {
+    guard let first = fresh.first, let last = fresh.last else { return [] }
     let asked = InteractionID(lowerBound: query.start)..<InteractionID(lowerBound: query.end)
-    let kept = Self.ids(clean.first!.lowerBound..<clean.last!.upperBound)
+    let kept = Self.ids(first.lowerBound..<last.upperBound)
     let edges = [(kept.lowerBound, asked.lowerBound), (asked.upperBound, kept.upperBound)]
     return edges.filter { $0 < $1 }.map { $0..<$1 }
   }
@@ -92,13 +104,18 @@ struct StatsReader {
 
   /// Whole days by their own sums, the hours around them by theirs: what the range leaves of a day is added,
   /// or what it does not is taken away from the whole, whichever is less.
+  ///
+  /// - Parameter more: is told the hours of rollups that cannot be read.
+  /// - Returns: false where there are too many to be read.
   private func read(
-    _ hours: Range<Int32>, _ tally: inout StatsTally, _ connection: isolated PostgresConnection
-  ) throws(PostgresError) {
+    _ hours: Range<Int32>, _ stale: StaleHours, _ tally: inout StatsTally, _ more: inout StaleHours,
+    _ connection: isolated PostgresConnection
+  ) throws(PostgresError) -> Bool {
     // A series of hours over everything has sums of its own; by a filter it is read hour by hour.
     let isSeriesApart = query.interval == .hour && filter.selectsAll
     let isByHour = query.interval == .hour && !isSeriesApart
-    let days = isByHour || hours.count < Int32.hoursPerDay ? hours.upperBound..<hours.upperBound : days(near: hours)
+    let days =
+      isByHour || hours.count < Int32.hoursPerDay ? hours.upperBound..<hours.upperBound : days(near: hours, stale)
     let (hourGrain, dayGrain): (Grain, Grain) = filter.isByBin ? (.hourDetail, .dayDetail) : (.hourGroup, .dayGroup)
     enum Use { case add, remove, series }
     let parts: [(use: Use, grain: Grain, start: Int32, end: Int32)] = [
@@ -107,24 +124,33 @@ struct StatsReader {
       (.add, hourGrain, hours.lowerBound, days.lowerBound), (.add, hourGrain, days.upperBound, hours.upperBound),
       (.remove, hourGrain, days.lowerBound, hours.lowerBound), (.remove, hourGrain, hours.upperBound, days.upperBound),
     ].filter { $0.start < $0.end }
-    try connection.encodedRollups(
-      parts.map { ($0.grain, $0.start..<$0.end) }, tenant: tenant, filter: filter
+    return try connection.encodedRollups(
+      parts.map { ($0.grain, $0.start..<$0.end) }, tenant: tenant, filter: filter,
+      countMax: Int32(Limits.rollupsReadMax)
     ) { (place, key, sums) throws(PostgresError) in
       let seriesHour = isSeriesApart ? nil : key.start
-      switch parts[place].use {
-      case .add: try tally.add(sums, group: key.group, seriesHour: seriesHour)
-      case .remove: try tally.remove(sums, group: key.group, seriesHour: seriesHour)
-      case .series: try tally.add(sums, seriesHour: key.start)
+      do throws(Unreadable) {
+        switch parts[place].use {
+        case .add: try tally.add(sums, group: key.group, seriesHour: seriesHour)
+        case .remove: try tally.remove(sums, group: key.group, seriesHour: seriesHour)
+        case .series: try tally.add(sums, seriesHour: key.start)
+        }
+      } catch {
+        more.insert(key.hours)
       }
     }
   }
 
-  private func days(near hours: Range<Int32>) -> Range<Int32> {
+  /// A day is used as a whole only if none of its hours is stale: the sums of such an hour may be no part of the day's.
+  private func days(near hours: Range<Int32>, _ stale: StaleHours) -> Range<Int32> {
     let half = Int32.hoursPerDay / 2
-    let first = (hours.lowerBound + half - 1) / .hoursPerDay * .hoursPerDay
-    let last = hours.upperBound / .hoursPerDay * .hoursPerDay
+    var first = (hours.lowerBound + half - 1) / .hoursPerDay * .hoursPerDay
+    if stale.overlaps(first..<max(first, hours.lowerBound)) { first += .hoursPerDay }
+    var last = hours.upperBound / .hoursPerDay * .hoursPerDay
     let rest = hours.upperBound - last
     // The hours ahead hold hardly anything.
-    return first..<(rest >= half || rest > 0 && last + .hoursPerDay > now.hour ? last + .hoursPerDay : last)
+    let isRestMost = rest >= half || rest > 0 && last + .hoursPerDay > now.hour
+    if isRestMost, !stale.overlaps(hours.upperBound..<last + .hoursPerDay) { last += .hoursPerDay }
+    return first..<max(first, last)
   }
 }

@@ -1,10 +1,13 @@
 import Domain
 
-/// Adds up facts and sums into the parts of a report.
+/// Adds up facts and sums into the parts of a report. Holds a bounded number of groups.
 struct StatsTally {
   private let query: GetStats.Checked
   private var groups: [StatsGroupKey: Sums] = [:]
   private var points: [Int64: Sums] = [:]
+
+  /// More groups came than are held in memory; then this is not the whole, and rows answer.
+  private(set) var isOverfull = false
 
   init(_ query: GetStats.Checked) {
     self.query = query
@@ -14,32 +17,39 @@ struct StatsTally {
 
   /// Adds a fact, if the query's filter selects it, whatever its time.
   mutating func add(_ fact: Fact) {
-    guard query.filter.selects(fact) else { return }
+    guard query.filter.selects(fact), makeRoom(for: fact.group) else { return }
     groups[fact.group, default: Sums()].add(fact)
     if let point = point(of: fact.hour) { points[point, default: Sums()].add(fact) }
   }
 
   /// Takes away a fact that was added with others, if the filter selects it.
   mutating func remove(_ fact: Fact) {
-    guard query.filter.selects(fact) else { return }
+    guard query.filter.selects(fact), makeRoom(for: fact.group) else { return }
     groups[fact.group, default: Sums()].remove(fact)
     if let point = point(of: fact.hour) { points[point, default: Sums()].remove(fact) }
   }
 
-  /// Adds sums as they are kept, to the groups, to the series, or to both.
+  /// Adds sums as they are kept, to the groups, to the series, or to both. Where that throws, the tally is not to be used
+  /// any more.
   mutating func add(
     _ sums: UnsafeRawBufferPointer, group: StatsGroupKey? = nil, seriesHour: Int32? = nil
-  ) throws(PostgresError) {
-    if let group { try groups[group, default: Sums()].merge(sums) }
+  ) throws(Unreadable) {
+    if let group, makeRoom(for: group) { try groups[group, default: Sums()].merge(sums) }
     if let point = seriesHour.flatMap(point) { try points[point, default: Sums()].merge(sums) }
   }
 
-  /// Takes away sums that were added with others.
+  /// Takes away sums that were added with others. Where that throws, the tally is not to be used any more.
   mutating func remove(
     _ sums: UnsafeRawBufferPointer, group: StatsGroupKey, seriesHour: Int32?
-  ) throws(PostgresError) {
-    try groups[group, default: Sums()].remove(sums)
+  ) throws(Unreadable) {
+    if makeRoom(for: group) { try groups[group, default: Sums()].remove(sums) }
     if let point = seriesHour.flatMap(point) { try points[point, default: Sums()].remove(sums) }
+  }
+
+  private mutating func makeRoom(for group: StatsGroupKey) -> Bool {
+    if groups.count < Limits.statsGroupsHeldMax || groups[group] != nil { return true }
+    isOverfull = true
+    return false
   }
 
   private func point(of hour: Int32) -> Int64? {

@@ -1,7 +1,7 @@
 import Domain
 
-/// The counts and sums of some interactions, in a form that can be added up without loss. (What no interactions make,
-/// where it is kept all the same, adds up to nonsense, and stops nobody.)
+/// The counts and sums of some interactions, in a form that can be added up without loss. Every sum wraps: no numbers,
+/// wherever they come from, make it trap.
 struct Sums: Equatable {
   private(set) var count: Int64 = 0
   /// Wider than an answer's, for no number of costs may pass it.
@@ -16,29 +16,22 @@ struct Sums: Equatable {
 
   init() {}
 
-  mutating func add(_ fact: Fact) {
-    count += 1
-    costNanos += Int128(fact.costNanos)
-    confidenceMicros += Self.micros(fact)
-    handoffCount += fact.group.handoffTriggered ? 1 : 0
-    promptTokens += Int64(fact.promptTokens)
-    completionTokens += Int64(fact.completionTokens)
-    processingTimeMilliseconds += Int64(fact.processingTimeMilliseconds)
-    bins[Int(fact.confidenceBin)] += 1
-    times.add(1, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
-  }
+  mutating func add(_ fact: Fact) { add(fact, times: 1) }
 
   /// Takes away a fact that was added before.
-  mutating func remove(_ fact: Fact) {
-    count -= 1
-    costNanos -= Int128(fact.costNanos)
-    confidenceMicros -= Self.micros(fact)
-    handoffCount -= fact.group.handoffTriggered ? 1 : 0
-    promptTokens -= Int64(fact.promptTokens)
-    completionTokens -= Int64(fact.completionTokens)
-    processingTimeMilliseconds -= Int64(fact.processingTimeMilliseconds)
-    bins[Int(fact.confidenceBin)] -= 1
-    times.add(-1, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
+  mutating func remove(_ fact: Fact) { add(fact, times: -1) }
+
+  @inline(__always)
+  private mutating func add(_ fact: Fact, times sign: Int64) {
+    count &+= sign
+    costNanos &+= Int128(sign) &* Int128(fact.costNanos)
+    confidenceMicros &+= sign &* Self.micros(fact)
+    handoffCount &+= fact.group.handoffTriggered ? sign : 0
+    promptTokens &+= sign &* Int64(fact.promptTokens)
+    completionTokens &+= sign &* Int64(fact.completionTokens)
+    processingTimeMilliseconds &+= sign &* Int64(fact.processingTimeMilliseconds)
+    bins[Int(fact.confidenceBin)] &+= sign
+    times.add(sign, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
   }
 
   private static func micros(_ fact: Fact) -> Int64 {
@@ -81,11 +74,14 @@ struct Sums: Equatable {
 // MARK: As `parley.rollups` keeps them
 
 extension Sums {
-  private static let version: UInt8 = 1
+  /// The number of the format, the first byte.
+  private static let format: UInt8 = 1
+  /// No sums take more: sixteen numbers and a histogram with every bucket there is.
+  static let bytesMax = 32 * 1024
 
   var bytes: [UInt8] {
     var writer = VarintWriter()
-    writer.add(Self.version)
+    writer.add(Self.format)
     writer.add(UInt64(truncatingIfNeeded: count))
     writer.add(UInt128(truncatingIfNeeded: costNanos))
     let sums = [confidenceMicros, handoffCount, promptTokens, completionTokens, processingTimeMilliseconds]
@@ -99,36 +95,46 @@ extension Sums {
     return writer.bytes
   }
 
-  init(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
+  init(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) {
     try merge(bytes)
   }
 
-  /// Adds what bytes hold, without the cost of a value of its own for it.
-  mutating func merge(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) { try add(bytes, times: 1) }
+  /// Adds what bytes hold, without the cost of a value of its own for it. Where that throws, a part of it may have been
+  /// added: then these sums are not to be used any more.
+  mutating func merge(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) { try add(bytes, times: 1) }
 
-  /// Takes away what was added before.
-  mutating func remove(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) { try add(bytes, times: -1) }
+  /// Takes away what was added before. Where that throws, these sums are not to be used any more.
+  mutating func remove(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) { try add(bytes, times: -1) }
 
-  private mutating func add(_ bytes: UnsafeRawBufferPointer, times sign: Int64) throws(PostgresError) {
+  private mutating func add(_ bytes: UnsafeRawBufferPointer, times sign: Int64) throws(Unreadable) {
     var reader = VarintReader(bytes)
-    guard try reader.next(UInt8.self) == Self.version else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "a rollup of an unknown version")
-    }
-    count &+= sign &* (try reader.int())
+    guard let format = bytes.first else { throw .damaged }
+    if format != Self.format { throw Unreadable(format: format, known: Self.format) }
+    _ = try reader.next(UInt8.self)
+    let added: Int64 = try reader.int()
+    count &+= sign &* added
     costNanos &+= Int128(sign) &* (try reader.int())
     confidenceMicros &+= sign &* (try reader.int())
-    handoffCount &+= sign &* (try reader.int())
+    let handoffs: Int64 = try reader.int()
+    handoffCount &+= sign &* handoffs
     promptTokens &+= sign &* (try reader.int())
     completionTokens &+= sign &* (try reader.int())
     processingTimeMilliseconds &+= sign &* (try reader.int())
-    for bin in bins.indices { bins[bin] &+= sign &* (try reader.int()) }
+    var (binned, timed): (Int64, Int64) = (0, 0)
+    for bin in bins.indices {
+      let count: Int64 = try reader.int()
+      binned &+= count
+      bins[bin] &+= sign &* count
+    }
     var bucket = 0
     while !reader.isAtEnd {
       bucket &+= try reader.int(Int.self)
-      guard (0..<4096).contains(bucket) else {
-        throw PostgresError(kind: .unexpectedAnswer, message: "a rollup with a time no interaction has")
-      }
-      times.add(sign &* (try reader.int()), toBucket: bucket)
+      guard (0...TimeHistogram.bucketMax).contains(bucket) else { throw .damaged }
+      let count: Int64 = try reader.int()
+      timed &+= count
+      times.add(sign &* count, toBucket: bucket)
     }
+    // Each interaction is in one bin and in one bucket.
+    guard added > 0, binned == added, timed == added, handoffs <= added else { throw .damaged }
   }
 }

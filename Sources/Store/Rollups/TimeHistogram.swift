@@ -7,6 +7,8 @@ struct TimeHistogram: Equatable {
 
   /// A percentile is off by no more than this part of itself.
   static let relativeErrorMax = 1.0 / 128
+  /// The last bucket there is.
+  static let bucketMax = bucket(of: .max)
 
   static func bucket(of milliseconds: Int32) -> Int {
     let time = Int(milliseconds)
@@ -23,14 +25,15 @@ struct TimeHistogram: Equatable {
     return Int64(64 + step) * width + (width - 1) / 2
   }
 
+  /// - Parameter bucket: up to `bucketMax`.
   mutating func add(_ count: Int64, toBucket bucket: Int) {
     if counts.isEmpty {
       first = bucket
-      // Enough for most: they widen bucket by bucket.
-      counts.reserveCapacity(256)
       counts.append(count)
       return
     }
+    // Enough for most, which widen bucket by bucket; those of a single time need none of it.
+    if counts.count == 1 { counts.reserveCapacity(256) }
     if bucket < first {
       counts.insert(contentsOf: repeatElement(0, count: first - bucket), at: 0)
       first = bucket
@@ -55,7 +58,7 @@ struct TimeHistogram: Equatable {
   /// - Parameter total: how many times there are.
   func percentiles(_ fractions: [Double], of total: Int64) -> [Int64] {
     guard total > 0 else { return fractions.map { _ in 0 } }
-    let ranks = fractions.map { max(Int64(($0 * Double(total)).rounded(.up)), 1) }
+    let ranks = fractions.map { max(Int64(exactly: ($0 * Double(total)).rounded(.up)) ?? .max, 1) }
     var percentiles: [Int64] = []
     var passed: Int64 = 0
     for (index, count) in counts.enumerated() where count > 0 {

@@ -1,13 +1,20 @@
--- Of one tenant, all of them; of every tenant, facts alone, up to so many deltas and, but for the last, bytes.
+-- Takes change records of every tenant but some, up to so many records and, but for the last, bytes. Those of a newer
+-- format, which begin with a byte from 1 to 127, are left for a newer server. Of one that is too long to be any, the
+-- first byte is enough.
 DELETE FROM parley.deltas
 WHERE ctid = ANY (ARRAY(
   SELECT ctid
   FROM (
     SELECT ctid, sum(octet_length(additions)) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
     FROM parley.deltas
-    WHERE CASE WHEN $1::int4 IS NULL THEN additions IS NOT NULL ELSE tenant = $1::int4 END
+    WHERE additions IS NOT NULL
+      AND tenant <> ALL ($1::int4[])
+      AND substr(additions, 1, 1) NOT BETWEEN '\x01' AND '\x7f'
     LIMIT $2::int4
   ) AS first
   WHERE coalesce(bytes_before, 0) < $3::int8
 ))
-RETURNING tenant, additions, recount_from, recount_to
+RETURNING
+  tenant,
+  CASE WHEN octet_length(additions) <= $4::int4 THEN additions ELSE substr(additions, 1, 1) END,
+  octet_length(additions)

@@ -1,4 +1,4 @@
--- The first hour, from one on, that a tenant has rows, rollups, postings or facts of.
+-- The first hour, from one on, that a tenant has rows, rollups or posting lists of. (What change records add has rows.)
 SELECT least(
   (
     SELECT (parley.id_milliseconds(id) / 3600000)::int4 FROM parley.interactions
@@ -7,9 +7,10 @@ SELECT least(
   ),
   (
     SELECT min(first.start)
-    FROM generate_series(0, 4) AS grain
+    FROM generate_series(0, 4) AS every (grain)
     CROSS JOIN LATERAL (
-      SELECT start FROM parley.rollups WHERE tenant = $1::int4 AND rollups.grain = grain AND start >= $2::int4
+      SELECT start FROM parley.rollups
+      WHERE tenant = $1::int4 AND rollups.grain = every.grain::int2 AND start >= $2::int4
       ORDER BY start LIMIT 1
     ) AS first
   ),

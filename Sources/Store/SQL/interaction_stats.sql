@@ -1,11 +1,22 @@
--- Everything GetStats answers, in one pass: a row for the totals, for each group and for each point.
+-- Everything GetStats answers, in one pass: a row for the totals, for each group and for each point. A number that breaks
+-- a rule, which other programs can have written, counts as the nearest that keeps it; so rollups have it, too.
 WITH selected AS (
   SELECT
     model_used, message_type,
     CASE WHEN handoff_triggered THEN handoff_reason END AS handoff_reason,
     parley.id_milliseconds(id) / $12::int8 * $12::int8 AS point,
-    estimated_cost_nanos, confidence_score, handoff_triggered, processing_time_ms, prompt_tokens, completion_tokens
+    greatest(estimated_cost_nanos, 0) AS estimated_cost_nanos,
+    score AS confidence_score,
+    handoff_triggered,
+    greatest(processing_time_ms, 0) AS processing_time_ms,
+    greatest(prompt_tokens, 0) AS prompt_tokens,
+    greatest(completion_tokens, 0) AS completion_tokens
   FROM parley.interactions
+  CROSS JOIN LATERAL (
+    -- NaN is greater than any number.
+    SELECT CASE WHEN confidence_score <= 1 THEN greatest(confidence_score, 0)
+      WHEN confidence_score = 'NaN' THEN 0 ELSE 1 END AS score
+  ) AS nearest
   WHERE tenant = $1::int4
     AND id >= $2::uuid AND id < $3::uuid
     AND ($4::text IS NULL OR conversation_id = $4::text)
@@ -13,8 +24,8 @@ WITH selected AS (
     AND ($6::text IS NULL OR message_type = $6::text)
     AND ($7::bool IS NULL OR handoff_triggered = $7::bool)
     AND ($8::text IS NULL OR interactions.handoff_reason = $8::text)
-    AND ($9::float8 IS NULL OR confidence_score >= $9::float8)
-    AND ($10::float8 IS NULL OR confidence_score <= $10::float8)
+    AND ($9::float8 IS NULL OR score >= $9::float8)
+    AND ($10::float8 IS NULL OR score <= $10::float8)
     AND ($11::text IS NULL OR $11::text = ANY (intent_names))
 ),
 -- The groups of each kind, and which of them are too many and told together.

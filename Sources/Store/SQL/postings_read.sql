@@ -1,5 +1,5 @@
 -- The newest postings of some facets in some hours: so many chunks, and what else their hours have. With each
--- the first hour that was read to its end.
+-- the first hour that was read to its end. NULL stands for what is too long to be any.
 WITH newest AS (
   SELECT hour
   FROM unnest($2::int8[]) AS wanted
@@ -13,10 +13,10 @@ WITH newest AS (
   LIMIT $5::int4
 ),
 first AS (SELECT CASE WHEN count(*) < $5::int4 THEN $3::int4 ELSE min(hour) END AS hour FROM newest)
-SELECT first.hour, postings.ids
+SELECT first.hour, postings.hour, CASE WHEN octet_length(postings.ids) <= $6::int4 THEN postings.ids END
 FROM first
 CROSS JOIN unnest($2::int8[]) AS wanted
 CROSS JOIN LATERAL (
-  SELECT ids FROM parley.postings
+  SELECT hour, ids FROM parley.postings
   WHERE tenant = $1::int4 AND facet = wanted AND hour >= first.hour AND hour < $4::int4
 ) AS postings

@@ -1,7 +1,7 @@
 import Domain
 
 /// Compares what is kept of a day's hours with what their rows say: every sum of every grain, every posting,
-/// and the sums in turn with plain SQL. What waits in deltas counts as kept.
+/// and the sums in turn with plain SQL. What waits in the change log counts as kept.
 struct DayCheck {
   private let hours: Range<Int32>
   private let tenant: TenantKey
@@ -12,52 +12,46 @@ struct DayCheck {
   }
 
   func run(on connection: isolated PostgresConnection, _ day: inout Verifier.Day) throws(PostgresError) {
-    var pending: [Fact] = []
-    var waiting: Set<Int32> = []
-    for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
-      switch try Delta(row) {
-      case .facts(_, let facts): pending += facts.filter { hours.contains($0.hour) }
-      case .recount(_, let some): waiting.formUnion(some.clamped(to: hours))
-      }
+    var pending: [Int32: (rollups: Rollups, postings: Postings)] = [:]
+    let log = try connection.changeLog(of: tenant) { fact, stale in
+      guard hours.contains(fact.hour), !stale.contains(fact.hour) else { return }
+      pending[fact.hour, default: (Rollups(), Postings())].rollups.add(fact, tenant: tenant)
+      pending[fact.hour, default: (Rollups(), Postings())].postings.add(fact, tenant: tenant)
     }
-    day.waitingHours = waiting.count
+    if let unreadable = log.unreadable { day.add("a change record that \(unreadable.words)", hours.lowerBound) }
+    day.waitingHours = log.stale.within(hours).reduce(0) { $0 + $1.count }
 
     var (counted, kept) = (Rollups(), Rollups())
-    for hour in hours where !waiting.contains(hour) {
+    for hour in hours where !log.stale.contains(hour) {
       let ids = InteractionID(lowerBoundOfHour: hour)..<InteractionID(lowerBoundOfHour: hour + 1)
-      var (rows, folded) = (Rollups(), Rollups())
-      var (postings, keptPostings) = (Postings(), Postings())
-      do throws(PostgresError) {
-        keptPostings = try connection.postings(hour, of: tenant)
-      } catch {
-        guard case .unexpectedAnswer = error.kind else { throw error }
-        day.add("postings that cannot be read", hour)
-      }
+      var (rows, postings) = (Rollups(), Postings())
       try connection.facts(ids, tenant: tenant) { fact in
         rows.add(fact, tenant: tenant)
         postings.add(fact, tenant: tenant)
       }
-      for fact in pending where fact.hour == hour {
-        folded.add(fact, tenant: tenant)
-        keptPostings.add(fact, tenant: tenant)
-      }
+      let unmerged = pending.removeValue(forKey: hour) ?? (Rollups(), Postings())
       let whole = hour..<hour + 1
       for grain in Grain.allCases where !grain.isDay {
-        try compare(grain, whole, rows, pending: folded, on: connection, &day)
+        try compare(grain, whole, rows, pending: unmerged.rollups, on: connection, &day)
       }
-      day.compare(keptPostings, with: postings, hour)
+      if var keptPostings = try connection.postings(hour, of: tenant) {
+        keptPostings.merge(unmerged.postings)
+        day.compare(keptPostings, with: postings, hour)
+      } else {
+        day.add("postings that cannot be read", hour)
+      }
       counted.merge(rows)
-      kept.merge(folded)
+      kept.merge(unmerged.rollups)
     }
     let isWholeDay = hours.count == Int32.hoursPerDay && hours.lowerBound % .hoursPerDay == 0
-    if isWholeDay, waiting.isEmpty {
+    if isWholeDay, day.waitingHours == 0 {
       for grain in Grain.allCases where grain.isDay {
         try compare(grain, hours, counted, pending: kept, on: connection, &day)
       }
     }
     let totals = counted.total
     day.interactions = totals.count
-    if waiting.isEmpty { try compare(totals, on: connection, &day) }
+    if day.waitingHours == 0 { try compare(totals, on: connection, &day) }
   }
 
   private func compare(
@@ -65,17 +59,17 @@ struct DayCheck {
     on connection: isolated PostgresConnection, _ day: inout Verifier.Day
   ) throws(PostgresError) {
     var kept = pending.cells([grain])
-    var unreadable: Set<RollupKey> = []
-    try connection.encodedRollups([(grain, hours)], tenant: tenant, filter: .init()) { _, key, bytes in
-      do throws(PostgresError) {
-        try kept[key, default: Sums()].merge(bytes)
-      } catch {
-        unreadable.insert(key)
-      }
+    var unreadable: [RollupKey: Unreadable] = [:]
+    try connection.encodedRollups([(grain, hours)], tenant: tenant) { (_, key, bytes) throws(PostgresError) in
+      do throws(Unreadable) { try kept[key, default: Sums()].merge(bytes) } catch { unreadable[key] = error }
     }
     let counted = counted.cells([grain])
-    let wrong = Set(kept.keys).union(counted.keys).filter { kept[$0] != counted[$0] }.union(unreadable)
-    if !wrong.isEmpty { day.add("\(wrong.count) of \(counted.count) sums (\(grain))", hours.lowerBound) }
+    let wrong = Set(kept.keys).union(counted.keys).filter { kept[$0] != counted[$0] }.union(unreadable.keys)
+    let newer = unreadable.values.count { $0 == .newerFormat }
+    if wrong.count > newer { day.add("\(wrong.count - newer) of \(counted.count) sums (\(grain))", hours.lowerBound) }
+    if newer > 0 {
+      day.add("\(newer) of \(counted.count) sums (\(grain)) that \(Unreadable.newerFormat.words)", hours.lowerBound)
+    }
   }
 
   /// With what `GetStats` says where it reads rows.
@@ -89,17 +83,19 @@ struct DayCheck {
     guard let ours = try? totals.stats(),
       let query = try? GetStats(filter: filter).checked(tenant: day.tenant, now: .now)
     else { return }
-    var bySQL: Stats
-    do throws(PostgresError) {
-      bySQL = try connection.statsOfRows(query, tenant: tenant).totals
-    } catch {
-      // Rows hold what no server would take, such as a score that is no number. The last look of the day.
-      guard case .refused("22003") = error.kind else { throw error }
-      return day.add("the day's sums by SQL: \(error.message)", hours.lowerBound)
-    }
+    var bySQL = try connection.statsOfRows(query, tenant: tenant).totals
     // Those of a histogram are near, not equal.
     (bySQL.p50, bySQL.p95, bySQL.p99) = (ours.p50, ours.p95, ours.p99)
     if bySQL != ours { day.add("the day's sums by SQL", hours.lowerBound) }
+  }
+}
+
+extension Unreadable {
+  fileprivate var words: String {
+    switch self {
+    case .damaged: "cannot be read"
+    case .newerFormat: "a newer server wrote, in a format this one does not know: run `parley verify` of that version"
+    }
   }
 }
 

@@ -2,7 +2,7 @@ public import Domain
 public import Logging
 
 /// Holds what is kept for statistics and lists against the rows themselves, day by day, each in one snapshot;
-/// and has what differs counted anew.
+/// and has what differs rebuilt.
 ///
 /// It reads as a tenant's reader, bound by row security, and owns its connections. Servers may run meanwhile.
 public final class Verifier: Sendable {
@@ -13,7 +13,7 @@ public final class Verifier: Sendable {
     public var interactions: Int64 = 0
     /// What differs, in words, and from when on; empty where all agrees.
     public var differences: [(time: Timestamp, what: String)] = []
-    /// Hours that wait to be counted anew, of which nothing can be said but by their rows.
+    /// Stale hours, which have to be rebuilt, and of which nothing can be said but by their rows.
     public var waitingHours = 0
 
     /// All of it was compared, and nothing differs.
@@ -53,21 +53,34 @@ public final class Verifier: Sendable {
     }
   }
 
-  /// Has the hours of a day counted anew, by this or by a server that runs, and looks again. Throws `Failure`.
+  /// Has the hours of a day rebuilt, by this or by a server that runs, and looks again. What only a newer server can
+  /// rebuild goes on to differ. Throws `Failure`.
   public func repair(_ day: Day) async throws -> Day {
     let tenant = try await tenants(day.tenant)[0]
     let first = InteractionID(lowerBound: day.start).hour
     let hours = first..<Self.day(of: first).upperBound
     try await answer(
-      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addRecount(hours, of: tenant.key)) })
+      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addStaleHours(hours, of: tenant.key)) })
+    var failures = 0
     repeat {
-      let isMore: Bool
-      do throws(PostgresError) { isMore = try await folder.step() } catch { throw Failure(description: error.message) }
+      let rebuilt: Rebuilt?
+      do throws(PostgresError) {
+        rebuilt = try await folder.rebuild(tenant.key)
+        failures = 0
+      } catch {
+        failures += 1
+        guard error.isTransient, failures < Self.failuresMax else { throw Failure(description: error.message) }
+        continue
+      }
+      if case .leftToNewer = rebuilt { break }
       // A server that runs may be at it.
-      if !isMore { try await Task.sleep(for: .milliseconds(50)) }
-    } while try await waitsForRecount(tenant.key)
+      if rebuilt == nil { try await Task.sleep(for: .milliseconds(50)) }
+    } while try await hasStaleHours(tenant.key)
     return try await verify(hours, of: tenant)
   }
+
+  /// So often in a row a rebuild is tried again that met with what another changed.
+  private static let failuresMax = 20
 
   private static func day(of hour: Int32) -> Range<Int32> {
     let start = hour / .hoursPerDay * .hoursPerDay
@@ -78,7 +91,7 @@ public final class Verifier: Sendable {
   private static func hours(from start: Timestamp?, to end: Timestamp?) -> Range<Int32> {
     let first = start.map { InteractionID(lowerBound: $0).hour } ?? 0
     let last = end.map { InteractionID(lowerBound: $0 + (.millisecondsPerHour - 1)).hour } ?? .max
-    return first..<max(first, last)
+    return (first..<max(first, last)).clamped(to: StaleHours.everyHour)
   }
 
   // MARK: Statements
@@ -117,13 +130,10 @@ public final class Verifier: Sendable {
       })
   }
 
-  private func waitsForRecount(_ tenant: TenantKey) async throws(Failure) -> Bool {
+  private func hasStaleHours(_ tenant: TenantKey) async throws(Failure) -> Bool {
     try answer(
       await owner.run { (connection) throws(PostgresError) in
-        for row in try connection.run(Command(.readDeltas) { $0.add(tenant.rawValue) }) {
-          if case .recount = try Delta(row) { return true }
-        }
-        return false
+        try !connection.staleHours(of: tenant).isEmpty
       })
   }
 

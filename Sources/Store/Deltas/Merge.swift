@@ -1,0 +1,91 @@
+import Domain
+
+extension Statement {
+  fileprivate static let takeDeltas = Statement("deltas_take", PackageResources.deltas_take_sql)
+  fileprivate static let takeDeltasOfTenant = Statement("deltas_take_tenant", PackageResources.deltas_take_tenant_sql)
+  fileprivate static let holdLease = Statement("rollups_lease", PackageResources.rollups_lease_sql)
+  fileprivate static let addLease = Statement("rollups_lease_add", PackageResources.rollups_lease_add_sql)
+}
+
+/// How one server at a time does the rollup job.
+enum RollupLease {
+  /// By a row of `parley.leases`, which only the tables' owner can lock.
+  case row
+  /// Not at all. Two at once stay right: each works in one snapshot, and where both change the same, one fails and tries
+  /// again.
+  case none
+}
+
+/// What was done with some change records.
+struct Merged {
+  var isMore: Bool
+  /// The hours that were found damaged on the way, and have to be rebuilt.
+  var damaged: [TenantKey: StaleHours] = [:]
+}
+
+extension PostgresConnection {
+  /// Runs `body` in a transaction of one snapshot that holds the lease; nil if somebody else does.
+  func withLease<R>(
+    _ lease: RollupLease, _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R? {
+    let result = try inTransaction([Command(.beginRepeatableRead)]) { (connection) throws(PostgresError) -> R? in
+      if lease == .row {
+        let hold = Command(.holdLease) { $0.add("\(Limits.rollupLockMillisecondsMax)ms") }
+        guard try connection.run(hold).count == 1 else { return nil }
+      }
+      return try body(connection)
+    }
+    if result == nil { _ = try run(Command(.addLease)) }
+    return result
+  }
+
+  /// Merges change records of every tenant but some, a bounded number.
+  func mergeChanges(ofAllBut others: [TenantKey]) throws(PostgresError) -> Merged {
+    try mergeChanges(Command(.takeDeltas) { $0.add(others.map(\.rawValue)) }) { _ in true }
+  }
+
+  /// Merges change records of one tenant, a bounded number.
+  ///
+  /// - Parameter hours: facts of other hours are merged; those of these are not, for their rows are counted.
+  func mergeChanges(of tenant: TenantKey, outside hours: Range<Int32>? = nil) throws(PostgresError) -> Merged {
+    try mergeChanges(Command(.takeDeltasOfTenant) { $0.add(tenant.rawValue) }) { fact in
+      hours.map { !$0.contains(fact.hour) } ?? true
+    }
+  }
+
+  private func mergeChanges(
+    _ take: Command, where isWanted: (Fact) -> Bool
+  ) throws(PostgresError) -> Merged {
+    var take = take
+    take.parameters.add(Int32(Limits.deltasPerFold))
+    take.parameters.add(Int64(Limits.deltaBytesPerFold))
+    take.parameters.add(Int32(Limits.changeRecordBytesMax))
+    var (rollups, postings) = (Rollups(), Postings())
+    var damaged: [TenantKey: StaleHours] = [:]
+    var (count, bytes) = (0, 0)
+    try pipeline([take], rowByRow: true) { (_, rows) throws(PostgresError) in
+      for row in rows {
+        let tenant = TenantKey(rawValue: try row.int32(0))
+        let record = try row.bytes(1)
+        count += 1
+        bytes += Int(try row.int32(2))
+        do throws(Unreadable) {
+          for fact in try FactsReader.facts(record) where isWanted(fact) {
+            rollups.add(fact, tenant: tenant)
+            postings.add(fact, tenant: tenant)
+          }
+        } catch {
+          // Whatever it was to add, the rows tell.
+          damaged[tenant, default: StaleHours()].insert(StaleHours.everyHour)
+        }
+      }
+    }
+    for (tenant, hours) in try merge(rollups.cells(Grain.allCases)) {
+      damaged[tenant, default: .init()].formUnion(hours)
+    }
+    for (tenant, hours) in try merge(postings) { damaged[tenant, default: .init()].formUnion(hours) }
+    for (tenant, hours) in damaged { try add(hours, of: tenant) }
+    return Merged(
+      isMore: count >= Limits.deltasPerFold || bytes >= Limits.deltaBytesPerFold, damaged: damaged)
+  }
+}

@@ -1,0 +1,1 @@
+DELETE FROM parley.deltas WHERE tenant = $1::int4 AND recount_from IS NOT NULL AND recount_to IS NOT NULL
