@@ -114,6 +114,8 @@ extension InteractionGenerator {
   static let reasons = [
     "asked for a person", "low confidence", "payment dispute", "repeated failure", "policy exception", "upset customer",
   ]
+  /// What most of those that were handed over have.
+  public static var commonReason: String { reasons[0] }
   private static let reasonShares = Shares.zipf(6)
   static let intents = [
     "track_order", "refund", "change_booking", "cancel_order", "billing_question", "reset_password", "update_address",
@@ -123,6 +125,8 @@ extension InteractionGenerator {
     "store_hours", "technical_issue", "installation_help", "price_match", "gift_card", "subscription_pause", "late_fee",
     "fraud_report", "feedback",
   ]
+  /// What more interactions have than any other.
+  public static var commonIntent: String { intents[0] }
   private static let intentShares = Shares.zipf(30)
   private static let words = [
     "the", "order", "is", "on", "its", "way", "and", "should", "arrive", "tomorrow", "please", "your", "account", "we",

@@ -20,6 +20,7 @@ struct BenchCommand: AsyncParsableCommand {
       """,
     subcommands: [
       BenchRecord.self, BenchGet.self, BenchList.self, BenchStats.self, BenchMixed.self, BenchLimits.self,
+      BenchFairness.self, BenchRepeats.self,
     ])
 }
 

@@ -54,14 +54,18 @@ struct BenchTarget: ParsableArguments {
   }
 
   /// One for each tenant.
-  func tokens() async throws -> [String] {
+  ///
+  /// - Parameter count: how many tenants there must be, whatever --tenants says.
+  func tokens(count: Int? = nil) async throws -> [String] {
+    let tenants = count ?? tenants
     guard (1...10_000).contains(tenants) else {
       throw CommandFailure("--tenants \(tenants): allowed is 1 to 10000")
     }
     if let token = try givenToken() {
       guard tenants == 1 else {
         throw CommandFailure(
-          "--tenants \(tenants): a token is for one tenant; give --data or --jwt-secret-file instead")
+          "\(count == nil ? "--tenants " : "tenants ")\(tenants): a token is for one tenant; give --data or --jwt-secret-file instead"
+        )
       }
       return [token]
     }
