@@ -58,8 +58,7 @@ private final class JobQueue: @unchecked Sendable {  // `condition` guards the r
   }
 
   private let condition = NSCondition()
-  private var jobs: [(UnownedJob, Executor)] = []
-  private var taken = 0
+  private var jobs = Fifo<(UnownedJob, Executor)>()
   private var isClosed = false
 
   func add(_ job: UnownedJob, _ executor: Executor) {
@@ -79,14 +78,11 @@ private final class JobQueue: @unchecked Sendable {  // `condition` guards the r
   /// Waits for a job; nil once closed and empty.
   func next() -> (UnownedJob, Executor)? {
     condition.withLock {
-      while taken == jobs.count {
+      while true {
+        if let job = jobs.popFirst() { return job }
         if isClosed { return nil }
-        jobs.removeAll(keepingCapacity: true)
-        taken = 0
         condition.wait()
       }
-      defer { taken += 1 }
-      return jobs[taken]
     }
   }
 }

@@ -1,0 +1,80 @@
+/// Decides which gets share a statement, and who has given up, as a value.
+///
+/// Gets of one tenant that wait at the same time go together; tenants take turns.
+struct LookupQueue<Waiter> {
+  typealias Ticket = FairQueue<TenantKey, Waiter>.Ticket
+
+  /// What giving up one get comes to.
+  enum Cancelled {
+    /// It waited, and is to be told.
+    case withdrawn(Waiter)
+    /// It was the last of its statement that anybody waits for: the statement is given up.
+    case abandoned((@Sendable () -> Void)?)
+    /// Its statement goes on for others, or it had its answer.
+    case ignored
+  }
+
+  /// The gets of one statement.
+  struct Batch {
+    var key: UInt64
+    var tenant: TenantKey
+    var waiters: [Waiter]
+  }
+
+  /// A statement that is under way, or waits for its connection.
+  private struct Statement {
+    var tickets: Set<Ticket>
+    var giveUp: (@Sendable () -> Void)?
+  }
+
+  private let concurrency: Int
+  private let getsPerStatementMax: Int
+  private var queue: FairQueue<TenantKey, Waiter>
+  private var statements: [UInt64: Statement] = [:]
+  private var lastKey: UInt64 = 0
+
+  init(concurrency: Int, getsPerStatementMax: Int, waitingMax: Int, waitingPerTenantMax: Int) {
+    self.concurrency = concurrency
+    self.getsPerStatementMax = getsPerStatementMax
+    queue = FairQueue(sizeMax: .init(count: waitingMax), tenantSizeMax: .init(count: waitingPerTenantMax))
+  }
+
+  /// The gets that wait for a statement.
+  var waitingCount: Int { queue.size.count }
+
+  /// nil where too many wait.
+  mutating func enqueue(_ waiter: Waiter, of tenant: TenantKey) -> Ticket? { queue.enqueue(waiter, of: tenant) }
+
+  /// The next statement, where one may be started.
+  mutating func startNext() -> Batch? {
+    guard statements.count < concurrency, let (tenant, waiters) = queue.nextTurn(countMax: getsPerStatementMax) else {
+      return nil
+    }
+    lastKey += 1
+    statements[lastKey] = Statement(tickets: Set(waiters.map(\.ticket)), giveUp: nil)
+    return Batch(key: lastKey, tenant: tenant, waiters: waiters.map(\.element))
+  }
+
+  mutating func cancel(_ ticket: Ticket) -> Cancelled {
+    if let waiter = queue.remove(ticket) { return .withdrawn(waiter) }
+    for (key, statement) in statements where statement.tickets.contains(ticket) {
+      statements[key]!.tickets.remove(ticket)
+      return statement.tickets.count == 1 ? .abandoned(statement.giveUp) : .ignored
+    }
+    return .ignored
+  }
+
+  /// How a statement can be given up from now on.
+  ///
+  /// - Parameter isLast: false where the statement may have gone further already, and said so.
+  /// - Returns: whether to give it up at once, for all who asked have given up meanwhile.
+  mutating func offer(_ giveUp: @escaping @Sendable () -> Void, for key: UInt64, isLast: Bool) -> Bool {
+    guard let statement = statements[key], isLast || statement.giveUp == nil else { return false }
+    statements[key]!.giveUp = giveUp
+    return statement.tickets.isEmpty
+  }
+
+  mutating func ended(_ key: UInt64) { statements[key] = nil }
+}
+
+extension LookupQueue.Batch: Sendable where Waiter: Sendable {}

@@ -1,0 +1,118 @@
+import Synchronization
+import Testing
+
+@testable import Store
+
+@Suite struct LookupQueueTests {
+  typealias Queue = LookupQueue<String>
+
+  private static let a = TenantKey(rawValue: 1)
+  private static let b = TenantKey(rawValue: 2)
+
+  private static func queue(_ concurrency: Int = 1, perStatement: Int = 10, waitingMax: Int = 100) -> Queue {
+    Queue(
+      concurrency: concurrency, getsPerStatementMax: perStatement, waitingMax: waitingMax,
+      waitingPerTenantMax: waitingMax / 2)
+  }
+
+  private static func withdrawn(_ cancelled: Queue.Cancelled) -> String? {
+    if case .withdrawn(let waiter) = cancelled { waiter } else { nil }
+  }
+
+  private static func isAbandoned(_ cancelled: Queue.Cancelled) -> Bool {
+    if case .abandoned = cancelled { true } else { false }
+  }
+
+  @Test func anIdleStoreAsksForEachAtOnce() {
+    var queue = Self.queue(2)
+    _ = queue.enqueue("1", of: Self.a)
+    #expect(queue.startNext()?.waiters == ["1"])
+    _ = queue.enqueue("2", of: Self.a)
+    #expect(queue.startNext()?.waiters == ["2"])
+    _ = queue.enqueue("3", of: Self.a)
+    #expect(queue.startNext() == nil)
+  }
+
+  @Test func thoseOfOneTenantThatWaitShareAStatement() {
+    var queue = Self.queue()
+    _ = queue.enqueue("0", of: Self.a)
+    let first = queue.startNext()!
+    for waiter in ["a1", "a2"] { _ = queue.enqueue(waiter, of: Self.a) }
+    _ = queue.enqueue("b1", of: Self.b)
+    _ = queue.enqueue("a3", of: Self.a)
+    #expect(queue.startNext() == nil)
+    queue.ended(first.key)
+    let second = queue.startNext()!
+    #expect(second.tenant == Self.a && second.waiters == ["a1", "a2", "a3"])
+    queue.ended(second.key)
+    let third = queue.startNext()!
+    #expect(third.tenant == Self.b && third.waiters == ["b1"])
+  }
+
+  @Test func aStatementIsBoundedAndTheRestTakesAnotherTurn() {
+    var queue = Self.queue(perStatement: 2)
+    for place in 0..<3 { _ = queue.enqueue("a\(place)", of: Self.a) }
+    _ = queue.enqueue("b", of: Self.b)
+    var order: [[String]] = []
+    while let batch = queue.startNext() {
+      order.append(batch.waiters)
+      queue.ended(batch.key)
+    }
+    #expect(order == [["a0", "a1"], ["b"], ["a2"]])
+  }
+
+  @Test func boundsWhatWaits() {
+    var queue = Self.queue(waitingMax: 4)
+    #expect(queue.enqueue("a1", of: Self.a) != nil && queue.enqueue("a2", of: Self.a) != nil)
+    #expect(queue.enqueue("a3", of: Self.a) == nil, "a tenant may fill half")
+    #expect(queue.enqueue("b1", of: Self.b) != nil && queue.waitingCount == 3)
+  }
+
+  @Test func whoGivesUpInTheQueueIsTold() {
+    var queue = Self.queue()
+    let ticket = queue.enqueue("1", of: Self.a)!
+    #expect(Self.withdrawn(queue.cancel(ticket)) == "1")
+    #expect(queue.startNext() == nil)
+  }
+
+  @Test func aStatementIsGivenUpWithTheLastWhoAsked() {
+    var queue = Self.queue()
+    let tickets = ["1", "2"].map { queue.enqueue($0, of: Self.a)! }
+    let batch = queue.startNext()!
+    let isGivenUp = Mutex(false)
+    let isOver = queue.offer({ isGivenUp.withLock { $0 = true } }, for: batch.key, isLast: true)
+    #expect(!isOver)
+    #expect(!Self.isAbandoned(queue.cancel(tickets[0])), "another waits for it")
+    #expect(!Self.isAbandoned(queue.cancel(tickets[0])), "giving up twice is giving up once")
+    guard case .abandoned(let giveUp?) = queue.cancel(tickets[1]) else {
+      Issue.record("nobody waits for the statement")
+      return
+    }
+    giveUp()
+    #expect(isGivenUp.withLock { $0 })
+  }
+
+  @Test func whatWasGivenUpBeforeItCouldBeIsGivenUpAtOnce() {
+    var queue = Self.queue()
+    let ticket = queue.enqueue("1", of: Self.a)!
+    let batch = queue.startNext()!
+    #expect(Self.isAbandoned(queue.cancel(ticket)))
+    let isAbandoned = queue.offer({}, for: batch.key, isLast: true)
+    #expect(isAbandoned)
+    queue.ended(batch.key)
+    let isStillAbandoned = queue.offer({}, for: batch.key, isLast: true)
+    #expect(!isStillAbandoned, "it is over")
+  }
+
+  @Test func theWayOutOfTheQueueDoesNotReplaceTheStatements() {
+    var queue = Self.queue()
+    let ticket = queue.enqueue("1", of: Self.a)!
+    let batch = queue.startNext()!
+    let outcome = Mutex("")
+    _ = queue.offer({ outcome.withLock { $0 = "statement" } }, for: batch.key, isLast: true)
+    _ = queue.offer({ outcome.withLock { $0 = "queue" } }, for: batch.key, isLast: false)
+    guard case .abandoned(let giveUp?) = queue.cancel(ticket) else { return }
+    giveUp()
+    #expect(outcome.withLock { $0 } == "statement")
+  }
+}
