@@ -28,8 +28,10 @@ actor PostgresConnection {
   struct Configuration: Sendable {
     /// A connection URI or keyword string, as libpq reads it.
     var url: String
-    /// The longest a statement may run.
+    /// The longest a statement may run. PostgreSQL sees to it; zero for no limit.
     var statementTimeout: Duration = .seconds(30)
+    /// How much longer PostgreSQL may say nothing before its connection is given up: it may have stopped, or its host.
+    var grace: Duration = .seconds(5)
     var preparedStatements = PreparedStatements.auto
 
     /// As SQL, for the transaction under way alone or for the session.
@@ -44,6 +46,8 @@ actor PostgresConnection {
         END
       """
     }
+
+    fileprivate var silenceMax: Duration? { statementTimeout > .zero ? statementTimeout + grace : nil }
   }
 
   private let configuration: Configuration
@@ -60,6 +64,9 @@ actor PostgresConnection {
   private(set) var isPooled = false
   /// What a transaction begins with behind a pooler.
   private let transactionSettings: Statement
+  /// When the work under way has had its time, and is stopped.
+  private var timeLimit: ContinuousClock.Instant?
+  private var isPastTimeLimit = false
   /// Why there is no connection, while the next try is not due.
   private var lastFailure = ""
   private var backoff = Backoff(from: .milliseconds(50), to: .seconds(5))
@@ -103,6 +110,22 @@ actor PostgresConnection {
     return result
   }
 
+  /// Runs `body` for no longer than that.
+  ///
+  /// - Returns: nil where it took longer; then it was stopped.
+  func within<R>(
+    _ limit: Duration, _ body: (isolated PostgresConnection) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R? {
+    timeLimit = .now + limit
+    defer { (timeLimit, isPastTimeLimit) = (nil, false) }
+    do throws(PostgresError) {
+      return try body(self)
+    } catch {
+      guard isPastTimeLimit, error.isStatementCancelled, !Task.isCancelled else { throw error }
+      return nil
+    }
+  }
+
   /// Runs `body` on the connection's thread, and again after whatever it waits for.
   func stay(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await body(self) }
 
@@ -142,6 +165,9 @@ actor PostgresConnection {
     _ commands: [Command], rowByRow: Bool = false, _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     let connection = try open()
+    if isPastTimeLimit {
+      throw PostgresError(kind: .refused(sqlState: "57014"), message: "the time for this work is over")
+    }
     do throws(PostgresError) {
       try checkRole(before: commands)
       var refusal: PostgresError?
@@ -221,20 +247,25 @@ actor PostgresConnection {
     let connection = try open()
     do throws(PostgresError) {
       try checkRole(before: [])
-      guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
-      var refusal: PostgresError?
-      var rows: [[String?]] = []
-      while let result = try nextResultOrEnd(connection) {
-        if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
-        rows = texts(of: result)
-        PQclear(result)
-      }
-      if let refusal { throw refusal }
-      return rows
+      return try query(text, on: connection)
     } catch {
       closeUnlessInOrder(after: error)
       throw error
     }
+  }
+
+  @discardableResult
+  private func query(_ text: String, on connection: OpaquePointer) throws(PostgresError) -> [[String?]] {
+    guard PQsendQuery(connection, text) == 1 else { throw lost(connection) }
+    var refusal: PostgresError?
+    var rows: [[String?]] = []
+    while let result = try nextResultOrEnd(connection) {
+      if PQresultStatus(result) == PGRES_FATAL_ERROR { refusal = refusal ?? error(of: result) }
+      rows = texts(of: result)
+      PQclear(result)
+    }
+    if let refusal { throw refusal }
+    return rows
   }
 
   private func texts(of result: OpaquePointer) -> [[String?]] {
@@ -441,42 +472,58 @@ actor PostgresConnection {
   }
 
   /// How long a cancelled statement may take to end before its connection is given up.
-  private static let cancelMilliseconds: CInt = 5000
+  private static let cancelMax = Duration.seconds(5)
 
   private func waitForSocket(_ connection: OpaquePointer, toWrite: Bool) throws(PostgresError) {
-    var cancelSent = false
+    var giveUp = configuration.silenceMax.map { ContinuousClock.now + $0 }
+    var isCancelled = false
     while true {
       var sources = [
         pollfd(fd: PQsocket(connection), events: Int16(POLLIN | (toWrite ? POLLOUT : 0)), revents: 0),
         pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
       ]
-      let ready = poll(&sources, 2, cancelSent ? Self.cancelMilliseconds : -1)
+      let ready = poll(&sources, 2, milliseconds(until: giveUp, or: timeLimit))
       if ready < 0, errno == EINTR { continue }
-      guard ready > 0 else {
-        throw PostgresError(kind: .connectionLost, message: "a cancelled statement did not end")
+      if sources[1].revents != 0 { wakeup.drain() }
+      let isOverdue = timeLimit.map { $0 <= .now } ?? false
+      if isOverdue {
+        timeLimit = nil
+        isPastTimeLimit = true
       }
-      if sources[1].revents != 0 {
-        wakeup.drain()
-        if Task.isCancelled, !cancelSent {
-          sendCancel(connection)
-          cancelSent = true
-        }
+      if !isCancelled, isOverdue || Task.isCancelled {
+        isCancelled = true
+        giveUp = .now + Self.cancelMax
+        try cancelStatement(connection)
       }
       if sources[0].revents != 0 { return }
+      if ready < 0 || giveUp.map({ $0 <= .now }) ?? false {
+        throw PostgresError(
+          kind: .connectionLost,
+          message: isCancelled ? "a cancelled statement did not end" : "PostgreSQL does not answer on this connection")
+      }
     }
   }
 
-  /// Asks PostgreSQL, over a connection of its own, to stop the statement under way.
-  private func sendCancel(_ connection: OpaquePointer) {
-    guard let cancel = PQgetCancel(connection) else { return }
-    defer { PQfreeCancel(cancel) }
-    var reason = [CChar](repeating: 0, count: 256)
-    if PQcancel(cancel, &reason, 256) == 0 {
-      logger.warning("could not cancel a statement", metadata: ["reason": "\(String(nulTerminated: reason))"])
+  /// For `poll`: rounded up, so that the time has come when it returns; -1 for ever.
+  private func milliseconds(until one: ContinuousClock.Instant?, or other: ContinuousClock.Instant?) -> CInt {
+    guard let end = one.map({ min($0, other ?? $0) }) ?? other else { return -1 }
+    return CInt(clamping: max(0, (end - .now).wholeMilliseconds + 1))
+  }
+
+  /// Asks PostgreSQL, over a connection of its own, to stop the statement under way. When this returns PostgreSQL has
+  /// passed it on, so that it cannot stop the statement after.
+  private func cancelStatement(_ connection: OpaquePointer) throws(PostgresError) {
+    guard let request = CancelRequest(connection) else { return }
+    switch request.send(within: Self.cancelMax) {
+    case nil: throw PostgresError(kind: .connectionLost, message: "PostgreSQL does not take a request to cancel")
+    case "": break
+    case let reason?: logger.warning("could not cancel a statement", metadata: ["reason": "\(reason)"])
     }
   }
 
   // MARK: Opening
+
+  var isOpen: Bool { connection != nil && PQstatus(connection) == CONNECTION_OK }
 
   /// The connection, made anew where there is none.
   func open() throws(PostgresError) -> OpaquePointer {
@@ -517,27 +564,17 @@ actor PostgresConnection {
       PQfinish(connection)
       throw error
     }
+    PQsetnonblocking(connection, 1)
     PQsetNoticeProcessor(connection, { _, _ in }, nil)
     do throws(PostgresError) {
-      let backend = try execute("SELECT pg_backend_pid()", on: connection)
+      let backend = try query("SELECT pg_backend_pid()", on: connection).first?.first ?? ""
       isPooled = backend != "\(PQbackendPID(connection))"
-      if !isPooled { _ = try execute(configuration.settings(isLocal: false), on: connection) }
+      if !isPooled { try query(configuration.settings(isLocal: false), on: connection) }
     } catch {
       PQfinish(connection)
       throw error
     }
-    PQsetnonblocking(connection, 1)
     return connection
-  }
-
-  /// Runs SQL on a connection that is being opened and answers with its first value as text.
-  private func execute(_ text: String, on connection: OpaquePointer) throws(PostgresError) -> String {
-    let result = PQexec(connection, text)
-    defer { PQclear(result) }
-    guard PQresultStatus(result) == PGRES_TUPLES_OK else {
-      throw PQstatus(connection) == CONNECTION_OK ? error(of: result) : lost(connection)
-    }
-    return PQntuples(result) > 0 ? String(cString: PQgetvalue(result, 0, 0)) : ""
   }
 
   // MARK: Errors
@@ -564,12 +601,6 @@ actor PostgresConnection {
 private func oneLine(_ text: UnsafePointer<CChar>?) -> String {
   guard let text else { return "" }
   return String(cString: text).split(separator: "\n").joined(separator: " ")
-}
-
-extension String {
-  fileprivate init(nulTerminated bytes: [CChar]) {
-    self.init(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
 }
 
 extension Duration {
