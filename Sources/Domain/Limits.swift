@@ -81,11 +81,24 @@ public enum Limits {
 
   // MARK: The store
 
-  public static let recordQueueInteractionsMax = 65_536
+  public static let recordQueueInteractionsMax = 131_072
   public static let recordQueueBytesMax = 256 * 1024 * 1024
+  /// One tenant may fill half of the queue, so that the others still get in.
+  public static let recordQueueInteractionsPerTenantMax = recordQueueInteractionsMax / 2
+  public static let recordQueueBytesPerTenantMax = recordQueueBytesMax / 2
+  /// Of one tenant, before the next tenant that waits has its turn.
+  public static let recordTurnInteractions = 64
   public static let recordBatchInteractionsMax = 2000
   public static let recordBatchBytesMax = 16 * 1024 * 1024
-  public static let readsWaitingMax = 4096
+  /// Reads that wait for a connection: of each kind (gets; lists and statistics; those of them that scan rows).
+  public static let readsWaitingMax = 8192
+  public static let readsWaitingPerTenantMax = readsWaitingMax / 2
+  /// A list or statistics that hold a connection for longer than this go on among the reads that scan rows.
+  public static let keyedReadMillisecondsMax = 250
+  /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.
+  public static let batchSecondsMax: Int64 = 10
+  /// The health check waits for PostgreSQL no longer than this.
+  public static let healthCheckSecondsMax: Int64 = 2
   /// Calls of tenants not seen since the server's start.
   public static let tenantLookupsWaitingMax = 4096
   /// Of one tenant, asked for at the same time.

@@ -1,3 +1,4 @@
+import Crypto
 import Domain
 import Logging
 
@@ -40,56 +41,50 @@ struct RecordRow: Sendable {
 
 /// Commits a batch of rows in one transaction and says of each what became of it.
 ///
-/// The rows go in with the deltas they add to the statistics, in the hope that all are new, many of them by
-/// COPY. Where that is refused nothing was written; then each is inserted if its key is free, and a row
-/// whose key is taken is compared with what is there. A row the database refuses fails alone: the batch is
-/// done again row by row. A connection lost in COMMIT leaves open whether it happened; the batch is done
-/// again too, and finds by the ids what is there.
+/// The rows go in with the deltas they add to the statistics, in the hope that all are new, many of them by COPY.
+/// Where a key is taken nothing was written; then one statement tells which keys are, and the others go in as before.
+/// Keys that were found taken are remembered, and asked for first when they come again: who repeats one id costs
+/// nobody else the batch. A row the database refuses fails alone: the batch is halved until it is found. A connection
+/// lost in COMMIT leaves open whether it happened; the batch is done again, and finds by the ids what is there.
 ///
 /// The transaction tells the database which number it takes each tenant to have. If the registry says otherwise, as
 /// after a failover, nothing was written; the tenants are looked up again and the batch is done again.
 final class BatchWriter: Sendable {
-  typealias Outcomes = [Result<Recorded, RPCError>]
+  enum Outcome: Sendable {
+    case told(Result<Recorded, RPCError>)
+    /// The database could not write, whatever the row; it may have all the same.
+    case failed(RPCError)
+  }
 
   private let connection: PostgresConnection
   private let catalog: Catalog
   private let numbers: TenantNumbers
+  private let takenKeys: TakenKeys
   private let logger: Logger
 
-  init(_ connection: PostgresConnection, catalog: Catalog, numbers: TenantNumbers, logger: Logger) {
+  /// - Parameter takenKeys: what the writers of one store know together.
+  init(
+    _ connection: PostgresConnection, catalog: Catalog, numbers: TenantNumbers, takenKeys: TakenKeys = TakenKeys(),
+    logger: Logger
+  ) {
     self.connection = connection
     self.catalog = catalog
     self.numbers = numbers
+    self.takenKeys = takenKeys
     self.logger = logger
   }
 
   /// Runs `body` on the connection's thread.
   func run(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await connection.stay(body) }
 
-  /// Why none of a batch's rows has an outcome of its own.
-  private enum Failure: Error {
-    /// The registry has another number for a tenant of the batch.
-    case tenantNumberRefused
-    case other(RPCError)
-  }
-
-  /// - Returns: an outcome for each row, in order; or the error that all of them share.
-  nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> Result<Outcomes, RPCError> {
-    switch await writeAsNumbered(rows) {
-    case .success(let outcomes): return .success(outcomes)
-    case .failure(.other(let error)): return .failure(error)
-    case .failure(.tenantNumberRefused): break
-    }
+  /// - Returns: an outcome for each row, in order.
+  nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> [Outcome] {
+    if let outcomes = await writeAsNumbered(rows) { return outcomes }
     switch await numberedAnew(rows) {
-    case .failure(let error): return .failure(error.rpcError)
-    case .success(let rows):
-      return await writeAsNumbered(rows).mapError { failure in
-        switch failure {
-        case .tenantNumberRefused:
-          .databaseUnavailable(cause: "tenants' numbers changed twice while a batch was written")
-        case .other(let error): error
-        }
-      }
+    case .failure(let error): return rows.map { _ in .failed(error.rpcError) }
+    case .success(let numbered):
+      let changed = RPCError.databaseUnavailable(cause: "tenants' numbers changed twice while a batch was written")
+      return await writeAsNumbered(numbered) ?? rows.map { _ in .failed(changed) }
     }
   }
 
@@ -111,152 +106,214 @@ final class BatchWriter: Sendable {
     }
   }
 
-  private nonisolated(nonsending) func writeAsNumbered(_ rows: [RecordRow]) async -> Result<Outcomes, Failure> {
+  /// - Returns: nil where the registry has another number for a tenant of the batch.
+  private nonisolated(nonsending) func writeAsNumbered(_ rows: [RecordRow]) async -> [Outcome]? {
     // Rows of two tenants under one number would pass for repeats of each other.
     let tenants = rows.tenants
-    guard Set(tenants.map(\.key)).count == tenants.count else { return .failure(.tenantNumberRefused) }
+    guard Set(tenants.map(\.key)).count == tenants.count else { return nil }
     do throws(RPCError) {
       try await catalog.ensurePartitions(for: rows.map(\.id.time))
     } catch {
-      return .failure(.other(error))
+      return rows.map { _ in .failed(error) }
     }
     // The first of each key is written, in key order, so that two writers cannot deadlock; its
     // repeats in the batch are answered from it.
-    let order = rows.indices.sorted { (rows[$0].key, $0) < (rows[$1].key, $1) }
-    var unique: [RecordRow] = []
-    /// Of each row: its place in `unique`, and the first row of its key.
-    var places = [(unique: Int, first: Int)](repeating: (0, 0), count: rows.count)
-    var first = 0
-    for index in order {
-      if unique.last?.key != rows[index].key {
-        first = index
-        unique.append(rows[index])
+    var order = rows.indices.sorted { (rows[$0].key, $0) < (rows[$1].key, $1) }
+    /// The places in `order` of each key's rows that have no outcome yet.
+    var open: [Range<Int>] = []
+    for place in order.indices {
+      if let last = open.last, rows[order[last.lowerBound]].key == rows[order[place]].key {
+        open[open.count - 1] = last.lowerBound..<place + 1
+      } else {
+        open.append(place..<place + 1)
       }
-      places[index] = (unique.count - 1, first)
     }
 
-    switch await writeUnique(unique) {
-    case .failure(let error): return .failure(error)
-    case .success(let written):
-      var results: [Result<Recorded, RPCError>?] = rows.indices.map { index in
-        let place = places[index]
-        return outcome(
-          of: rows[index], written[place.unique], original: place.first == index ? nil : rows[place.first])
-      }
-      // Repeats of a row that was refused are on their own: they may yet go in.
-      let open = results.indices.filter { results[$0] == nil }
-      if !open.isEmpty {
-        switch await writeAsNumbered(open.map { rows[$0] }) {
-        case .failure(let error): return .failure(error)
-        case .success(let outcomes): for (index, outcome) in zip(open, outcomes) { results[index] = outcome }
+    var outcomes: [Outcome?] = rows.map { _ in nil }
+    while !open.isEmpty {
+      guard let written = await writeUnique(open.map { rows[order[$0.lowerBound]] }) else { return nil }
+      var stillOpen: [Range<Int>] = []
+      for (places, written) in zip(open, written) {
+        for place in places {
+          let (index, first) = (order[place], order[places.lowerBound])
+          outcomes[index] = outcome(of: rows[index], written, original: index == first ? nil : rows[first])
         }
+        // Repeats with other content than a row that was refused are on their own: they may yet go in.
+        let rest = order[places].filter { outcomes[$0] == nil }
+        guard !rest.isEmpty else { continue }
+        order.replaceSubrange(places.prefix(rest.count), with: rest)
+        stillOpen.append(places.prefix(rest.count))
       }
-      return .success(results.map { $0! })
+      open = stillOpen
     }
+    return outcomes.map { $0! }
   }
 
   /// - Parameter original: the row of the batch whose key this one repeats, if it does.
-  /// - Returns: nil where the original was refused, which says nothing of this row.
+  /// - Returns: nil where the original was refused for another content, which says nothing of this row.
   private func outcome(
     of row: RecordRow, _ written: WrittenRow, original: RecordRow?
-  ) -> Result<Recorded, RPCError>? {
-    let there: Parameters
+  ) -> Outcome? {
+    let isSame: Bool
     switch written {
     case .inserted:
-      guard let original else { return .success(Recorded(id: row.id, alreadyRecorded: false)) }
-      there = original.values
-    case .found(let values): there = values
-    case .refused(let error): return original == nil ? .failure(error) : nil
+      guard let original else { return .told(.success(Recorded(id: row.id, alreadyRecorded: false))) }
+      isSame = original.values == row.values
+    case .found(let content): isSame = content == ContentHash(row.values)
+    case .refused(let error):
+      return original == nil || original!.values == row.values ? .told(.failure(error)) : nil
+    case .failed(let error): return .failed(error)
     }
-    return there == row.values
-      ? .success(Recorded(id: row.id, alreadyRecorded: true)) : .failure(conflict(row))
+    return .told(isSame ? .success(Recorded(id: row.id, alreadyRecorded: true)) : .failure(conflict(row)))
   }
 
-  /// From so many rows on, COPY's three messages to and fro cost less than an INSERT's parsing for each row.
-  private static let copyRowsMin = 24
-
-  private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> Result<[WrittenRow], Failure> {
-    var lastError: PostgresError?
-    var areAllNew = true
-    // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
-    for attempt in 0..<6 {
-      if let lastError {
-        logger.warning(
-          "writing a batch again", metadata: ["rows": "\(rows.count)", "reason": "\(lastError.message)"])
-        try? await Task.sleep(for: .milliseconds(50 << attempt))
-      }
-      let isHopeful = areAllNew
-      let result = await connection.run { (connection) throws(PostgresError) in
-        guard isHopeful else { return try connection.recordMissing(rows) }
-        if rows.count >= Self.copyRowsMin { try connection.copy(rows) } else { try connection.insert(rows) }
-        return rows.map { _ in WrittenRow.inserted }
-      }
-      switch result {
-      case .success(let outcomes): return .success(outcomes)
-      case .failure(let error):
-        if error.isPartitionMissing, attempt == 0 {
-          catalog.forgetPartitions(for: rows.map(\.id.time))
-          do throws(RPCError) {
-            try await catalog.ensurePartitions(for: rows.map(\.id.time))
-          } catch {
-            return .failure(.other(error))
-          }
-          continue
-        }
-        if error.isTenantNumberRefused { return .failure(.tenantNumberRefused) }
-        if error.blamesTheRow, isHopeful {
-          // A taken key, most likely.
-          areAllNew = false
-          continue
-        }
-        if error.blamesTheRow { return await writeOneByOne(rows) }
-        lastError = error
-        guard error.isConnectionLost || error.isTransient else { return .failure(.other(error.rpcError)) }
-      }
-    }
-    return .failure(.other(lastError!.rpcError))
+  /// Rows that are still to be written, each with a key of its own and its place in the batch.
+  private struct Piece {
+    var rows: [RecordRow]
+    var places: Range<Int>
+    /// Which keys are taken is asked first, of all of them.
+    var asksFirst = false
+    /// How often a key was taken that had been free a moment before.
+    var racesLost = 0
   }
 
-  private nonisolated(nonsending) func writeOneByOne(_ rows: [RecordRow]) async -> Result<[WrittenRow], Failure> {
-    var outcomes: [WrittenRow] = []
-    for row in rows {
-      let result = await connection.run { (connection) throws(PostgresError) in
-        try connection.recordMissing([row])
+  /// - Returns: nil where the registry has another number for one of the tenants.
+  private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> [WrittenRow]? {
+    var written: [WrittenRow?] = rows.map { _ in nil }
+    var pieces = [Piece(rows: rows, places: rows.indices)]
+    var failures = 0
+    var isPartitionMade = false
+    while var piece = pieces.popLast() {
+      let suspects = piece.asksFirst ? piece.rows : takenKeys.suspects(among: piece.rows)
+      let result = await connection.run { [piece] (connection) throws(PostgresError) in
+        try connection.record(piece.rows, askingFor: suspects)
       }
       switch result {
-      case .success(let one): outcomes += one
+      case .success(let outcomes):
+        failures = 0
+        if !suspects.isEmpty { takenKeys.learn(piece.rows, outcomes) }
+        for (place, outcome) in zip(piece.places, outcomes) { written[place] = outcome }
+      case .failure(let error) where error.isTenantNumberRefused: return nil
+      case .failure(let error) where error.isPartitionMissing && !isPartitionMade:
+        isPartitionMade = true
+        catalog.forgetPartitions(for: piece.rows.map(\.id.time))
+        do throws(RPCError) {
+          try await catalog.ensurePartitions(for: piece.rows.map(\.id.time))
+          pieces.append(piece)
+        } catch {
+          return written.map { $0 ?? .failed(error) }
+        }
+      case .failure(let error)
+      where error.isKeyTaken && (!piece.asksFirst || piece.rows.count == 1 && piece.racesLost < 3):
+        if piece.asksFirst { piece.racesLost += 1 }
+        piece.asksFirst = true
+        pieces.append(piece)
       case .failure(let error) where error.blamesTheRow:
-        outcomes.append(
-          .refused(
-            RPCError(
-              .invalidArgument, .interactionRefused,
-              "the database refuses interaction \(row.id); the server's log says why",
-              cause: error.message)))
-      case .failure(let error) where error.isTenantNumberRefused: return .failure(.tenantNumberRefused)
-      case .failure(let error): outcomes.append(.refused(error.rpcError))
+        if piece.rows.count == 1 {
+          written[piece.places.lowerBound] = .refused(refusal(of: piece.rows[0], error))
+        } else {
+          pieces += halves(of: piece)
+        }
+      case .failure(let error):
+        failures += 1
+        // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
+        guard error.isConnectionLost || error.isTransient, failures < 6 else {
+          return written.map { $0 ?? .failed(error.rpcError) }
+        }
+        logger.warning(
+          "writing a batch again", metadata: ["rows": "\(piece.rows.count)", "reason": "\(error.message)"])
+        try? await Task.sleep(for: .milliseconds(50 << failures))
+        // It may have been committed.
+        piece.asksFirst = piece.asksFirst || error.isConnectionLost
+        pieces.append(piece)
       }
     }
-    return .success(outcomes)
+    return written.map { $0! }
+  }
+
+  /// The second before the first, which is taken up next.
+  private func halves(of piece: Piece) -> [Piece] {
+    let middle = piece.rows.count / 2
+    let place = piece.places.lowerBound + middle
+    var (first, second) = (piece, piece)
+    (first.rows, first.places) = (Array(piece.rows[..<middle]), piece.places.lowerBound..<place)
+    (second.rows, second.places) = (Array(piece.rows[middle...]), place..<piece.places.upperBound)
+    return [second, first]
+  }
+
+  private func refusal(of row: RecordRow, _ error: PostgresError) -> RPCError {
+    RPCError(
+      .invalidArgument, .interactionRefused,
+      "the database refuses interaction \(row.id); the server's log says why", cause: error.message)
   }
 }
 
 /// What became of a row with a key of its own.
-private enum WrittenRow: Sendable {
+enum WrittenRow: Sendable {
   case inserted
   /// Its key was taken, by this.
-  case found(Parameters)
+  case found(ContentHash)
+  /// The database refuses this row.
   case refused(RPCError)
+  /// The database could not write, whatever the row.
+  case failed(RPCError)
+}
+
+/// Stands for an interaction's content, which may be long: equal for equal content alone.
+struct ContentHash: Equatable, Sendable {
+  private let digest: SHA256Digest
+
+  init(_ values: Parameters) {
+    digest = SHA256.hash(data: values.bytes)
+  }
+}
+
+extension Statement {
+  fileprivate static let findInteractions = Statement("interactions_find", PackageResources.interactions_find_sql)
 }
 
 extension PostgresConnection {
-  /// Copies the rows, all of them new, and their deltas, in one transaction.
-  fileprivate func copy(_ rows: [RecordRow]) throws(PostgresError) {
-    var interactions = CopyRows(copyInteractions)
-    var updatedAt = Parameters()
-    updatedAt.add(.now)
-    for row in rows {
-      interactions.append(row.values, then: updatedAt)
+  /// From so many rows on, COPY's three messages to and fro cost less than an INSERT's parsing for each row.
+  private static var copyRowsMin: Int { 24 }
+  /// So many interactions are in memory at a time while keys are looked up.
+  private static var keysPerLook: Int { 64 }
+
+  /// Inserts the rows whose keys are free, with their deltas, in one transaction. A key that is taken, of a row that
+  /// was not asked for, makes it fail.
+  fileprivate func record(
+    _ rows: [RecordRow], askingFor suspects: [RecordRow]
+  ) throws(PostgresError) -> [WrittenRow] {
+    let found = suspects.isEmpty ? [:] : try find(suspects)
+    let free = found.isEmpty ? rows : rows.filter { found[$0.key] == nil }
+    if free.count >= Self.copyRowsMin { try copy(free) } else if !free.isEmpty { try insert(free) }
+    return rows.map { row in found.isEmpty ? .inserted : found[row.key].map { .found($0) } ?? .inserted }
+  }
+
+  /// What holds those of the keys that are taken.
+  private func find(_ rows: [RecordRow]) throws(PostgresError) -> [RecordRow.Key: ContentHash] {
+    let commands = stride(from: 0, to: rows.count, by: Self.keysPerLook).map { start in
+      let some = rows[start..<min(start + Self.keysPerLook, rows.count)]
+      return Command(.findInteractions) {
+        $0.add(some.map(\.key.tenant))
+        $0.add(some.map(\.id))
+      }
     }
+    var found: [RecordRow.Key: ContentHash] = [:]
+    try pipeline([.beginRecording(rows.tenants)] + commands) { (place, rows) throws(PostgresError) in
+      for row in rows where place > 0 {
+        let interaction = try Interaction(row)
+        let tenant = TenantKey(rawValue: try row.int32(Interaction.columns))
+        found[RecordRow.Key(tenant: tenant.rawValue, id: interaction.id)] = ContentHash(
+          Parameters(interaction, tenant: tenant))
+      }
+    }
+    return found
+  }
+
+  /// Copies the rows, all of them new, and their deltas, in one transaction.
+  private func copy(_ rows: [RecordRow]) throws(PostgresError) {
+    var interactions = CopyRows(copyInteractions)
+    for row in rows { interactions.append(row.values) }
     var deltas = CopyRows(copyDeltas)
     for (tenant, facts) in facts(of: rows) {
       var values = Parameters()
@@ -268,7 +325,7 @@ extension PostgresConnection {
   }
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
-  fileprivate func insert(_ rows: [RecordRow]) throws(PostgresError) {
+  private func insert(_ rows: [RecordRow]) throws(PostgresError) {
     _ = try pipeline(
       [Command(.begin), .beginRecording(rows.tenants)] + inserts(of: rows) + deltas(of: rows) + [Command(.commit)])
   }
@@ -299,33 +356,6 @@ extension PostgresConnection {
 
   private func facts(of rows: [RecordRow]) -> [TenantKey: FactsWriter] {
     rows.reduce(into: [:]) { $0[$1.tenant, default: FactsWriter()].append($1.fact) }
-  }
-
-  /// Inserts the rows whose keys are free in one transaction and looks at what holds the others.
-  fileprivate func recordMissing(_ rows: [RecordRow]) throws(PostgresError) -> [WrittenRow] {
-    let inserts = rows.map { Command(.insertMissingInteraction, $0.values) }
-    let begin = [Command(.begin), .beginRecording(rows.tenants)]
-    let inserted = try pipeline(begin + inserts).dropFirst(begin.count).map { $0.affectedCount == 1 }
-    let missing = zip(rows, inserted).filter { $0.1 }.map(\.0)
-    let taken = zip(rows, inserted).filter { !$0.1 }.map(\.0)
-    let looks = taken.map { row in
-      Command(.getInteractions) {
-        $0.add(row.tenant.rawValue)
-        $0.add([row.id])
-      }
-    }
-    var found = try pipeline(looks + deltas(of: missing) + [Command(.commit)]).makeIterator()
-    var written: [WrittenRow] = []
-    for (row, inserted) in zip(rows, inserted) {
-      if inserted {
-        written.append(.inserted)
-      } else if let existing = found.next()!.first(where: { _ in true }) {
-        written.append(.found(Parameters(try Interaction(existing), tenant: row.tenant)))
-      } else {
-        throw PostgresError(kind: .unexpectedAnswer, message: "a key is taken by a row that is not there")
-      }
-    }
-    return written
   }
 }
 

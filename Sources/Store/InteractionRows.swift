@@ -3,8 +3,8 @@ import Domain
 // How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
 // interactions_get.sql and interaction_page.sql.
 
-/// The parameters of interaction_insert.sql, then `updated_at`: as a default it would be asked of a
-/// function row by row, which keeps COPY from inserting many rows at once.
+/// The parameters of interaction_insert.sql. Neither names `updated_at`: its default is the transaction's time by
+/// PostgreSQL's clock, whichever of the two writes the row.
 let copyInteractions = String(decoding: PackageResources.interaction_copy_sql, as: UTF8.self)
 
 extension Statement {
@@ -20,9 +20,6 @@ extension Statement {
     return Statement("interaction_insert_\(count)", parts[0] + "VALUES" + rows.joined(separator: ","))
   }
 
-  /// The same, which touches no row where the key is taken.
-  static let insertMissingInteraction = Statement(
-    "interaction_insert_missing", insertInteraction.text + " ON CONFLICT (tenant, id) DO NOTHING")
   static let getInteractions = Statement("interactions_get", PackageResources.interactions_get_sql)
   static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
 }

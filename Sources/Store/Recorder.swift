@@ -3,44 +3,56 @@ import Synchronization
 
 /// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one
 /// transaction. A call is answered after that COMMIT. No timer: an idle server commits one row at
-/// once, a busy one hundreds together. While one batch is under way, few more rows wait for its end, for two
-/// small commits cost twice as much as one; from some rows on, or after a moment, another writer takes them.
+/// once, a busy one hundreds together. `CommitQueue` decides who writes what, and when.
 ///
-/// It owns the queue, which is bounded in rows and bytes, and the writing connections.
+/// It owns the queue, which is bounded in rows and bytes and fair by tenant, and the writing connections.
 final class Recorder: Sendable {
   /// The interactions of one call, and where their outcome goes.
   private struct Submission {
-    var ticket: UInt64
     var rows: [RecordRow]
-    var bytes: Int
     var executor: any AnswerExecutor
     var answer: @Sendable (RecordOutcome) -> Void
   }
 
-  private struct State {
-    var queue: [Submission] = []
-    var rowCount = 0
-    var bytes = 0
-    var nextTicket: UInt64 = 0
-    /// Batches under way.
-    var writingCount = 0
-    /// Writers that look again in a moment.
-    var watcherCount = 0
-    var isClosed = false
-    /// Writers, waiting for work.
-    var idleWriters: [CheckedContinuation<Void, Never>] = []
+  private typealias Queue = CommitQueue<Submission>
+
+  /// How a writer sleeps until it is called.
+  private enum Sleep {
+    case none
+    case asleep(CheckedContinuation<Void, Never>)
+    /// It was called before it slept.
+    case called
   }
 
-  private let state = Mutex(State())
-  private let writers: [BatchWriter]
+  private struct State {
+    var queue: Queue
+    var sleeps: [Sleep]
 
-  /// So many rows do not wait for a batch that is under way.
-  private static let secondBatchRowsMin = 32
-  /// Nor do any for longer than this.
-  private static let patience = Duration.milliseconds(5)
+    /// - Returns: what to resume, if the writer sleeps.
+    mutating func wake(_ writer: Int) -> CheckedContinuation<Void, Never>? {
+      guard case .asleep(let continuation) = sleeps[writer] else {
+        sleeps[writer] = .called
+        return nil
+      }
+      sleeps[writer] = .none
+      return continuation
+    }
+  }
+
+  private let state: Mutex<State>
+  private let writers: [BatchWriter]
 
   init(writers: [BatchWriter]) {
     self.writers = writers
+    let queue = Queue(
+      writerCount: writers.count,
+      queue: Queue.Queue(
+        sizeMax: .init(count: Limits.recordQueueInteractionsMax, bytes: Limits.recordQueueBytesMax),
+        tenantSizeMax: .init(
+          count: Limits.recordQueueInteractionsPerTenantMax, bytes: Limits.recordQueueBytesPerTenantMax),
+        turnCount: Limits.recordTurnInteractions),
+      batchMax: .init(count: Limits.recordBatchInteractionsMax, bytes: Limits.recordBatchBytesMax))
+    state = Mutex(State(queue: queue, sleeps: writers.map { _ in .none }))
   }
 
   /// Records each of the interactions. To give up takes them off the queue if they still wait there.
@@ -53,136 +65,134 @@ final class Recorder: Sendable {
       return {}
     }
     let rows = interactions.map { RecordRow($0, tenant: tenant) }
-    let bytes = interactions.reduce(0) { $0 + $1.bytes }
-    enum Next {
-      case wake(CheckedContinuation<Void, Never>?)
-      case refuse(RPCError)
+    let size = Queue.Queue.Size(count: rows.count, bytes: interactions.reduce(0) { $0 + $1.bytes })
+    let submission = Submission(rows: rows, executor: executor, answer: answer)
+    let (enqueued, woken) = state.withLock { state in
+      let enqueued = state.queue.enqueue(submission, of: tenant.key, size: size)
+      guard case .waits(_, let wake?) = enqueued else { return (enqueued, nil as CheckedContinuation<Void, Never>?) }
+      return (enqueued, state.wake(wake))
     }
-    let (ticket, next): (UInt64, Next) = state.withLock { state in
-      state.nextTicket += 1
-      let ticket = state.nextTicket
-      if state.isClosed { return (ticket, .refuse(.draining)) }
-      // A lone call is always taken, whatever it weighs.
-      let fits =
-        state.rowCount + rows.count <= Limits.recordQueueInteractionsMax
-        && state.bytes + bytes <= Limits.recordQueueBytesMax
-      guard fits || state.queue.isEmpty else {
-        return (ticket, .refuse(.overloaded("too many interactions wait to be recorded")))
-      }
-      state.queue.append(Submission(ticket: ticket, rows: rows, bytes: bytes, executor: executor, answer: answer))
-      state.rowCount += rows.count
-      state.bytes += bytes
-      let wakes = mayBegin(state) || state.watcherCount == 0
-      return (ticket, .wake(wakes ? state.idleWriters.popLast() : nil))
+    woken?.resume()
+    switch enqueued {
+    case .waits(let ticket, _): return { self.withdraw(ticket) }
+    case .full:
+      executor.execute { answer(.failure(.overloaded("too many interactions wait to be recorded"))) }
+    case .closed: executor.execute { answer(.failure(.draining)) }
     }
-    switch next {
-    case .wake(let writer): writer?.resume()
-    case .refuse(let error): executor.execute { answer(.failure(error)) }
-    }
-    return { self.withdraw(ticket) }
+    return {}
   }
 
-  private func withdraw(_ ticket: UInt64) {
-    let withdrawn = state.withLock { state -> Submission? in
-      guard let place = state.queue.firstIndex(where: { $0.ticket == ticket }) else { return nil }
-      let submission = state.queue.remove(at: place)
-      state.rowCount -= submission.rows.count
-      state.bytes -= submission.bytes
-      return submission
-    }
-    guard let withdrawn else { return }
+  private func withdraw(_ ticket: Queue.Ticket) {
+    guard let withdrawn = state.withLock({ $0.queue.cancel(ticket) }) else { return }
     withdrawn.executor.execute { withdrawn.answer(.failure(.cancelled)) }
   }
 
-  /// Writes until `close()` was called and the queue is empty.
+  /// Writes until `close()` was called and the queue is empty. To cancel the task closes it: what waits is the
+  /// callers', who are still answered.
   func run() async {
-    await withTaskGroup { group in
-      for writer in writers {
-        group.addTask { await writer.run { _ in await self.run(writer) } }
+    let work = Task {
+      await withTaskGroup { group in
+        for (place, writer) in writers.enumerated() {
+          group.addTask { await writer.run { await self.run(writer, place, on: $0) } }
+        }
       }
+    }
+    await withTaskCancellationHandler {
+      await work.value
+    } onCancel: {
+      close()
     }
   }
 
   /// Runs where the writer's connection does its work, so that a commit wakes no thread but that one.
-  private nonisolated(nonsending) func run(_ writer: BatchWriter) async {
-    while let batch = await nextBatch() {
-      let outcomes = await writer.write(batch.flatMap(\.rows))
-      state.withLock { $0.writingCount -= 1 }
-      answer(batch, outcomes)
+  private func run(_ writer: BatchWriter, _ place: Int, on connection: isolated PostgresConnection) async {
+    // One connection for writing is made before anybody needs it, the others when they are needed.
+    if place == 0 { connect(place, connection) }
+    while true {
+      let (step, woken) = state.withLock { state in
+        let step = state.queue.next(for: place, at: .now)
+        switch step {
+        case .write(_, let wake?), .wait(_, let wake?): return (step, state.wake(wake))
+        default: return (step, nil)
+        }
+      }
+      woken?.resume()
+      switch step {
+      case .write(let batch, _):
+        let outcomes = await writer.write(batch.flatMap(\.rows))
+        state.withLock { $0.queue.written(by: place, isConnected: connection.isOpen) }
+        answer(batch, outcomes)
+      case .wait(let until, _):
+        let alarm = Task { [weak self] in
+          try? await Task.sleep(until: until, clock: .continuous)
+          if !Task.isCancelled { self?.call(place) }
+        }
+        await sleep(place)
+        alarm.cancel()
+      case .idle: await sleep(place)
+      case .connect: connect(place, connection)
+      case .stop: return
+      }
     }
   }
 
-  private func answer(_ batch: [Submission], _ outcomes: Result<BatchWriter.Outcomes, RPCError>) {
+  private func connect(_ writer: Int, _ connection: isolated PostgresConnection) {
+    let isConnected = (try? connection.open()) != nil
+    state.withLock { $0.queue.connected(writer, isConnected) }
+  }
+
+  /// Until the writer is called.
+  private nonisolated(nonsending) func sleep(_ writer: Int) async {
+    await withCheckedContinuation { continuation in
+      let isCalled = state.withLock { state in
+        if case .called = state.sleeps[writer] {
+          state.sleeps[writer] = .none
+          return true
+        }
+        state.sleeps[writer] = .asleep(continuation)
+        return false
+      }
+      if isCalled { continuation.resume() }
+    }
+  }
+
+  private func call(_ writer: Int) {
+    state.withLock { $0.wake(writer) }?.resume()
+  }
+
+  private func answer(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
     var answers = AnswerBundle<RecordOutcome>()
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count
       place = rows.upperBound
-      answers.add(outcomes.map { Array($0[rows]) }, to: submission.answer, on: submission.executor)
+      answers.add(outcome(of: outcomes[rows]), to: submission.answer, on: submission.executor)
     }
     answers.send()
   }
 
+  /// A call fails as a whole where the database failed it in part: to try it again does no harm to the rest.
+  private func outcome(of rows: ArraySlice<BatchWriter.Outcome>) -> RecordOutcome {
+    var results: [Result<Recorded, RPCError>] = []
+    results.reserveCapacity(rows.count)
+    for row in rows {
+      switch row {
+      case .told(let result): results.append(result)
+      case .failed(let error): return .failure(error)
+      }
+    }
+    return .success(results)
+  }
+
   /// No further calls are taken; those that wait are still written.
   func close() {
-    let writers = state.withLock { state in
-      state.isClosed = true
-      defer { state.idleWriters = [] }
-      return state.idleWriters
-    }
-    for writer in writers { writer.resume() }
+    let woken = state.withLock { state in state.queue.close().compactMap { state.wake($0) } }
+    for writer in woken { writer.resume() }
   }
 
-  /// All that waits, within the bounds of one transaction; nil at the end.
-  private nonisolated(nonsending) func nextBatch() async -> [Submission]? {
-    var isWatching = false
-    while true {
-      let (batch, isMore, isClosed, other) = state.withLock { state in
-        let batch = isWatching || mayBegin(state) ? takeBatch(&state) : []
-        let isMore = !state.queue.isEmpty
-        if isWatching { state.watcherCount -= 1 }
-        isWatching = isMore && batch.isEmpty
-        if isWatching { state.watcherCount += 1 }
-        return (batch, isMore, state.isClosed, isMore && !isWatching ? state.idleWriters.popLast() : nil)
-      }
-      other?.resume()
-      if !batch.isEmpty { return batch }
-      if isMore {
-        try? await Task.sleep(for: Self.patience)
-        continue
-      }
-      if isClosed { return nil }
-      await withCheckedContinuation { continuation in
-        let wakeNow = state.withLock { state in
-          if !state.queue.isEmpty || state.isClosed { return true }
-          state.idleWriters.append(continuation)
-          return false
-        }
-        if wakeNow { continuation.resume() }
-      }
-    }
-  }
+  /// The interactions that wait for a writer.
+  var waitingCount: Int { state.withLock { $0.queue.size.count } }
 
-  private func mayBegin(_ state: borrowing State) -> Bool {
-    state.writingCount == 0 || state.rowCount >= Self.secondBatchRowsMin || state.isClosed
-  }
-
-  private func takeBatch(_ state: inout State) -> [Submission] {
-    var (rowCount, bytes, count) = (0, 0, 0)
-    for submission in state.queue {
-      let fits =
-        rowCount + submission.rows.count <= Limits.recordBatchInteractionsMax
-        && bytes + submission.bytes <= Limits.recordBatchBytesMax
-      guard fits || count == 0 else { break }
-      rowCount += submission.rows.count
-      bytes += submission.bytes
-      count += 1
-    }
-    let batch = Array(state.queue.prefix(count))
-    state.queue.removeFirst(count)
-    state.rowCount -= rowCount
-    state.bytes -= bytes
-    if count > 0 { state.writingCount += 1 }
-    return batch
-  }
+  /// How long the slowest writer has been at its batch; nil where none is at one.
+  var longestWrite: Duration? { state.withLock { $0.queue.longestWrite(at: .now) } }
 }

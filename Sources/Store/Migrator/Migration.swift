@@ -90,5 +90,8 @@ extension Migration {
     Migration(
       version: 7, name: "stale_hours", oldestVersion: 4, PackageResources.v0007_stale_hours_sql,
       locks: "deltas against writes, for a moment"),
+    Migration(
+      version: 9, name: "clock", oldestVersion: 4, PackageResources.v0009_clock_sql,
+      locks: "interactions and its partitions against everything, for a moment"),
   ]
 }

@@ -49,6 +49,9 @@ struct PostgresError: Error {
       || !Self.classesOfPostgreSQL.contains(sqlClass)
   }
 
+  /// A row with the same key is there.
+  var isKeyTaken: Bool { sqlState == "23505" }
+
   /// The first two characters of every SQLSTATE that PostgreSQL itself gives (PostgreSQL documentation, appendix A).
   private static let classesOfPostgreSQL: Set<String> = [
     "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23", "24", "25",

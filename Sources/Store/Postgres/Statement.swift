@@ -183,10 +183,9 @@ struct CopyRows {
     self.statement = statement
   }
 
-  mutating func append(_ row: Parameters, then more: Parameters = Parameters()) {
-    withUnsafeBytes(of: Int16(row.count + more.count).bigEndian) { bytes.append(contentsOf: $0) }
+  mutating func append(_ row: Parameters) {
+    withUnsafeBytes(of: Int16(row.count).bigEndian) { bytes.append(contentsOf: $0) }
     bytes.append(contentsOf: row.bytes)
-    bytes.append(contentsOf: more.bytes)
   }
 
   /// What stands after the last row.
