@@ -4,6 +4,9 @@ import Wire
 
 /// Whether the server is fit to serve, for load balancers and orchestrators (`grpc.health.v1.Health`):
 /// not while it drains, nor while PostgreSQL is away.
+///
+/// The service named `liveness` is another question, whether the process works: it is SERVING as long as it is
+/// answered, for a new process would serve no better.
 public final class Health: Sendable {
   private struct State {
     var isDatabaseAway = false
@@ -53,7 +56,7 @@ public final class Health: Sendable {
     guard HealthCheck.services.contains(service) else {
       throw RPCError(.notFound, .serviceUnknown, "there is no service \(RPCError.excerpt(of: service)) here")
     }
-    return HealthCheck.response(isServing ? .serving : .notServing)
+    return HealthCheck.response(isServing || service == HealthCheck.liveness ? .serving : .notServing)
   }
 
   func watch(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
@@ -64,9 +67,10 @@ public final class Health: Sendable {
       if !isKnown { try await responses.send(HealthCheck.response(.serviceUnknown)) }
       var last: Bool?
       for await isServing in changes() {
-        if isKnown, isServing != last {
-          try await responses.send(HealthCheck.response(isServing ? .serving : .notServing))
-          last = isServing
+        let told = isServing || service == HealthCheck.liveness
+        if isKnown, told != last {
+          try await responses.send(HealthCheck.response(told ? .serving : .notServing))
+          last = told
         }
         // A drain waits for its calls; a watch would wait for ever. It ends with the word that the drain sends.
         if !isServing, state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }

@@ -217,7 +217,7 @@ final class BatchWriter: Sendable {
       case .failure(let error):
         failures += 1
         // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
-        guard error.isConnectionLost || error.isTransient, failures < 6 else {
+        guard error.isConnectionLost || error.isTransient ? failures < 6 : error.isReadOnly && failures < 2 else {
           return written.map { $0 ?? .failed(error.rpcError) }
         }
         logger.warning(

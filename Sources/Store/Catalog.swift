@@ -4,7 +4,6 @@ import Synchronization
 
 extension Statement {
   fileprivate static let addTenants = Statement("tenants_add", PackageResources.tenants_add_sql)
-  fileprivate static let ping = Statement("ping", "SELECT 1")
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
 }
 
@@ -47,14 +46,6 @@ final class Catalog: Sendable {
       return key
     case .failure(let error): throw error.rpcError
     }
-  }
-
-  /// Whether PostgreSQL answers.
-  func isReachable() async -> Bool {
-    let answer = await connection.runRepeatable { (connection) throws(PostgresError) in
-      try connection.run(Command(.ping)).count
-    }
-    return (try? answer.get()) == 1
   }
 
   /// Partitions of these times are looked for again: somebody dropped one.

@@ -6,25 +6,33 @@ public final class PostgresStore: InteractionStore {
   public struct Configuration: Sendable {
     /// A connection URI or keyword string, as libpq reads it.
     public var url: String
-    /// How many reads run at once.
-    public var readers: Int
-    /// How many batches are written at once.
-    var writers = 2
+    public var connections: ConnectionBudget
     public var statementTimeout: Duration
+    /// How much longer PostgreSQL may say nothing before a connection is given up.
+    var grace = Duration.seconds(5)
+    /// How long a read may hold a connection before it counts as one that scans rows.
+    var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
+    /// How long a batch may take before its writer counts as stuck.
+    var batchMax = Duration.seconds(Limits.batchSecondsMax)
 
-    public init(url: String, readers: Int = 4, statementTimeout: Duration = .seconds(30)) {
+    public init(
+      url: String, connections: ConnectionBudget = .standard, statementTimeout: Duration = .seconds(30)
+    ) {
       self.url = url
-      self.readers = readers
+      self.connections = connections
       self.statementTimeout = statementTimeout
     }
   }
 
   private let numbers = TenantNumbers()
   private let catalog: Catalog
-  private let recorder: Recorder
+  let recorder: Recorder
   private let folder: DeltaFolder
-  private let readers: ReaderPool
-  private let lookup: InteractionLookup
+  let readers: ReaderPool
+  let lookup: InteractionLookup
+  private let probe: DatabaseProbe
+  private let keyedReadMax: Duration
+  private let batchMax: Duration
   private let exactStatsInteractionsMax: Int
   private let logger: Logger
 
@@ -35,19 +43,24 @@ public final class PostgresStore: InteractionStore {
   /// - Parameter exactStatsInteractionsMax: that many are read as rows, for their exact percentiles.
   init(_ configuration: Configuration, exactStatsInteractionsMax: Int, logger: Logger) {
     self.exactStatsInteractionsMax = exactStatsInteractionsMax
+    keyedReadMax = configuration.keyedReadMax
+    batchMax = configuration.batchMax
     let connection = PostgresConnection.Configuration(
-      url: configuration.url, statementTimeout: configuration.statementTimeout)
+      url: configuration.url, statementTimeout: configuration.statementTimeout, grace: configuration.grace)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     let (numbers, catalog) = (numbers, Catalog(owner(), numbers))
     self.catalog = catalog
+    let takenKeys = TakenKeys()
+    let budget = configuration.connections
     recorder = Recorder(
-      writers: (0..<configuration.writers).map { _ in
-        BatchWriter(owner(), catalog: catalog, numbers: numbers, logger: logger)
+      writers: (0..<budget.writers).map { _ in
+        BatchWriter(owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, logger: logger)
       })
     folder = DeltaFolder(owner(), logger: logger)
-    readers = ReaderPool(connection, count: configuration.readers, logger: logger)
+    probe = DatabaseProbe(url: configuration.url, logger: logger)
+    readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
-    lookup = InteractionLookup(readers, numbers, concurrency: max(1, configuration.readers / 2))
+    lookup = InteractionLookup(readers, numbers, concurrency: max(1, budget.readers / 2))
     self.logger = logger
   }
 
@@ -55,6 +68,7 @@ public final class PostgresStore: InteractionStore {
   public func run() async {
     await withTaskGroup { group in
       group.addTask { await self.makePartitionsAhead() }
+      group.addTask { await self.readers.connectOne() }
       await withTaskGroup { folding in
         folding.addTask { await self.folder.run() }
         await recorder.run()
@@ -69,9 +83,12 @@ public final class PostgresStore: InteractionStore {
     recorder.close()
   }
 
-  /// Whether PostgreSQL answers now.
-  public func isReachable() async -> Bool {
-    await catalog.isReachable()
+  /// Whether the database is fit to serve now. It is known within `Limits.healthCheckSecondsMax`.
+  public func databaseState() async -> DatabaseState {
+    if let longest = recorder.longestWrite, longest > batchMax {
+      return .unfit("a batch has been written for \(longest.components.seconds) s", isCertain: true)
+    }
+    return await probe.look()
   }
 
   /// Keeps this month's partition and the next two in being, so that no call has to wait for one.
@@ -126,30 +143,46 @@ public final class PostgresStore: InteractionStore {
   public func page(
     _ query: ListInteractions.Checked, of tenant: Tenant
   ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
-    let page = try await readers.read { [numbers] (connection) throws(PostgresError) in
-      try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        try PageReader(query, tenant: tenant).page(on: connection)
-      }
+    let page = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
+      try PageReader(query, tenant: tenant).page(on: connection)
     }
     return page ?? ([], false)
   }
 
   public func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
     let exactUpTo = exactStatsInteractionsMax
-    let report = try await readers.read { [numbers] (connection) throws(PostgresError) in
-      try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        if let reader = StatsReader(query, tenant: tenant.key) {
-          let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-            try reader.report(on: connection, exactUpTo: exactUpTo)
-          }
-          if let report { return report }
+    let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
+      if let reader = StatsReader(query, tenant: tenant.key) {
+        let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+          try reader.report(on: connection, exactUpTo: exactUpTo)
         }
-        return try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
-          try connection.statsOfRows(query, tenant: tenant.key)
-        }
+        if let report { return report }
+      }
+      return try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
+        try connection.statsOfRows(query, tenant: tenant.key)
       }
     }
     return report ?? StatsReport(start: query.start, end: query.end)
+  }
+
+  /// Most reads go by keys and sums and end soon. One that does not reads through rows: it is stopped, and begins
+  /// again among its like, so that the others do not wait for it.
+  ///
+  /// - Returns: nil for a tenant that has never recorded anything.
+  private func read<R: Sendable>(
+    of tenant: Tenant,
+    _ body: @Sendable (isolated PostgresConnection, NumberedTenant) throws(PostgresError) -> R
+  ) async throws(RPCError) -> R? {
+    let quick = try await readers.read(of: tenant, .list) {
+      [keyedReadMax, numbers] (connection) throws(PostgresError) in
+      try connection.within(keyedReadMax) { (connection) throws(PostgresError) in
+        try connection.reading(tenant, numbers, body)
+      }
+    }
+    if let quick { return quick }
+    return try await readers.read(of: tenant, .scan) { [numbers] (connection) throws(PostgresError) in
+      try connection.reading(tenant, numbers, body)
+    }
   }
 }
 

@@ -25,8 +25,8 @@ struct Serve: AsyncParsableCommand {
     let logger = try config.logger()
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
     let configuration = try config.server(data: data)
-    let readers = try config.count("readers", in: 1...64) ?? 4
     let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
+    let connections = try config.connections()
     // What is wrong is told before anything is made.
     let databaseURL = config.string(forKey: "database-url")
     guard data != nil || databaseURL != nil else {
@@ -45,7 +45,7 @@ struct Serve: AsyncParsableCommand {
     }
     do {
       try await serve(
-        store: PostgresStore(.init(url: url, readers: readers), logger: logger), cluster: cluster,
+        store: PostgresStore(.init(url: url, connections: connections), logger: logger), cluster: cluster,
         server: configuration, verifier, logger)
     } catch {
       await cluster?.stop()
@@ -107,7 +107,9 @@ struct Serve: AsyncParsableCommand {
       }
     }
     // Ended in reverse: the server drains while the store still writes, the store before the cluster.
-    var services: [any Service] = [StoreService(store: store), HealthService(store: store, health: health), server]
+    var services: [any Service] = [
+      StoreService(store: store), HealthService(store: store, health: health, logger: logger), server,
+    ]
     if let cluster { services.insert(ClusterService(cluster: cluster), at: 0) }
     let group = ServiceGroup(
       configuration: .init(
@@ -134,15 +136,26 @@ private struct StoreService: Service {
   }
 }
 
-/// Looks whether PostgreSQL answers, and lets health say so.
+/// Looks whether the database is fit to serve, and lets health say so.
 private struct HealthService: Service {
   var store: PostgresStore
   var health: Health
+  var logger: Logger
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
+      var readiness = Readiness()
       repeat {
-        health.setDatabaseAway(!(await store.isReachable()))
+        let wasReady = readiness.isReady
+        let state = await store.databaseState()
+        readiness.look(state)
+        health.setDatabaseAway(!readiness.isReady)
+        switch state {
+        case .unfit(let reason, _) where wasReady && !readiness.isReady:
+          logger.error("not ready: the database is not fit to serve", metadata: ["reason": "\(reason)"])
+        case .fit where !wasReady: logger.notice("ready again: the database is fit to serve")
+        default: break
+        }
       } while (try? await Task.sleep(for: .seconds(1))) != nil
     }
   }

@@ -4,6 +4,7 @@ import Domain
 import Foundation
 import Logging
 import Server
+import Store
 import Wire
 
 /// What a server is told, from flags, then the environment (`PARLEY_…`), then a JSON file.
@@ -38,7 +39,10 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "How many seconds the clock of who signs tokens may be ahead or behind, 0 to 300 (60).")
   var jwtLeeway: Int?
 
-  @Option(help: "How many reads run at once, 1 to 64 (4).")
+  @Option(help: "How many connections to PostgreSQL this server makes at most, 6 to 69 (9).")
+  var connections: Int?
+
+  @Option(help: "How many of them are for reads, which is how many run at once, 1 to 64 (4).")
   var readers: Int?
 
   @Option(help: "The permissions of Unix sockets, in octal (660).")
@@ -82,6 +86,7 @@ struct ServerSettings: ParsableArguments {
     set(["jwt-issuer"], jwtIssuer)
     set(["jwt-audience"], jwtAudience)
     set(["jwt-leeway"], jwtLeeway.map(String.init))
+    set(["connections"], connections.map(String.init))
     set(["readers"], readers.map(String.init))
     set(["socket-mode"], socketMode)
     set(["reflection"], reflection ? "true" : nil)
@@ -106,8 +111,8 @@ struct ServerSettings: ParsableArguments {
 extension ServerSettings {
   private static let keys: Set<String> = [
     "listen", "data", "database-url", "jwt-secret-file", "jwt-public-key-file", "jwt-issuer", "jwt-audience",
-    "jwt-leeway", "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle", "grpc-keepalive",
-    "log-level",
+    "jwt-leeway", "connections", "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle",
+    "grpc-keepalive", "log-level",
   ]
 
   /// A setting that nobody reads is a mistake of whoever wrote it.
@@ -138,6 +143,17 @@ extension ConfigReader {
     var logger = Logger(label: "parley")
     logger.logLevel = level
     return logger
+  }
+
+  func connections() throws -> ConnectionBudget {
+    let total = try count("connections", in: ConnectionBudget.least...ConnectionBudget.greatest)
+    let readers = try count("readers", in: 1...64)
+    guard let budget = ConnectionBudget(total: total, readers: readers) else {
+      throw CommandFailure(
+        "connections \(total ?? 0): are too few for \(readers ?? 0) readers beside four others; give more of them or fewer readers"
+      )
+    }
+    return budget
   }
 
   func server(data: String?) throws -> ParleyServer.Configuration {

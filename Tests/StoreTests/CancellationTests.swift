@@ -23,7 +23,7 @@ import Testing
 
   @Test func stopsTheStatementOfACancelledRead() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, readers: 1)) { store in
+      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)
@@ -125,7 +125,8 @@ import Testing
   @Test func stopsAReadAtTheStatementTimeout() async throws {
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let settings = PostgresStore.Configuration(url: database.url, readers: 1, statementTimeout: .seconds(5))
+      let settings = PostgresStore.Configuration(
+        url: database.url, connections: .oneReader, statementTimeout: .seconds(5))
       try await database.withStore(settings) { store in
         _ = try await store.pages()
         let session = try database.session()

@@ -119,7 +119,7 @@ import Testing
       try server.sql("ALTER DATABASE \(name) ALLOW_CONNECTIONS false")
       try session.terminateParley()
 
-      #expect(await !store.isReachable())
+      #expect(await store.databaseState() != .fit)
       expectUnavailable(await #expect(throws: RPCError.self) { try await store.interaction(kept.id, of: .a) })
       expectUnavailable(await #expect(throws: RPCError.self) { try await store.pages() })
       expectUnavailable(await #expect(throws: RPCError.self) { try await store.stats() })
@@ -132,7 +132,7 @@ import Testing
         (try? await store.interaction(kept.id, of: .a)) != nil
       }
       try await eventually("recording goes on") { (try? await store.record(refused).get()) != nil }
-      try await eventually("it says that it is there") { await store.isReachable() }
+      try await eventually("it says that it is there") { await store.databaseState() == .fit }
       #expect(try database.rowCount("id = '\(refused.id)'") == 1)
     }
   }

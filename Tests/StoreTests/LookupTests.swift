@@ -31,7 +31,7 @@ import Testing
 
   @Test func cancellingOneOfThoseThatShareAStatementLeavesTheOthers() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, readers: 1)) { store in
+      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)
@@ -42,13 +42,12 @@ import Testing
         try await eventually("the first waits in the database") { try session.waitsForLock(.reader) }
         // These come together behind it.
         let calls = Calls(10) { _ throws(RPCError) in try await store.interaction(interaction.id, of: .a) }
-        for _ in 0..<100 { await Task.yield() }
+        try await eventually("the ten wait for the first") { store.lookup.waitingCount == 10 }
         first.cancel(0)
         let cancelled = await first.all()[0]
         #expect(throws: RPCError.cancelled) { try cancelled.get() }
         try await eventually("the ten wait in the database") { try session.waitsForLock(.reader) }
         calls.cancel(3)
-        for _ in 0..<100 { await Task.yield() }
         #expect(try session.waitsForLock(.reader))
         try session.unlock()
         for (call, answer) in await calls.all().enumerated() where call != 3 {

@@ -97,8 +97,9 @@ import Testing
       let rows = [Tenant.a, .b].flatMap { name in
         interactions.map { RecordRow($0, tenant: NumberedTenant(key: key, name: name)) }
       }
-      let outcomes = try await writer.write(rows).get()
-      #expect(outcomes.allSatisfy { (try? $0.get().alreadyRecorded) == false })
+      let outcomes = await writer.write(rows)
+      #expect(
+        outcomes.allSatisfy { if case .told(.success(let recorded)) = $0 { !recorded.alreadyRecorded } else { false } })
       #expect(try database.rowCount("tenant = \(key.rawValue)") == 1 + interactions.count)
       #expect(try database.rowCount("tenant = \(database.key(of: .b).rawValue)") == interactions.count)
       #expect(numbers.hint(for: .b) == (try database.key(of: .b)))

@@ -49,7 +49,7 @@ import Testing
 
   @Test func boundsTheInteractionsThatWait() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
-    let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
+    let fits = Limits.recordQueueInteractionsPerTenantMax / Limits.batchInteractionsMax
     try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
@@ -70,7 +70,7 @@ import Testing
       let first = Interaction.sample { ($0.customerMessage, $0.agentResponse) = (text, text) }
       return [first] + Array(repeating: first.with { $0.contextSize += 1 }, count: 999)
     }
-    let fits = Limits.recordQueueBytesMax / batches[0].reduce(0) { $0 + $1.bytes }
+    let fits = Limits.recordQueueBytesPerTenantMax / batches[0].reduce(0) { $0 + $1.bytes }
     #expect(fits < batches.count)
     try await withWritersHeldUp { store, _, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
@@ -87,7 +87,7 @@ import Testing
 
   @Test func writesNothingOfACallCancelledInTheQueue() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
-    let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
+    let fits = Limits.recordQueueInteractionsPerTenantMax / Limits.batchInteractionsMax
     try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
@@ -113,7 +113,7 @@ import Testing
 
   @Test func writesWhatWaitsWhenClosedAndTakesNoMore() async throws {
     let batches = (0..<70).map { _ in Self.repeats() }
-    let fits = Limits.recordQueueInteractionsMax / Limits.batchInteractionsMax
+    let fits = Limits.recordQueueInteractionsPerTenantMax / Limits.batchInteractionsMax
     try await withWritersHeldUp { store, database, unlock in
       let calls = Batches(batches.count) { call throws(RPCError) in try await store.record(batches[call], for: .a) }
       let queued = try await queued(calls, refused: batches.count - fits)
@@ -125,6 +125,29 @@ import Testing
       for call in queued { try expectRecorded(answers[call], batches[call]) }
       await #expect(throws: RPCError.draining) { try await store.record(late) }
       #expect(try database.rowCount("id = '\(late.id)'") == 0)
+    }
+  }
+
+  @Test func writesWhatWaitsWhenItsTaskIsCancelled() async throws {
+    try await TestDatabase.with { database in
+      let store = PostgresStore(.init(url: database.url, statementTimeout: .seconds(600)), logger: .silent)
+      let running = Task { await store.run() }
+      try await database.warmUp(store)
+      let session = try database.session()
+      let first = try await session.holdUpWriters(of: store)
+      let interactions = (0..<10).map { _ in Interaction.sample() }
+      let calls = Calls(interactions.count) { call throws(RPCError) in
+        try await store.record(interactions[call]).get()
+      }
+      try await eventually("they wait") { store.recorder.waitingCount == interactions.count }
+      running.cancel()
+      await #expect(throws: RPCError.draining) { try await store.record(.sample()) }
+      try session.unlock()
+      for (interaction, answer) in zip(interactions, await calls.all()) {
+        #expect(try answer.get() == Recorded(id: interaction.id, alreadyRecorded: false))
+      }
+      for record in first { _ = try await record.all()[0].get().get() }
+      await running.value
     }
   }
 
@@ -160,7 +183,7 @@ import Testing
 
   @Test func boundsTheReadsThatWait() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, readers: 1)) { store in
+      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)
@@ -168,14 +191,14 @@ import Testing
         try session.lockInteractions(against: .everybody)
         let first = Calls(1) { _ throws(RPCError) in try await store.interaction(interaction.id, of: .a) }
         try await eventually("the reader waits") { try session.waitsForLock(.reader) }
-        let calls = Calls(Limits.readsWaitingMax + 3) { _ throws(RPCError) in
+        let calls = Calls(Limits.readsWaitingPerTenantMax + 3) { _ throws(RPCError) in
           try await store.interaction(interaction.id, of: .a)
         }
         try await eventually("three are refused") { calls.answers.count >= 3 }
         expectOverloaded(calls)
         // Of those that wait, all but a few give up, and are answered before any connection is free.
         let waiting = calls.unanswered
-        #expect(waiting.count == Limits.readsWaitingMax)
+        #expect(waiting.count == Limits.readsWaitingPerTenantMax)
         for call in waiting.dropFirst(10) { calls.cancel(call) }
         try await eventually("the cancelled are answered") { calls.unanswered.count == 10 }
         for call in waiting.dropFirst(10) {

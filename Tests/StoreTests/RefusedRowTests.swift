@@ -70,8 +70,7 @@ import Testing
       let session = try database.session()
       let first = try await session.holdUpWriters(of: store)
       let calls = Calls(interactions.count) { call throws(RPCError) in try await store.record(interactions[call]) }
-      // Let them queue up behind the first.
-      for _ in 0..<100 { await Task.yield() }
+      try await eventually("they wait behind the first") { store.recorder.waitingCount == interactions.count }
       try session.unlock()
       for record in first { _ = try await record.all()[0].get().get() }
       for (interaction, answer) in zip(interactions, await calls.all()) {

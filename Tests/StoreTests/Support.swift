@@ -49,6 +49,11 @@ extension InteractionContent {
   }
 }
 
+extension ConnectionBudget {
+  /// Reads go one after the other.
+  static let oneReader = ConnectionBudget(writers: 2, readers: 1)
+}
+
 typealias Outcome = Result<Recorded, RPCError>
 
 extension Outcome {
@@ -185,7 +190,7 @@ extension DatabaseSession {
   func holdUpWriters(of store: PostgresStore) async throws -> [Calls<Outcome>] {
     try lockInteractions(against: .writers)
     var records: [Calls<Outcome>] = []
-    for count in 1...PostgresStore.Configuration(url: "").writers {
+    for count in 1...ConnectionBudget.standard.writers {
       records.append(Calls(1) { _ throws(RPCError) in try await store.record(.sample()) })
       try await eventually("\(count) writers wait") {
         try backends(.owner, "wait_event_type = 'Lock'").count == count

@@ -15,7 +15,7 @@ import Wire
     #expect(HealthCheck.response(status) == field(1, varint: number))
   }
 
-  @Test func theServerAndTheServiceHaveAHealth() {
-    #expect(HealthCheck.services == ["", "parley.v1.InteractionService"])
+  @Test func theServerTheServiceAndTheProcessHaveAHealth() {
+    #expect(HealthCheck.services == ["", "parley.v1.InteractionService", "liveness"])
   }
 }

@@ -99,12 +99,15 @@ actor PostgresConnection {
     }
   }
 
-  /// The same for what can be done again: where the connection or its statements were lost, it is tried once more.
+  /// The same for what can be done again: where the connection or its statements were lost, or may only read, it is
+  /// tried once more.
   nonisolated(nonsending) func runRepeatable<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async -> Result<R, PostgresError> {
     let result = await run(body)
-    if case .failure(let error) = result, error.isConnectionLost || error.isPreparedStatementStale {
+    if case .failure(let error) = result,
+      error.isConnectionLost || error.isPreparedStatementStale || error.isReadOnly
+    {
       return await run(body)
     }
     return result

@@ -49,6 +49,9 @@ struct PostgresError: Error {
       || !Self.classesOfPostgreSQL.contains(sqlClass)
   }
 
+  /// The session may only read, as where it began on a standby. The next one may write.
+  var isReadOnly: Bool { sqlState == "25006" }
+
   /// A row with the same key is there.
   var isKeyTaken: Bool { sqlState == "23505" }
 

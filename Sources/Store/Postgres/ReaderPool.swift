@@ -3,80 +3,81 @@ import Logging
 import Synchronization
 
 /// A few reading connections that take turns. Owns them; as many reads run at once as there are, and
-/// a bounded number waits in line.
+/// a bounded number waits, tenant by tenant in turn. `PoolQueue` decides who has which.
 final class ReaderPool: Sendable {
-  private typealias Taker = @Sendable (Result<PostgresConnection, RPCError>) -> Void
+  typealias Acquired = Result<Lease, RPCError>
 
-  private struct State {
-    var idle: [PostgresConnection]
-    var waiting: [(ticket: UInt64, take: Taker)] = []
-    var nextTicket: UInt64 = 0
+  /// A connection that is somebody's until it is given back.
+  struct Lease: Sendable {
+    let connection: PostgresConnection
+    fileprivate let lease: PoolQueue<Waiter>.Lease
   }
 
-  private let state: Mutex<State>
+  fileprivate typealias Waiter = @Sendable (Acquired) -> Void
 
-  init(_ configuration: PostgresConnection.Configuration, count: Int, logger: Logger) {
-    state = Mutex(
-      State(idle: (0..<count).map { _ in PostgresConnection(configuration, purpose: .reader, logger: logger) }))
+  private let connections: [PostgresConnection]
+  private let queue: Mutex<PoolQueue<Waiter>>
+
+  /// - Parameter scansMax: so many of them, at a time, are for reads that scan rows.
+  init(_ configuration: PostgresConnection.Configuration, count: Int, scansMax: Int, logger: Logger) {
+    connections = (0..<count).map { _ in PostgresConnection(configuration, purpose: .reader, logger: logger) }
+    queue = Mutex(
+      PoolQueue(
+        connectionCount: count, scansMax: scansMax, waitingMax: Limits.readsWaitingMax,
+        waitingPerTenantMax: Limits.readsWaitingPerTenantMax))
+  }
+
+  /// Makes one connection before anybody needs it.
+  func connectOne() async {
+    _ = await connections[0].run { (connection) throws(PostgresError) in _ = try connection.open() }
   }
 
   /// Runs `body` on a connection.
   func read<R: Sendable>(
+    of tenant: Tenant, _ kind: ReadKind,
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async throws(RPCError) -> R {
-    let connection = try await awaited { acquire($1) }
-    defer { release(connection) }
-    return try await connection.read(body)
+    while true {
+      let lease = try await awaited { acquire(of: tenant, kind, $1) }
+      let result = await lease.connection.runRepeatable(body)
+      let triesAgain = release(lease, after: result)
+      switch result {
+      case .success(let value): return value
+      case .failure(let error): if !triesAgain || Task.isCancelled { throw error.rpcError }
+      }
+    }
   }
 
   /// Hands over a connection: at once, or where another is given back. Who takes it gives it back.
-  func acquire(_ take: @escaping @Sendable (Result<PostgresConnection, RPCError>) -> Void) -> Cancellation {
-    enum Next {
-      case take(Result<PostgresConnection, RPCError>)
-      case wait(ticket: UInt64)
+  func acquire(
+    of tenant: Tenant, _ kind: ReadKind, _ take: @escaping @Sendable (Acquired) -> Void
+  ) -> Cancellation {
+    switch queue.withLock({ $0.acquire(take, of: tenant, kind, at: .now) }) {
+    case .lease(let lease): take(.success(self.lease(lease)))
+    case .full: take(.failure(.overloaded("too many reads wait")))
+    case .waits(let ticket):
+      return { self.queue.withLock { $0.cancel(ticket) }?(.failure(.cancelled)) }
     }
-    let next: Next = state.withLock { state in
-      if let connection = state.idle.popLast() { return .take(.success(connection)) }
-      if state.waiting.count >= Limits.readsWaitingMax { return .take(.failure(.overloaded("too many reads wait"))) }
-      state.nextTicket += 1
-      state.waiting.append((state.nextTicket, take))
-      return .wait(ticket: state.nextTicket)
-    }
-    switch next {
-    case .take(let answer):
-      take(answer)
-      return {}
-    case .wait(let ticket): return { self.withdraw(ticket) }
-    }
+    return {}
   }
 
-  private func withdraw(_ ticket: UInt64) {
-    let waiter = state.withLock { state in
-      state.waiting.firstIndex { $0.ticket == ticket }.map { state.waiting.remove(at: $0) }
+  /// Gives a connection back after what was done on it.
+  ///
+  /// - Returns: whether that is to be done again on another, for this one could not be made.
+  func release(_ lease: Lease, after result: Result<some Any, PostgresError>) -> Bool {
+    var isConnected = true
+    if case .failure(let error) = result { isConnected = !error.isConnectionLost }
+    let (next, triesAgain) = queue.withLock {
+      $0.release(lease.lease, isConnected: isConnected, at: .now)
     }
-    waiter?.take(.failure(.cancelled))
+    for (waiter, lease) in next { waiter(.success(self.lease(lease))) }
+    return triesAgain
   }
 
-  func release(_ connection: PostgresConnection) {
-    let next = state.withLock { state in
-      if state.waiting.isEmpty {
-        state.idle.append(connection)
-        return nil as Taker?
-      }
-      return state.waiting.removeFirst().take
-    }
-    next?(.success(connection))
-  }
-}
+  /// The reads that wait for a connection.
+  func waitingCount(_ kind: ReadKind) -> Int { queue.withLock { $0.waitingCount(kind) } }
 
-extension PostgresConnection {
-  /// Reads change nothing, so they can be done again: PostgreSQL may have restarted since the connection's last use.
-  nonisolated(nonsending) func read<R: Sendable>(
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
-  ) async throws(RPCError) -> R {
-    switch await runRepeatable(body) {
-    case .success(let value): return value
-    case .failure(let error): throw error.rpcError
-    }
+  private func lease(_ lease: PoolQueue<Waiter>.Lease) -> Lease {
+    Lease(connection: connections[lease.connection], lease: lease)
   }
 }

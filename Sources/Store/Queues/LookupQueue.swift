@@ -1,8 +1,10 @@
+import Domain
+
 /// Decides which gets share a statement, and who has given up, as a value.
 ///
 /// Gets of one tenant that wait at the same time go together; tenants take turns.
 struct LookupQueue<Waiter> {
-  typealias Ticket = FairQueue<TenantKey, Waiter>.Ticket
+  typealias Ticket = FairQueue<Tenant, Waiter>.Ticket
 
   /// What giving up one get comes to.
   enum Cancelled {
@@ -17,7 +19,7 @@ struct LookupQueue<Waiter> {
   /// The gets of one statement.
   struct Batch {
     var key: UInt64
-    var tenant: TenantKey
+    var tenant: Tenant
     var waiters: [Waiter]
   }
 
@@ -29,7 +31,7 @@ struct LookupQueue<Waiter> {
 
   private let concurrency: Int
   private let getsPerStatementMax: Int
-  private var queue: FairQueue<TenantKey, Waiter>
+  private var queue: FairQueue<Tenant, Waiter>
   private var statements: [UInt64: Statement] = [:]
   private var lastKey: UInt64 = 0
 
@@ -43,7 +45,7 @@ struct LookupQueue<Waiter> {
   var waitingCount: Int { queue.size.count }
 
   /// nil where too many wait.
-  mutating func enqueue(_ waiter: Waiter, of tenant: TenantKey) -> Ticket? { queue.enqueue(waiter, of: tenant) }
+  mutating func enqueue(_ waiter: Waiter, of tenant: Tenant) -> Ticket? { queue.enqueue(waiter, of: tenant) }
 
   /// The next statement, where one may be started.
   mutating func startNext() -> Batch? {

@@ -1,3 +1,5 @@
+import Domain
+
 /// What a read may cost.
 enum ReadKind: Int, CaseIterable {
   /// A get: it goes by keys.
@@ -10,9 +12,9 @@ enum ReadKind: Int, CaseIterable {
 
 /// Decides which read has which connection of a pool, as a value without a clock of its own. Connections are numbers.
 ///
-/// Reads that wait are served tenant by tenant in turn, and kind by kind. All but one of the connections are for lists
-/// and statistics at most, and `scansMax` of them for those that scan rows: gets never wait for the end of the others,
-/// nor these for the end of a scan.
+/// Reads that wait are served tenant by tenant in turn, and kind by kind. Those that scan rows have at most `scansMax`
+/// connections, and together with the other lists and statistics, of three connections and more, all but one: gets do
+/// not wait for the end of the others, nor lists and statistics for the end of a scan.
 ///
 /// A connection that could not be made rests while another of the pool is of use.
 struct PoolQueue<Waiter> {
@@ -26,7 +28,7 @@ struct PoolQueue<Waiter> {
 
   struct Ticket {
     fileprivate var kind: ReadKind
-    fileprivate var ticket: FairQueue<TenantKey, Waiter>.Ticket
+    fileprivate var ticket: FairQueue<Tenant, Waiter>.Ticket
   }
 
   enum Acquired {
@@ -39,11 +41,11 @@ struct PoolQueue<Waiter> {
 
   private let connectionCount: Int
   private let scansMax: Int
-  private var queues: [FairQueue<TenantKey, Waiter>]
+  private var queues: [FairQueue<Tenant, Waiter>]
   /// The reads under way, of each kind.
   private var counts = ReadKind.allCases.map { _ in 0 }
-  /// The kind that is served next where several wait.
-  private var turn = 0
+  /// The kind that was served longest ago stands first.
+  private var turns = ReadKind.allCases
   /// The one that was used last is used first, so that no more are opened than are needed.
   private var idle: [Int]
   private var resting: [(connection: Int, until: Instant)] = []
@@ -64,7 +66,7 @@ struct PoolQueue<Waiter> {
   func waitingCount(_ kind: ReadKind) -> Int { queues[kind.rawValue].size.count }
 
   /// - Parameter waiter: is kept only where it has to wait.
-  mutating func acquire(_ waiter: Waiter, of tenant: TenantKey, _ kind: ReadKind, at now: Instant) -> Acquired {
+  mutating func acquire(_ waiter: Waiter, of tenant: Tenant, _ kind: ReadKind, at now: Instant) -> Acquired {
     wakeRested(at: now)
     // Nobody waits while there is a connection for it, so this is nobody else's.
     if mayStart(kind), let connection = idle.popLast() { return .lease(lease(connection, kind)) }
@@ -101,10 +103,10 @@ struct PoolQueue<Waiter> {
   }
 
   private mutating func nextWaiter() -> (Waiter, ReadKind)? {
-    for _ in ReadKind.allCases {
-      let kind = ReadKind(rawValue: turn)!
-      turn = (turn + 1) % ReadKind.allCases.count
-      if mayStart(kind), let waiter = queues[kind.rawValue].next() { return (waiter, kind) }
+    for (place, kind) in turns.enumerated() where mayStart(kind) {
+      guard let waiter = queues[kind.rawValue].next() else { continue }
+      turns.append(turns.remove(at: place))
+      return (waiter, kind)
     }
     return nil
   }
@@ -112,7 +114,8 @@ struct PoolQueue<Waiter> {
   private func mayStart(_ kind: ReadKind) -> Bool {
     let scans = counts[ReadKind.scan.rawValue]
     let others = counts[ReadKind.list.rawValue] + scans
-    return kind == .get || others < max(1, connectionCount - 1) && (kind == .list || scans < scansMax)
+    if kind == .get { return true }
+    return (kind == .list || scans < scansMax) && (connectionCount < 3 || others < connectionCount - 1)
   }
 
   private mutating func lease(_ connection: Int, _ kind: ReadKind) -> Lease {

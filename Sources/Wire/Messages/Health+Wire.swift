@@ -4,8 +4,10 @@ public import Domain
 /// The messages of `grpc.health.v1.Health`.
 public enum HealthCheck {
   public static let service = "grpc.health.v1.Health"
-  /// The names it answers for: the server as a whole, and the service.
-  public static let services: Set<String> = ["", Method.service]
+  /// The name by which it is asked whether the process works, whatever the database does.
+  public static let liveness = "liveness"
+  /// The names it answers for: the server as a whole, the service, and the process.
+  public static let services: Set<String> = ["", Method.service, liveness]
 
   public enum Status: UInt32, Sendable {
     case serving = 1

@@ -149,6 +149,15 @@ class WrongValues(SettingsScenario):
             self._refuses_everywhere("jwt-leeway", value, "0 to 300")
 
     @check
+    def wrongConnectionsAreRefused(self):
+        for value in ("0", "5", "70", "many"):
+            self._refuses_everywhere("connections", value, "6 to 69")
+
+    @check
+    def tooFewConnectionsForTheReadersAreRefused(self):
+        self._serve("--connections=8", "--readers=5").refused("connections 8", "too few", "5 readers")
+
+    @check
     def wrongReadersAsAJSONNumberAreRefused(self):
         self._serve("--config", self._config({"readers": 0})).refused("readers", "0", "1 to 64")
 

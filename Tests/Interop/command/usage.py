@@ -14,6 +14,7 @@ COMMANDS = {
         "--jwt-issuer",
         "--jwt-audience",
         "--jwt-leeway",
+        "--connections",
         "--readers",
         "--socket-mode",
         "--reflection",

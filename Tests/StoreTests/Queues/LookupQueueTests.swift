@@ -1,3 +1,4 @@
+import Domain
 import Synchronization
 import Testing
 
@@ -6,8 +7,8 @@ import Testing
 @Suite struct LookupQueueTests {
   typealias Queue = LookupQueue<String>
 
-  private static let a = TenantKey(rawValue: 1)
-  private static let b = TenantKey(rawValue: 2)
+  private static let a = Tenant.a
+  private static let b = Tenant.b
 
   private static func queue(_ concurrency: Int = 1, perStatement: Int = 10, waitingMax: Int = 100) -> Queue {
     Queue(

@@ -171,7 +171,8 @@ type Interaction struct {
 	TokenUsage *TokenUsage `protobuf:"bytes,14,opt,name=token_usage,json=tokenUsage,proto3" json:"token_usage,omitempty"`
 	// Estimated cost in US dollars x 10^-9. From 0 to 9 x 10^15.
 	EstimatedCostNanos int64 `protobuf:"varint,15,opt,name=estimated_cost_nanos,json=estimatedCostNanos,proto3" json:"estimated_cost_nanos,omitempty"`
-	// When the server last wrote this record. Set by the server; ignored when recording.
+	// When this record was written, by the database's clock. Set by the server; ignored when recording.
+	// It is no cursor: a record with an earlier time may become visible later.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 }
 

@@ -145,7 +145,8 @@ struct  Parley__V1__Interaction
    */
   int64_t estimated_cost_nanos;
   /*
-   * When the server last wrote this record. Set by the server; ignored when recording.
+   * When this record was written, by the database's clock. Set by the server; ignored when recording.
+   * It is no cursor: a record with an earlier time may become visible later.
    */
   Google__Protobuf__Timestamp *updated_at;
 };

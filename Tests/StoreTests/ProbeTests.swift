@@ -1,0 +1,108 @@
+import Domain
+import TestSupport
+import Testing
+
+@testable import Store
+
+@Suite(.timeLimit(.minutes(5))) struct ProbeTests {
+  private func withProbe(_ body: (DatabaseProbe, TestDatabase) async throws -> Void) async throws {
+    try await TestDatabase.with { database in
+      // However busy the machine is.
+      try await body(DatabaseProbe(url: database.url, limit: .seconds(60), logger: .silent), database)
+    }
+  }
+
+  private func expectUnfit(_ probe: DatabaseProbe, _ words: String) async {
+    guard case .unfit(let reason, isCertain: true) = await probe.look() else {
+      Issue.record("the database passes for fit")
+      return
+    }
+    #expect(reason.contains(words))
+  }
+
+  @Test func aDatabaseThatCanBeWrittenIsFit() async throws {
+    try await withProbe { probe, _ in
+      #expect(await probe.look() == .fit)
+      #expect(await probe.look() == .fit)
+    }
+  }
+
+  @Test func aReadOnlyDatabaseIsNotFit() async throws {
+    try await withProbe { probe, database in
+      let name = try database.sql("SELECT current_database()")[0][0]
+      try database.sql("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+      await expectUnfit(probe, "read-only")
+      try database.sql("SET transaction_read_only = off; ALTER DATABASE \(name) RESET default_transaction_read_only")
+      #expect(await probe.look() == .fit)
+    }
+  }
+
+  @Test(arguments: ["interactions", "deltas", "rollups", "postings"])
+  func aTableWithoutRowSecurityIsNotFit(table: String) async throws {
+    try await withProbe { probe, database in
+      try database.sql("ALTER TABLE parley.\(table) DISABLE ROW LEVEL SECURITY")
+      await expectUnfit(probe, "row security")
+      try database.sql("ALTER TABLE parley.\(table) ENABLE ROW LEVEL SECURITY")
+      #expect(await probe.look() == .fit)
+    }
+  }
+
+  @Test func aSessionWithoutRowSecurityIsNotFit() async throws {
+    try await withProbe { probe, database in
+      let name = try database.sql("SELECT current_database()")[0][0]
+      try database.sql("ALTER DATABASE \(name) SET row_security = off")
+      await expectUnfit(probe, "row_security")
+    }
+  }
+
+  @Test func aDatabaseWithoutTheSchemaIsNotFit() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      await expectUnfit(DatabaseProbe(url: database.url, limit: .seconds(60), logger: .silent), "parley")
+    }
+  }
+
+  @Test func whatIsNotThereIsNotFitAndNotCertain() async throws {
+    let probe = DatabaseProbe(url: "host=/nowhere/at/all", limit: .seconds(60), logger: .silent)
+    guard case .unfit(_, isCertain: false) = await probe.look() else {
+      Issue.record("it passes for certain")
+      return
+    }
+  }
+
+  @Test func doesNotWaitBehindCallsThatWaitForTheirTenant() async throws {
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      let session = try database.session()
+      try session.sql("BEGIN; LOCK TABLE parley.tenants IN ACCESS EXCLUSIVE MODE")
+      let calls = Calls(50) { _ throws(RPCError) in try await store.record(.sample(), for: .b) }
+      try await eventually("a call waits in the database") { try session.waitsForLock(.owner) }
+      try await eventually("the database is fit") { await store.databaseState() == .fit }
+      #expect(calls.answers.isEmpty)
+      try session.unlock()
+      _ = await calls.all()
+    }
+  }
+
+  @Test func aWriterThatIsStuckIsNotFit() async throws {
+    try await TestDatabase.with { database in
+      var configuration = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(600))
+      configuration.batchMax = .milliseconds(100)
+      try await database.withStore(configuration) { store in
+        try await database.warmUp(store)
+        let session = try database.session()
+        try session.lockInteractions(against: .writers)
+        let call = Calls(1) { _ throws(RPCError) in try await store.record(.sample()) }
+        try await eventually("the batch has taken long") {
+          if case .unfit(let reason, isCertain: true) = await store.databaseState() {
+            reason.contains("batch")
+          } else {
+            false
+          }
+        }
+        try session.unlock()
+        _ = try await call.all()[0].get().get()
+        try await eventually("it is over") { await store.databaseState() == .fit }
+      }
+    }
+  }
+}

@@ -1,0 +1,166 @@
+import Domain
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Store
+
+@Suite struct FifoTests {
+  @Test func keepsTheOrder() {
+    var random = SeededGenerator()
+    var fifo = Fifo<Int>()
+    var (added, taken) = (0, 0)
+    for _ in 0..<20_000 {
+      if Bool.random(using: &random) {
+        fifo.append(added)
+        added += 1
+      } else {
+        #expect(fifo.popFirst() == (taken < added ? taken : nil), "seed \(random.seed)")
+        taken = min(taken + 1, added)
+      }
+    }
+  }
+
+  /// As a thread's jobs may: there is always one more.
+  @Test func doesNotGrowWhereItIsNeverEmpty() {
+    var fifo = Fifo<Int>()
+    fifo.append(0)
+    for element in 1..<100_000 {
+      fifo.append(element)
+      _ = fifo.popFirst()
+    }
+    #expect(fifo.capacity < 1000)
+  }
+
+  @Test func givesBackWhatACrowdHasLeft() {
+    var fifo = Fifo<Int>()
+    for element in 0..<100_000 { fifo.append(element) }
+    while fifo.popFirst() != nil {}
+    #expect(fifo.capacity <= 1024)
+  }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct ThreadExecutorTests {
+  private actor Counter {
+    private let executor = ThreadExecutor(name: "test")
+    private(set) var threads: Set<UInt> = []
+    private(set) var count = 0
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    func add() {
+      count += 1
+      threads.insert(pthread_self())
+    }
+  }
+
+  @Test func runsEveryJobOnItsOwnThread() async {
+    let counter = Counter()
+    await withTaskGroup { group in
+      for _ in 0..<1000 { group.addTask { await counter.add() } }
+    }
+    #expect(await counter.count == 1000)
+    #expect(await counter.threads.count == 1)
+  }
+}
+
+@Suite struct AnswerBundleTests {
+  /// Keeps what it is to do.
+  private final class Executor: AnswerExecutor {
+    let work = Mutex<[@Sendable () -> Void]>([])
+
+    var thread: ObjectIdentifier { ObjectIdentifier(self) }
+
+    func execute(_ work: @escaping @Sendable () -> Void) { self.work.withLock { $0.append(work) } }
+  }
+
+  @Test func callsUponEachExecutorOnce() {
+    let executors = [Executor(), Executor()]
+    let taken = Mutex<[Int]>([])
+    var bundle = AnswerBundle<Int>()
+    for answer in 0..<10 {
+      bundle.add(answer, to: { answer in taken.withLock { $0.append(answer) } }, on: executors[answer % 2])
+    }
+    #expect(executors.allSatisfy { $0.work.withLock(\.isEmpty) }, "nothing is sent before its time")
+    bundle.send()
+    for executor in executors {
+      let work = executor.work.withLock(\.self)
+      #expect(work.count == 1)
+      for work in work { work() }
+    }
+    #expect(taken.withLock(\.self) == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9])
+  }
+
+  @Test func ofNothingCallsUponNobody() {
+    AnswerBundle<Int>().send()
+  }
+}
+
+@Suite struct ReadinessTests {
+  private static func isReady(after states: DatabaseState...) -> Bool {
+    var readiness = Readiness()
+    for state in states { readiness.look(state) }
+    return readiness.isReady
+  }
+
+  private static let silent = DatabaseState.unfit("silent", isCertain: false)
+  private static let standby = DatabaseState.unfit("a standby", isCertain: true)
+
+  @Test func oneLookWithoutAnAnswerChangesNothing() {
+    #expect(Self.isReady())
+    #expect(Self.isReady(after: .fit, Self.silent))
+    #expect(Self.isReady(after: Self.silent, .fit, Self.silent))
+    #expect(!Self.isReady(after: .fit, Self.silent, Self.silent))
+  }
+
+  @Test func whatTheDatabaseSaysItselfCountsAtOnce() {
+    #expect(!Self.isReady(after: .fit, Self.standby))
+    #expect(!Self.isReady(after: Self.standby, Self.silent), "a silence is no reason to be ready")
+    #expect(Self.isReady(after: Self.standby, .fit))
+    #expect(Self.isReady(after: Self.silent, Self.silent, .fit))
+  }
+}
+
+@Suite struct TakenKeysTests {
+  private static func rows(_ count: Int, of tenant: Int32) -> [RecordRow] {
+    (0..<count).map { _ in RecordRow(.sample(), tenant: NumberedTenant(key: TenantKey(rawValue: tenant), name: .a)) }
+  }
+
+  private static func found(_ row: RecordRow) -> WrittenRow { .found(ContentHash(row.values)) }
+
+  @Test func asksForAKeyThatWasTaken() {
+    let keys = TakenKeys()
+    let rows = Self.rows(20, of: 1)
+    #expect(keys.suspects(among: rows).isEmpty)
+    keys.learn(rows, rows.enumerated().map { $0.offset == 3 ? Self.found($0.element) : .inserted })
+    #expect(keys.suspects(among: rows).map(\.key) == [rows[3].key])
+  }
+
+  @Test func asksForAllOfATenantThatSendsAgainWhatItSent() {
+    let keys = TakenKeys()
+    let (again, others) = (Self.rows(20, of: 1), Self.rows(20, of: 2))
+    keys.learn(again + others, again.map(Self.found) + others.map { _ in .inserted })
+    let (more, different) = (Self.rows(20, of: 1), Self.rows(20, of: 2))
+    #expect(keys.suspects(among: more + different).map(\.key) == more.map(\.key))
+    // Until it sends what is new.
+    keys.learn(more, more.map { _ in .inserted })
+    #expect(keys.suspects(among: Self.rows(20, of: 1)).isEmpty)
+  }
+
+  @Test func oneRowSaysNothingOfItsTenant() {
+    let keys = TakenKeys()
+    let rows = Self.rows(1, of: 1)
+    keys.learn(rows, rows.map(Self.found))
+    #expect(keys.suspects(among: Self.rows(20, of: 1)).isEmpty)
+  }
+
+  @Test func forgetsTheOldestKeys() {
+    let keys = TakenKeys(keysMax: 10)
+    let rows = Self.rows(7, of: 1)
+    for row in rows { keys.learn([row], [Self.found(row)]) }
+    #expect(keys.suspects(among: rows).count == 7)
+    for row in Self.rows(20, of: 2) { keys.learn([row], [Self.found(row)]) }
+    #expect(keys.suspects(among: rows).isEmpty)
+  }
+}
