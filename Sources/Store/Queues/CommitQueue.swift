@@ -168,8 +168,9 @@ struct CommitQueue<Submission> {
     return waiting
   }
 
+  /// One that has its connection first, so that no more are made than are needed.
   private mutating func callIdle() -> Int? {
-    guard let writer = idle.last else { return nil }
+    guard let writer = idle.last(where: { writers[$0].isConnected == true }) ?? idle.last else { return nil }
     call(writer)
     return writer
   }

@@ -171,13 +171,30 @@ import Testing
   @Test func aWriterWithoutAConnectionLeavesTheWorkToTheOther() {
     var queue = Self.idleQueue()
     queue.connected(1, false)
-    #expect(enqueue(0, &queue) == 1)
-    #expect(queue.next(for: 1, at: Self.at(0)) == .wait(until: Self.at(1000), wake: 0))
+    #expect(enqueue(0, &queue) == 0)
     #expect(queue.next(for: 0, at: Self.at(0)) == .write([0], wake: nil))
-    enqueue(1, &queue, rows: 40)
+    #expect(enqueue(1, &queue, rows: 40) == 1)
+    #expect(queue.next(for: 1, at: Self.at(0)) == .wait(until: Self.at(1000), wake: nil))
     #expect(queue.next(for: 1, at: Self.at(1000)) == .connect, "it tries again")
     queue.connected(1, false)
     #expect(queue.next(for: 1, at: Self.at(1000)) == .wait(until: Self.at(2000), wake: nil))
+  }
+
+  @Test func aWriterWithoutAConnectionCallsOneThatHas() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.next(for: 1, at: Self.at(0))
+    queue.written(by: 1, isConnected: false)
+    enqueue(1, &queue)
+    #expect(queue.next(for: 1, at: Self.at(1)) == .wait(until: Self.at(1001), wake: nil), "the other was called")
+    #expect(queue.next(for: 0, at: Self.at(1)) == .write([1], wake: nil))
+  }
+
+  @Test func aWriterThatHasItsConnectionIsCalledFirst() {
+    var queue = Self.idleQueue(writers: 3)
+    queue.connected(2, false)
+    queue.connected(1, false)
+    #expect(enqueue(0, &queue) == 0)
   }
 
   @Test func whereNoWriterHasAConnectionTheWorkIsTriedAllTheSame() {
