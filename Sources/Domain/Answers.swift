@@ -47,8 +47,9 @@ public struct Stats: Hashable, Sendable {
 
   public init() {}
 
-  public var lowConfidenceCount: Int64 { totalInteractions - highConfidenceCount }
-  public var totalTokens: Int64 { promptTokens + completionTokens }
+  // These wrap: nothing that is kept, damaged or written by other programs, ends the process.
+  public var lowConfidenceCount: Int64 { totalInteractions &- highConfidenceCount }
+  public var totalTokens: Int64 { promptTokens &+ completionTokens }
   public var averageConfidence: Double { mean(confidenceMicros) / 1_000_000 }
   public var handoffRate: Double { mean(handoffCount) }
   public var averageProcessingTimeMilliseconds: Double { mean(processingTimeMilliseconds) }

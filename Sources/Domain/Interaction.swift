@@ -90,8 +90,9 @@ extension InteractionContent {
     }
   }
 
-  /// Each is `prompt + completion`; validation keeps the sum within 32 bits.
-  public var totalTokens: Int32 { promptTokens + completionTokens }
+  /// `prompt + completion`. Validation keeps the sum within 32 bits; of what other programs wrote into a row it is the
+  /// nearest that fits.
+  public var totalTokens: Int32 { Int32(clamping: Int64(promptTokens) + Int64(completionTokens)) }
 }
 
 /// An interaction as a caller sends it, before any rule was checked.

@@ -28,6 +28,15 @@ import Testing
     #expect(stats.averageTokens == 100.25)
     #expect(stats.lowConfidenceCount == 3)
   }
+
+  /// As damage can make them.
+  @Test func sumsPastSixtyFourBitsEndNothing() {
+    var stats = Stats()
+    (stats.promptTokens, stats.completionTokens) = (.max, .max)
+    (stats.totalInteractions, stats.highConfidenceCount) = (.min, .max)
+    #expect(stats.totalTokens == -2)
+    #expect(stats.lowConfidenceCount == 1)
+  }
 }
 
 @Suite struct RecordedTests {

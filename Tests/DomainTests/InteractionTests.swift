@@ -32,6 +32,15 @@ import Testing
     #expect(other != content)
   }
 
+  /// As SQL can leave them in a row.
+  @Test func tokensThatNoServerWouldTakeAddUpToTheNearestThatFits() {
+    var content = InteractionContent()
+    (content.promptTokens, content.completionTokens) = (.max, 1)
+    #expect(content.totalTokens == .max)
+    (content.promptTokens, content.completionTokens) = (.min, -1)
+    #expect(content.totalTokens == .min)
+  }
+
   /// What is stored is bytes: a retry in another normal form of Unicode would change them.
   @Test(
     arguments: [

@@ -39,7 +39,9 @@ import Testing
         total.remove(fact)
       }
       total.merge(total)
-      _ = try? total.stats()
+      if let stats = try? total.stats() {
+        _ = (stats.totalTokens, stats.lowConfidenceCount, stats.averageTokens, stats.averageConfidence)
+      }
       let written = total.bytes
       _ = written.withUnsafeBytes { try? Sums($0) }
     }
@@ -47,10 +49,15 @@ import Testing
   }
 
   @Test func sumsThatNoInteractionsMakeAreRefused() {
-    func sums(_ count: UInt64, handoffs: UInt64 = 0, bin: UInt64? = nil, _ buckets: [(Int, UInt64)]) -> [UInt8] {
+    func sums(
+      _ count: UInt64, cost: UInt128 = 0, confidence: UInt64 = 0, handoffs: UInt64 = 0, tokens: UInt64 = 0,
+      bin: UInt64? = nil, _ buckets: [(Int, UInt64)]
+    ) -> [UInt8] {
       var writer = VarintWriter()
       writer.add(UInt8(1))
-      for value in [count, 0, 0, handoffs, 0, 0, 0, bin ?? count] { writer.add(value) }
+      writer.add(count)
+      writer.add(cost)
+      for value in [confidence, handoffs, tokens, tokens, tokens, bin ?? count] { writer.add(value) }
       for _ in 0..<9 { writer.add(UInt8(0)) }
       for (step, count) in buckets {
         writer.add(step)
@@ -72,6 +79,12 @@ import Testing
     #expect(unreadable(sums(2, [(5, 1)])) == .damaged)
     #expect(unreadable(sums(2, bin: 1, [(5, 2)])) == .damaged)
     #expect(unreadable(sums(2, handoffs: 3, [(5, 2)])) == .damaged)
+    #expect(unreadable(sums(2, confidence: 2_000_000, [(5, 2)])) == nil)
+    #expect(unreadable(sums(2, confidence: 3_000_000, [(5, 2)])) == .damaged)
+    #expect(unreadable(sums(2, tokens: 2 * UInt64(Int32.max), [(5, 2)])) == nil)
+    #expect(unreadable(sums(2, tokens: 3 * UInt64(Int32.max), [(5, 2)])) == .damaged)
+    #expect(unreadable(sums(2, cost: 2 * UInt128(Int64.max), [(5, 2)])) == nil)
+    #expect(unreadable(sums(2, cost: 2 * UInt128(Int64.max) + 1, [(5, 2)])) == .damaged)
     #expect(unreadable(sums(0, [])) == .damaged)
     #expect(unreadable(sums(UInt64(Int64.max) + 1, [(5, 1)])) == .damaged)
     #expect(unreadable([]) == .damaged)
@@ -79,6 +92,27 @@ import Testing
     #expect(unreadable([0x80]) == .damaged)
     #expect(unreadable([2]) == .newerFormat)
     #expect(unreadable([0x7f, 1, 2, 3]) == .newerFormat)
+  }
+
+  /// Sums that are as great as can be, and agree with each other.
+  @Test func theGreatestSumsAddUpWithoutATrap() throws {
+    var writer = VarintWriter()
+    let most = UInt64(Int64.max)
+    writer.add(UInt8(1))
+    writer.add(most)
+    writer.add(UInt128(most) * UInt128(most))
+    for value in [most, most, most, most, most] { writer.add(value) }
+    for bin in 0..<10 { writer.add(bin == 9 ? most : 0) }
+    writer.add(TimeHistogram.bucketMax)
+    writer.add(most)
+    var total = Sums()
+    for _ in 0..<3 {
+      try writer.bytes.withUnsafeBytes { bytes throws(any Error) in try total.merge(bytes) }
+      total.add(Fact(.sample()))
+      if let stats = try? total.stats() {
+        _ = (stats.totalTokens, stats.lowConfidenceCount, stats.averageTokens, stats.averageConfidence)
+      }
+    }
   }
 
   @Test func damagedChangeRecordsAreRefusedAsAWholeOrRead() {

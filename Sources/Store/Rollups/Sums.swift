@@ -113,13 +113,16 @@ extension Sums {
     _ = try reader.next(UInt8.self)
     let added: Int64 = try reader.int()
     count &+= sign &* added
-    costNanos &+= Int128(sign) &* (try reader.int())
-    confidenceMicros &+= sign &* (try reader.int())
+    let cost: Int128 = try reader.int()
+    costNanos &+= Int128(sign) &* cost
+    let confidence: Int64 = try reader.int()
+    confidenceMicros &+= sign &* confidence
     let handoffs: Int64 = try reader.int()
     handoffCount &+= sign &* handoffs
-    promptTokens &+= sign &* (try reader.int())
-    completionTokens &+= sign &* (try reader.int())
-    processingTimeMilliseconds &+= sign &* (try reader.int())
+    let (prompt, completion, time): (Int64, Int64, Int64) = (try reader.int(), try reader.int(), try reader.int())
+    promptTokens &+= sign &* prompt
+    completionTokens &+= sign &* completion
+    processingTimeMilliseconds &+= sign &* time
     var (binned, timed): (Int64, Int64) = (0, 0)
     for bin in bins.indices {
       let count: Int64 = try reader.int()
@@ -134,7 +137,9 @@ extension Sums {
       timed &+= count
       times.add(sign &* count, toBucket: bucket)
     }
-    // Each interaction is in one bin and in one bucket.
-    guard added > 0, binned == added, timed == added, handoffs <= added else { throw .damaged }
+    // Each interaction is in one bin and in one bucket, and no sum passes what so many can make.
+    guard added > 0, binned == added, timed == added, handoffs <= added, confidence / added <= 1_000_000,
+      max(prompt, completion, time) / added <= Int32.max, cost <= Int128(added) * Int128(Int64.max)
+    else { throw .damaged }
   }
 }
