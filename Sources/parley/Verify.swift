@@ -9,7 +9,8 @@ struct Verify: AsyncParsableCommand {
     discussion: """
       Day by day: every sum by hour and by day, every posting, and the day's sums by plain SQL. Ends with status 1 \
       where something differs, or has to be rebuilt and so was not compared, unless --repair has had it rebuilt and it \
-      differs no more. Servers may run meanwhile.
+      differs no more; or where rows have a tenant's number that the registry does not know, which nobody can read. \
+      Servers may run meanwhile.
       """)
 
   @OptionGroup var database: DatabaseOptions
@@ -77,8 +78,37 @@ struct Verify: AsyncParsableCommand {
       }
     }
     if !repair { open = differing.count }
+    let unknown = only == nil ? try await unknownNumbers(verifier) : 0
     try printLine("days: \(days), interactions: \(interactions), days that differ: \(open)")
-    if open > 0 { throw ExitCode.failure }
+    if open + unknown > 0 { throw ExitCode.failure }
+  }
+
+  /// - Returns: how many numbers without a tenant are left.
+  private func unknownNumbers(_ verifier: Verifier) async throws -> Int {
+    var left = 0
+    for unknown in try await verifier.unknownNumbers() {
+      if repair, !unknown.hasInteractions {
+        try await verifier.repair(unknown)
+        try printLine("repaired: number \(unknown.number), which no tenant and no interaction has")
+        continue
+      }
+      left += 1
+      try printLine(
+        "unknown: number \(unknown.number) has \(unknown.hasInteractions ? "interactions" : "sums or postings"), and no tenant has the number"
+      )
+    }
+    if left > 0 {
+      try printLine(
+        """
+        A restore or a failover lost the tenants of these numbers, and nobody is shown what they hold. Where NUMBER's
+        tenant is known, give it back:
+          UPDATE parley.interactions SET tenant = parley.add_tenant('NAME') WHERE tenant = NUMBER;
+        Otherwise remove it:
+          DELETE FROM parley.interactions WHERE tenant = NUMBER;
+        Then run parley verify --repair.
+        """)
+    }
+    return left
   }
 
   private func show(_ day: Verifier.Day) throws {

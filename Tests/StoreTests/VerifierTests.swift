@@ -137,4 +137,35 @@ import Testing
       #expect(try await self.days(verifier).contains { $0.waitingHours > 0 && $0.differences.isEmpty })
     }
   }
+
+  /// What a restore leaves behind: rows of a number that is nobody's.
+  @Test func findsNumbersThatNoTenantHas() async throws {
+    try await withRecorded { database, verifier in
+      #expect(try await verifier.unknownNumbers().isEmpty)
+      try database.sql("DELETE FROM parley.tenants WHERE name = '\(Tenant.a)'")
+      var unknown = try await verifier.unknownNumbers()
+      #expect(unknown.map(\.number) == [1])
+      #expect(unknown.map(\.hasInteractions) == [true])
+      for remnant in [
+        "INSERT INTO parley.deltas (tenant, recount_from, recount_to) VALUES (3, 1, 2)",
+        "INSERT INTO parley.rollups SELECT 4, grain, start, model_used, message_type, handoff_triggered, handoff_reason, confidence_bin, sums FROM parley.rollups WHERE tenant = 2",
+        "INSERT INTO parley.postings (tenant, facet, hour, chunk, ids) SELECT 5, facet, hour, chunk, ids FROM parley.postings WHERE tenant = 2",
+      ] {
+        try database.sql(remnant)
+      }
+      unknown = try await verifier.unknownNumbers()
+      #expect(unknown.map(\.number) == [1, 3, 4, 5])
+      #expect(unknown.map(\.hasInteractions) == [true, false, false, false])
+      for number in unknown where !number.hasInteractions { try await verifier.repair(number) }
+      #expect(try await verifier.unknownNumbers().map(\.number) == [1])
+
+      // As the command says.
+      try database.sql("UPDATE parley.interactions SET tenant = parley.add_tenant('found again') WHERE tenant = 1")
+      for number in try await verifier.unknownNumbers() { try await verifier.repair(number) }
+      #expect(try await verifier.unknownNumbers().isEmpty)
+      for day in try await days(verifier) where !day.agrees { _ = try await verifier.repair(day) }
+      #expect(try await days(verifier).allSatisfy(\.agrees))
+      #expect(try await days(verifier, Tenant("found again")!).reduce(0) { $0 + $1.interactions } == 300)
+    }
+  }
 }

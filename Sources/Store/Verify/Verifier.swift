@@ -59,13 +59,18 @@ public final class Verifier: Sendable {
     let tenant = try await tenants(day.tenant)[0]
     let first = InteractionID(lowerBound: day.start).hour
     let hours = first..<Self.day(of: first).upperBound
+    try await rebuild(hours, of: tenant.key)
+    return try await verify(hours, of: tenant)
+  }
+
+  private func rebuild(_ hours: Range<Int32>, of tenant: TenantKey) async throws {
     try await answer(
-      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addStaleHours(hours, of: tenant.key)) })
+      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addStaleHours(hours, of: tenant)) })
     var failures = 0
     repeat {
       let rebuilt: Rebuilt?
       do throws(PostgresError) {
-        rebuilt = try await folder.rebuild(tenant.key)
+        rebuilt = try await folder.rebuild(tenant)
         failures = 0
       } catch {
         failures += 1
@@ -75,8 +80,29 @@ public final class Verifier: Sendable {
       if case .leftToNewer = rebuilt { break }
       // A server that runs may be at it.
       if rebuilt == nil { try await Task.sleep(for: .milliseconds(50)) }
-    } while try await hasStaleHours(tenant.key)
-    return try await verify(hours, of: tenant)
+    } while try await hasStaleHours(tenant)
+  }
+
+  /// A number that the registry gives to no tenant, and that something is kept of all the same. Nobody can read it.
+  public struct UnknownNumber: Sendable {
+    public var number: Int32
+    /// Interactions have it, and not only what was made from them.
+    public var hasInteractions: Bool
+  }
+
+  /// Numbers that a restore or a failover has taken from their tenants. Throws `Failure`.
+  public func unknownNumbers() async throws -> [UnknownNumber] {
+    try answer(
+      await owner.run { (connection) throws(PostgresError) in
+        try connection.run(Command(.unknownTenants)).map { (row) throws(PostgresError) in
+          UnknownNumber(number: try row.int32(0), hasInteractions: try row.bool(1))
+        }
+      })
+  }
+
+  /// Removes what is kept of a number that has no interactions. Throws `Failure`.
+  public func repair(_ unknown: UnknownNumber) async throws {
+    try await rebuild(StaleHours.everyHour, of: TenantKey(rawValue: unknown.number))
   }
 
   /// So often in a row a rebuild is tried again that met with what another changed.
@@ -151,5 +177,6 @@ public final class Verifier: Sendable {
 
 extension Statement {
   fileprivate static let listTenants = Statement("tenants_list", PackageResources.tenants_list_sql)
+  fileprivate static let unknownTenants = Statement("tenants_unknown", PackageResources.tenants_unknown_sql)
   fileprivate static let nextHour = Statement("hour_next", PackageResources.hour_next_sql)
 }

@@ -142,6 +142,19 @@ class Verification(Scenario):
         self._verify().succeeded()
 
     @check
+    def numberWithoutATenantIsTold(self):
+        """What a restore leaves behind, and the way out that the command tells."""
+        number = self._sql("DELETE FROM parley.tenants WHERE name = 'other' RETURNING key").splitlines()[0]
+        ran = self._verify()
+        require_equal(ran.status, 1, "the status")
+        require(f"unknown: number {number} has interactions" in ran.out, f"it says {ran.out!r}")
+        told = next(line for line in ran.out.splitlines() if "UPDATE parley.interactions" in line)
+        self._sql(told.replace("NAME", "other").replace("NUMBER", number))
+        self._verify("--repair").succeeded()
+        require_equal(self._verify().succeeded().out, "days: 4, interactions: 4, days that differ: 0\n", "what it says")
+        require_equal(self.server.caller("other").total(), 2, "what the tenant is shown")
+
+    @check
     def rowsOfOthersAreCountedByThemselves(self):
         self._sql("DELETE FROM parley.interactions WHERE id < '018f4000-0000-0000-0000-000000000000'")
         eventually(lambda: self._sql("SELECT count(*) FROM parley.deltas") == "0", "it is counted anew")
