@@ -99,7 +99,7 @@ public enum Limits {
   public static let batchSecondsMax: Int64 = 10
   /// The health check waits for PostgreSQL no longer than this.
   public static let healthCheckSecondsMax: Int64 = 2
-  /// Calls of tenants not seen since the server's start.
+  /// Records of tenants not seen since the server's start.
   public static let tenantLookupsWaitingMax = 4096
   /// Of one tenant, asked for at the same time.
   public static let getsPerStatementMax = 64

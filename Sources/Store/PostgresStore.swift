@@ -14,6 +14,7 @@ public final class PostgresStore: InteractionStore {
     var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
     /// How long a batch may take before its writer counts as stuck.
     var batchMax = Duration.seconds(Limits.batchSecondsMax)
+    public var preparedStatements = PreparedStatements.auto
 
     public init(
       url: String, connections: ConnectionBudget = .standard, statementTimeout: Duration = .seconds(30)
@@ -46,7 +47,8 @@ public final class PostgresStore: InteractionStore {
     keyedReadMax = configuration.keyedReadMax
     batchMax = configuration.batchMax
     let connection = PostgresConnection.Configuration(
-      url: configuration.url, statementTimeout: configuration.statementTimeout, grace: configuration.grace)
+      url: configuration.url, statementTimeout: configuration.statementTimeout,
+      grace: configuration.grace, preparedStatements: configuration.preparedStatements)
     func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
     let (numbers, catalog) = (numbers, Catalog(owner(), numbers))
     self.catalog = catalog

@@ -20,6 +20,9 @@ extension Command {
   static func beginReading(_ tenant: Tenant, _ plan: PostgresConnection.Plan) -> Command {
     Command(.beginReading(plan)) { $0.add(tenant.description) }
   }
+
+  /// The same with no tenant set, for no name is empty.
+  static var beginReadingForNobody: Command { Command(.beginReading(.keyed)) { $0.add("") } }
 }
 
 extension PostgresConnection {

@@ -27,10 +27,15 @@ struct Migrate: AsyncParsableCommand {
 
   func run() async throws {
     let url = try database.url()
-    let migrator = Migrator(url: url, logger: .ofCommand(level: .notice), onProgress: say)
+    let logger = Logger.ofCommand(level: .notice)
+    let (check, migrator) = (
+      DatabaseCheck(url: url, logger: logger), Migrator(url: url, logger: logger, onProgress: say)
+    )
     do {
+      try await check.checkBeforeMigrating()
       if plan { return try printLine(try await migrator.plan().joined(separator: "\n")) }
       let outcome = try await migrator.migrate()
+      try await check.checkAfterMigrating()
       if let notice = outcome.notice { say(notice) }
       let applied = outcome.applied.joined(separator: ", ")
       var lines = [applied.isEmpty ? "the schema is up to date" : "applied: \(applied)"]
@@ -39,6 +44,8 @@ struct Migrate: AsyncParsableCommand {
         lines.append("from now on only a parley that knows version \(schema.oldestAllowed) or later starts here")
       }
       try printLine(lines.joined(separator: "\n"))
+    } catch let failure as DatabaseCheck.Failure {
+      throw CommandFailure(failure.description)
     } catch let failure as Migrator.Failure {
       throw CommandFailure(failure.description)
     }

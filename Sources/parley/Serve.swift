@@ -27,6 +27,7 @@ struct Serve: AsyncParsableCommand {
     let configuration = try config.server(data: data)
     let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
     let connections = try config.connections()
+    let preparedStatements = try config.preparedStatements()
     // What is wrong is told before anything is made.
     let databaseURL = config.string(forKey: "database-url")
     guard data != nil || databaseURL != nil else {
@@ -44,9 +45,11 @@ struct Serve: AsyncParsableCommand {
       return
     }
     do {
+      var storeConfiguration = PostgresStore.Configuration(url: url, connections: connections)
+      storeConfiguration.preparedStatements = preparedStatements
       try await serve(
-        store: PostgresStore(.init(url: url, connections: connections), logger: logger), cluster: cluster,
-        server: configuration, verifier, logger)
+        store: PostgresStore(storeConfiguration, logger: logger), cluster: cluster, server: configuration, verifier,
+        logger)
     } catch {
       await cluster?.stop()
       throw error
@@ -58,7 +61,7 @@ struct Serve: AsyncParsableCommand {
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask {
         try await cluster?.start()
-        try await migrate(url, logger)
+        try await prepareDatabase(url, logger)
         return true
       }
       group.addTask {
@@ -77,14 +80,19 @@ struct Serve: AsyncParsableCommand {
     }
   }
 
-  /// A database that is only just starting is waited for.
-  private func migrate(_ url: String, _ logger: Logger) async throws {
-    let migrator = Migrator(url: url, logger: logger)
+  /// Refuses a database that a server cannot work with, and migrates any other. One that is only just starting is
+  /// waited for.
+  private func prepareDatabase(_ url: String, _ logger: Logger) async throws {
+    let (check, migrator) = (DatabaseCheck(url: url, logger: logger), Migrator(url: url, logger: logger))
     let lastTry = ContinuousClock.now + .seconds(30)
     while true {
       do {
+        try await check.checkBeforeMigrating()
         if let notice = try await migrator.migrate().notice { logger.notice("\(notice)") }
+        try await check.checkAfterMigrating()
         return
+      } catch let failure as DatabaseCheck.Failure where failure.isConnectionLost && .now < lastTry {
+        try await Task.sleep(for: .milliseconds(500))
       } catch let failure as Migrator.Failure where failure.isConnectionLost && .now < lastTry {
         try await Task.sleep(for: .milliseconds(500))
       }

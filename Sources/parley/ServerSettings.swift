@@ -45,6 +45,10 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "How many of them are for reads, which is how many run at once, 1 to 64 (4).")
   var readers: Int?
 
+  @Option(
+    help: "Prepare statements by name: on, off, or auto, which does where no pooler lies before PostgreSQL (auto).")
+  var preparedStatements: String?
+
   @Option(help: "The permissions of Unix sockets, in octal (660).")
   var socketMode: String?
 
@@ -88,6 +92,7 @@ struct ServerSettings: ParsableArguments {
     set(["jwt-leeway"], jwtLeeway.map(String.init))
     set(["connections"], connections.map(String.init))
     set(["readers"], readers.map(String.init))
+    set(["prepared-statements"], preparedStatements)
     set(["socket-mode"], socketMode)
     set(["reflection"], reflection ? "true" : nil)
     set(["grpc-max-age"], grpcMaxAge.map(String.init))
@@ -111,8 +116,8 @@ struct ServerSettings: ParsableArguments {
 extension ServerSettings {
   private static let keys: Set<String> = [
     "listen", "data", "database-url", "jwt-secret-file", "jwt-public-key-file", "jwt-issuer", "jwt-audience",
-    "jwt-leeway", "connections", "readers", "socket-mode", "reflection", "grpc-max-age", "grpc-max-idle",
-    "grpc-keepalive", "log-level",
+    "jwt-leeway", "connections", "readers", "prepared-statements", "socket-mode", "reflection", "grpc-max-age",
+    "grpc-max-idle", "grpc-keepalive", "log-level",
   ]
 
   /// A setting that nobody reads is a mistake of whoever wrote it.
@@ -193,6 +198,14 @@ extension ConfigReader {
       throw CommandFailure("\(key) \(text): allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
     }
     return value
+  }
+
+  func preparedStatements() throws -> PreparedStatements {
+    let text = string(forKey: "prepared-statements") ?? bool(forKey: "prepared-statements").map { $0 ? "on" : "off" }
+    guard let choice = PreparedStatements(rawValue: text ?? "auto") else {
+      throw CommandFailure("prepared-statements \(text!): allowed are on, off and auto")
+    }
+    return choice
   }
 
   private func socketMode() throws -> UInt32 {

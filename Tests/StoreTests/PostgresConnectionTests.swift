@@ -91,6 +91,85 @@ import Testing
     }
   }
 
+  /// A pooler's DISCARD ALL takes the statements, and a changed table their results.
+  @Test(arguments: [
+    ("DISCARD ALL", "26000"), ("DEALLOCATE ALL", "26000"), ("ALTER TABLE t ALTER a TYPE bigint USING a", "0A000"),
+  ])
+  func preparesAnewWhatWasLost(by loss: String, sqlState: String) async throws {
+    try await withConnection { connection in
+      let select = Command(Statement("select", "SELECT a FROM t"))
+      func count() async -> Result<Int, PostgresError> {
+        await connection.run { (connection) throws(PostgresError) in try connection.run(select).count }
+      }
+      func run(_ text: String) async throws {
+        _ = try await connection.run { (connection) throws(PostgresError) in try connection.script(text) }.get()
+      }
+      try await run("CREATE TABLE t (a int); INSERT INTO t VALUES (7)")
+      #expect(try await count().get() == 1)
+      try await run(loss)
+      guard case .failure(let error) = await count(), case .refused(sqlState) = error.kind else {
+        Issue.record("\(loss) had no effect")
+        return
+      }
+      #expect(error.isTransient && !error.blamesTheRow)
+      #expect(try await count().get() == 1)
+
+      try await run("ALTER TABLE t ALTER a TYPE int; DISCARD PLANS")
+      _ = await count()
+      try await run(loss)
+      let again = await connection.runRepeatable { (connection) throws(PostgresError) in
+        try connection.run(select).count
+      }
+      #expect(try again.get() == 1)
+    }
+  }
+
+  @Test func takesOtherTextUnderTheSameLabelForAnotherStatement() async throws {
+    let (one, other) = (Statement("same", "SELECT 1"), Statement("same", "SELECT 2"))
+    #expect(one != other)
+    try await withConnection { connection in
+      let numbers = try await connection.run { (connection) throws(PostgresError) in
+        try connection.pipeline([one, other, one].map { Command($0) })
+          .map { (rows) throws(PostgresError) in try Self.number(rows) }
+      }.get()
+      #expect(numbers == [1, 2, 1])
+    }
+  }
+
+  @Test(arguments: [PreparedStatements.on, .off, .auto])
+  func preparesByNameWhereItIsTold(_ choice: PreparedStatements) async throws {
+    let count = Command(
+      Statement("count", "SELECT count(*)::int4 FROM pg_prepared_statements WHERE name LIKE 'count%'"))
+    try await TestDatabase.with(migrated: false) { database in
+      let configuration = PostgresConnection.Configuration(url: database.url, preparedStatements: choice)
+      let connection = PostgresConnection(configuration, purpose: .owner, logger: .silent)
+      let prepared = try await connection.run { (connection) throws(PostgresError) in
+        try Self.number(connection.run(count))
+      }.get()
+      #expect(prepared == (choice == .off ? 0 : 1))
+      #expect(await connection.stay { $0.isPooled } == false)
+    }
+  }
+
+  /// A transaction without BEGIN commits at the pipeline's end, and may fail there.
+  @Test func throwsWhatOnlyTheCommitRefuses() async throws {
+    try await withConnection { connection async throws in
+      let insert = Command(Statement("insert", "INSERT INTO t VALUES (1)"))
+      let refused = await connection.run { (connection) throws(PostgresError) in
+        try connection.script(
+          "CREATE TABLE t (a int, CONSTRAINT once UNIQUE (a) DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (1)")
+        _ = try connection.run(insert)
+      }
+      guard case .failure(let error) = refused, case .refused("23505") = error.kind else {
+        Issue.record("\(refused)")
+        return
+      }
+      let count = Command(Statement("rows", "SELECT count(*)::int4 FROM t"))
+      let left = await connection.run { (connection) throws(PostgresError) in try Self.number(connection.run(count)) }
+      #expect(try left.get() == 1)
+    }
+  }
+
   @Test func commitsDurablyWhateverTheDefault() async throws {
     try await TestDatabase.with(migrated: false) { database in
       let name = try database.sql("SELECT current_database()")[0][0]
@@ -132,9 +211,17 @@ import Testing
     func blamesTheRow(_ sqlState: String) -> Bool {
       PostgresError(kind: .refused(sqlState: sqlState), message: "").blamesTheRow
     }
-    #expect(["22001", "22P05", "23502", "23514", "P0001"].allSatisfy(blamesTheRow))
-    #expect(!["40001", "40P01", "57014", "57P01", "53100", "08006", "25P02"].contains(where: blamesTheRow))
+    // ZX001 and 99999: classes that are not PostgreSQL's, so a trigger's own.
+    #expect(["22001", "22P05", "23502", "23514", "54000", "P0001", "ZX001", "99999"].allSatisfy(blamesTheRow))
+    let others = [
+      "40001", "40P01", "57014", "57P01", "53100", "08006", "25P02", "26000", "42P05", "0A000", "42883", "54001",
+      "P0004",
+      "2F005", "XX000", "PT001", "",
+    ]
+    #expect(others.filter(blamesTheRow) == [])
     #expect(!PostgresError(kind: .connectionLost, message: "").blamesTheRow)
+    let missing = PostgresError(kind: .refused(sqlState: "23514"), message: "", isPartitionMissing: true)
+    #expect(!missing.blamesTheRow)
   }
 }
 

@@ -83,6 +83,49 @@ import Testing
     }
   }
 
+  /// A failure that is nobody's but ours is not told as the row's; one that a second try mends is not told at all.
+  @Test(arguments: [("0A000", true), ("26000", true), ("42883", false), ("P0004", false)])
+  func isNotARowThatMetAFaultOfOurs(sqlState: String, isMended: Bool) async throws {
+    let interaction = Interaction.sample()
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      try database.sql(
+        """
+        CREATE SEQUENCE tries;
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF nextval('tries') = 1 THEN RAISE EXCEPTION 'words of PostgreSQL' USING ERRCODE = '\(sqlState)'; END IF;
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON parley.interactions FOR EACH ROW EXECUTE FUNCTION fail();
+        """)
+      if isMended {
+        #expect(try await store.record(interaction) == .new(interaction))
+      } else {
+        let error = await #expect(throws: RPCError.self) { try await store.record(interaction).get() }
+        #expect(error?.code == .internal)
+        #expect(try await store.record(interaction) == .new(interaction))
+      }
+    }
+  }
+
+  /// A missing partition is told by where PostgreSQL's error comes from: a trigger may use the same words.
+  @Test func isRefusedWhateverItsRefusalSays() async throws {
+    let refused = Interaction.sample { $0.conversationID = "refused" }
+    try await TestDatabase.withStore { store, database in
+      try database.sql(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          RAISE EXCEPTION 'words of PostgreSQL: no partition of relation "interactions" found for row'
+            USING ERRCODE = '23514';
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON parley.interactions FOR EACH ROW EXECUTE FUNCTION refuse();
+        """)
+      try expectRefused(try await store.record(refused))
+    }
+  }
+
   @Test func leavesItsIDToOthers() async throws {
     let refused = Interaction.sample { $0.conversationID = "refused" }
     let taken = refused.with { $0.conversationID = "taken" }

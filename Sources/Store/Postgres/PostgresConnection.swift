@@ -18,13 +18,6 @@ actor PostgresConnection {
     case reader
   }
 
-  /// Whether statements are prepared by name, once for each connection.
-  enum PreparedStatements: String, Sendable, CaseIterable {
-    case on, off
-    /// Where no pooler lies between.
-    case auto
-  }
-
   struct Configuration: Sendable {
     /// A connection URI or keyword string, as libpq reads it.
     var url: String
@@ -130,7 +123,7 @@ actor PostgresConnection {
   }
 
   /// Runs `body` on the connection's thread, and again after whatever it waits for.
-  func stay(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await body(self) }
+  func stay<R: Sendable>(_ body: @Sendable (isolated PostgresConnection) async -> R) async -> R { await body(self) }
 
   private func perform<R: Sendable>(
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R

@@ -19,6 +19,7 @@ import descriptors
 import importing
 import migrating
 import outputs
+import poolers
 import reading
 import recording
 import serving
@@ -30,7 +31,7 @@ from workshop import Workshop
 
 AT_ONCE = 8
 # Those that take longest first.
-MODULES = [crashes, recording, migrating, databases, settings, importing, outputs, descriptors, serving, tokens]
+MODULES = [crashes, recording, poolers, migrating, databases, settings, importing, outputs, descriptors, serving, tokens]
 MODULES += [reading, busy, usage]
 
 

@@ -144,6 +144,10 @@ class WrongValues(SettingsScenario):
             self._refuses_everywhere("readers", value, "1 to 64")
 
     @check
+    def wrongPreparedStatementsAreRefused(self):
+        self._refuses_everywhere("prepared-statements", "maybe", "on, off and auto")
+
+    @check
     def wrongLeewayIsRefused(self):
         for value in ("-1", "301", "some"):
             self._refuses_everywhere("jwt-leeway", value, "0 to 300")
