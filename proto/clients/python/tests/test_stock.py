@@ -63,7 +63,7 @@ def test_records_lists_gets_and_counts(
         interaction=Interaction(conversation_id=conversation, customer_message="x" * 60_000)
     )
     recorded = stub.RecordInteraction(
-        sent, metadata=metadata, timeout=10, compression=grpc.Compression.Gzip
+        sent, metadata=metadata, timeout=60, compression=grpc.Compression.Gzip
     )
     found = stub.GetInteraction(
         GetInteractionRequest(id=recorded.interaction_id),
@@ -101,7 +101,7 @@ def test_no_token(channel: grpc.Channel) -> None:
 def test_a_deadline(service: Service, proxy: Proxy) -> None:
     with grpc.insecure_channel(proxy.address) as channel:
         stub: Any = InteractionServiceStub(channel)
-        stub.GetStats(GetStatsRequest(), metadata=bearer(service.token), timeout=10)
+        stub.GetStats(GetStatsRequest(), metadata=bearer(service.token), timeout=60)
         proxy.hang()
         with pytest.raises(grpc.RpcError) as late:
             stub.GetStats(GetStatsRequest(), metadata=bearer(service.token), timeout=0.2)
@@ -224,7 +224,7 @@ def test_a_second_http2_stack(service: Service, conversation: str, kind: str) ->
             metadata = {"authorization": f"Bearer {service.token}"}
             sent = Interaction(conversation_id=conversation, agent_response="y" * 60_000)
             recorded = await record(
-                RecordInteractionRequest(interaction=sent), metadata=metadata, timeout=10
+                RecordInteractionRequest(interaction=sent), metadata=metadata, timeout=60
             )
             id = recorded.interaction_id
             found = await asyncio.gather(
