@@ -58,17 +58,29 @@ public enum Limits {
 
   // MARK: A connection
 
+  /// Fewer where the process may not open as many files.
   public static let connectionsMax = 8192
-  /// Connections that have not yet shown which protocol they speak.
+  /// File descriptors that connections leave to event loops, files and pipes.
+  public static let descriptorsReserved = 101
+  /// And to each connection to PostgreSQL: a socket and a pipe.
+  public static let descriptorsPerPostgresConnection = 3
+  /// Connections of one listener that have not yet shown which protocol they speak. The oldest makes room.
   public static let undecidedConnectionsMax = 1024
   public static let undecidedSecondsMax: Int64 = 10
+  /// A ttRPC connection without calls is closed after this, unless it has made one with a valid token.
+  public static let strangerIdleSecondsMax: Int64 = 60
   /// A frame that has begun must be complete by then.
   public static let frameSecondsMax: Int64 = 30
   public static let callsInFlightPerConnectionMax = 1024
   public static let callBytesInFlightPerConnectionMax = 16 * 1024 * 1024
   public static let callBytesInFlightMax = 512 * 1024 * 1024
-  /// Answers a peer has not read; past it, no further calls are read from it.
+  /// What the calls of one tenant may take of that, or those of one connection whose tenants are not known yet.
+  public static let callBytesInFlightPerTenantMax = callBytesInFlightMax / 4
+  /// Responses of one connection that its peer has not read, with the most that those to come may need; calls
+  /// that ask for more wait. A connection that passes this by a message is closed.
   public static let unreadAnswerBytesPerConnectionMax = 16 * 1024 * 1024
+  /// The same over all connections. Past it, the connection is closed that holds most for longest.
+  public static let unreadAnswerBytesMax = 256 * 1024 * 1024
   /// Answers that wait for a peer must move within this.
   public static let unreadAnswerSecondsMax: Int64 = 60
   /// The longest a call may take, whatever deadline it brings.
@@ -78,6 +90,12 @@ public enum Limits {
   /// Of a gRPC connection: calls that the peer gave up.
   public static let streamResetsPerHalfMinuteMax = 2000
   public static let drainSecondsMax: Int64 = 30
+  /// How long a gRPC peer has for the PING behind a GOAWAY before its further calls are refused.
+  public static let goAwaySecondsMax: Int64 = 3
+  /// A draining ttRPC connection on which nothing was read for this long has no calls on their way.
+  public static let drainQuietMilliseconds: Int64 = 200
+  /// How long a connection that is ended goes on reading, so that the peer gets what was written for it.
+  public static let lingerSecondsMax: Int64 = 2
 
   // MARK: The store
 

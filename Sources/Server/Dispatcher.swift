@@ -29,8 +29,9 @@ public struct Dispatcher: Sendable {
       }
       // Before the payload is looked at: strangers decode nothing.
       guard let claims = try verifier.knownClaims(from: call.metadata) else {
-        return .working { await verifyAndDo(method, call) }
+        return .working(for: nil) { await verifyAndDo(method, call) }
       }
+      call.peer?.authenticated()
       return try rest(of: method, call.payload, claims)
     } catch {
       return .replied(refusal(of: call.method, error))
@@ -39,10 +40,12 @@ public struct Dispatcher: Sendable {
 
   private func verifyAndDo(_ method: Method, _ call: Call) async -> Reply {
     do throws(RPCError) {
-      switch try rest(of: method, call.payload, try await verifier.claims(from: call.metadata)) {
+      let claims = try await verifier.claims(from: call.metadata)
+      call.peer?.authenticated()
+      switch try rest(of: method, call.payload, claims) {
       case .replied(let reply): return reply
-      case .working(let work): return await work()
-      case .answering(let work):
+      case .working(_, let work): return await work()
+      case .answering(_, let work):
         do throws(RPCError) { return .success(try await awaited(work)) } catch { return .failure(error) }
       }
     } catch {
@@ -55,32 +58,32 @@ public struct Dispatcher: Sendable {
     switch method {
     case .recordInteraction:
       let admitted = try admit(RecordInteraction.self, payload, claims)
-      return .answering { executor, answer in
+      return .answering(for: claims.tenant) { executor, answer in
         service.record(admitted, on: executor) { answer(reply($0, method)) }
       }
     case .recordInteractions:
       let admitted = try admit(RecordInteractions.self, payload, claims)
-      return .answering { executor, answer in
+      return .answering(for: claims.tenant) { executor, answer in
         service.record(admitted, on: executor) { answer(reply($0, method)) }
       }
     case .listInteractions:
       let admitted = try admit(ListInteractions.self, payload, claims)
-      return working(method) { () throws(RPCError) in try await service.list(admitted) }
+      return working(method, for: claims.tenant) { () throws(RPCError) in try await service.list(admitted) }
     case .getInteraction:
       let admitted = try admit(GetInteraction.self, payload, claims)
-      return .answering { executor, answer in
+      return .answering(for: claims.tenant) { executor, answer in
         service.get(admitted, on: executor) { answer(reply($0, method)) }
       }
     case .getStats:
       let admitted = try admit(GetStats.self, payload, claims)
-      return working(method) { () throws(RPCError) in try await service.stats(admitted) }
+      return working(method, for: claims.tenant) { () throws(RPCError) in try await service.stats(admitted) }
     }
   }
 
   private func working(
-    _ method: Method, _ work: @escaping @Sendable () async throws(RPCError) -> some WireMessage
+    _ method: Method, for tenant: Tenant, _ work: @escaping @Sendable () async throws(RPCError) -> some WireMessage
   ) -> CallProgress<Reply> {
-    .working {
+    .working(for: tenant) {
       do throws(RPCError) {
         return .success(try await work().encoded())
       } catch {
@@ -120,5 +123,20 @@ public struct Dispatcher: Sendable {
     logger.log(
       level: level, "a call failed",
       metadata: ["method": "\(method)", "code": "\(error.code.name)", "cause": "\(cause)"])
+  }
+}
+
+extension Call {
+  /// What it takes of its connection's memory, as far as its method tells. Records have small responses, so that
+  /// recording never waits for a peer that does not read.
+  var size: CallSize {
+    let responseBytesMax =
+      switch Method(rawValue: method) {
+      case .listInteractions: Limits.pageBytesMax
+      case .getStats: 1024 * 1024
+      case .getInteraction: Limits.customerMessageBytesMax + Limits.agentResponseBytesMax
+      case .recordInteraction, .recordInteractions, nil: 0
+      }
+    return CallSize(bytes: bytes, responseBytesMax: responseBytesMax)
   }
 }

@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Glibc
 public import Logging
 import NIOCore
 import NIOExtras
@@ -20,8 +21,13 @@ public final class ParleyServer: Service {
     public var reflection = false
     /// How gRPC connections are kept and ended.
     public var grpc = GRPCConnectionConfiguration()
-    /// For tests, which do not wait as long.
+    /// How many connections may be open; see `DescriptorLimit`.
+    public var connectionsMax = Limits.connectionsMax
+    /// These for tests, which do not wait as long and do not send as much.
     package var unreadAnswerTimeout = Duration.seconds(Limits.unreadAnswerSecondsMax)
+    package var unreadAnswerBytesMax = Limits.unreadAnswerBytesMax
+    package var undecidedConnectionsMax = Limits.undecidedConnectionsMax
+    package var strangerIdleTime = Duration.seconds(Limits.strangerIdleSecondsMax)
 
     public init(addresses: [Address], socketMode: UInt32 = 0o660) {
       self.addresses = addresses
@@ -45,10 +51,11 @@ public final class ParleyServer: Service {
   private let dispatcher: Dispatcher
   private let health: Health
   private let memory = CallMemory()
+  private let responses: ResponseMemory
   private let methods: any GRPCMethods
   private let logger: Logger
   private let onListening: @Sendable ([Address]) -> Void
-  private let counts = ConnectionCounts()
+  private let connections: ConnectionTable
   private let group: any EventLoopGroup
 
   /// - Parameter onListening: told the addresses once all are listened on, with the ports the system chose.
@@ -74,12 +81,18 @@ public final class ParleyServer: Service {
     self.logger = logger
     self.onListening = onListening
     self.group = MultiThreadedEventLoopGroup.singleton
+    self.responses = ResponseMemory(bytesMax: configuration.unreadAnswerBytesMax)
+    self.connections = ConnectionTable(
+      listeners: configuration.addresses.count, connectionsMax: configuration.connectionsMax,
+      undecidedMax: configuration.undecidedConnectionsMax)
   }
 
   public func run() async throws {
     var listeners: [Listener] = []
     do {
-      for address in configuration.addresses { listeners.append(try await listen(on: address)) }
+      for (number, address) in configuration.addresses.enumerated() {
+        listeners.append(try await listen(on: address, number: number))
+      }
     } catch {
       await close(listeners)
       throw error
@@ -89,7 +102,7 @@ public final class ParleyServer: Service {
     await drain(listeners)
   }
 
-  private func listen(on address: Address) async throws -> Listener {
+  private func listen(on address: Address, number: Int) async throws -> Listener {
     let quiescing = ServerQuiescingHelper(group: group)
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
@@ -101,12 +114,17 @@ public final class ParleyServer: Service {
         }
       }
       .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try self.accept(channel) }
+        channel.eventLoop.makeCompletedFuture { try self.accept(channel, by: number) }
       }
     do {
       switch address {
       case .tcp(let host, let port):
         let channel = try await bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+          // A peer whose machine is gone says nothing; ttRPC has no messages to ask it with.
+          .childChannelOption(.socketOption(.so_keepalive), value: 1)
+          .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 60)
+          .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 20)
+          .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
           .bind(host: host, port: port).get()
         let bound = Address.tcp(host: host, port: channel.localAddress?.port ?? port)
         return Listener(channel: channel, quiescing: quiescing, address: bound)
@@ -125,41 +143,56 @@ public final class ParleyServer: Service {
     }
   }
 
-  private func accept(_ channel: any Channel) throws {
-    let counts = counts
-    let isWelcome = counts.add(false)
-    channel.closeFuture.whenComplete { _ in counts.remove(false) }
-    guard isWelcome else { throw ListenFailure(description: "too many connections") }
-    let isUndecidedWelcome = counts.add(true)
-    let sniffer = ProtocolSniffer(counts: counts, logger: logger) { [self] sniff, context in
+  private func accept(_ channel: any Channel, by listener: Int) throws {
+    guard let connection = connections.add(channel, listener: listener) else {
+      throw ListenFailure(description: "too many connections")
+    }
+    channel.closeFuture.whenComplete { _ in connection.closed() }
+    let sniffer = ProtocolSniffer(connection: connection, logger: logger) { [self] sniff, context in
       switch sniff {
-      case .ttrpc: (try? addTTRPC(to: context)) != nil
-      case .http2: (try? addGRPC(to: context)) != nil
+      case .ttrpc: (try? addTTRPC(to: context, connection)) != nil
+      case .http2: (try? addGRPC(to: context, connection)) != nil
       default: false
       }
     }
-    // Added even where unwelcome, for it gives back the count when it is removed.
     try channel.pipeline.syncOperations.addHandler(sniffer)
-    guard isUndecidedWelcome else { throw ListenFailure(description: "too many undecided connections") }
   }
 
-  private func addTTRPC(to context: ChannelHandlerContext) throws {
-    let runner = CallRunner<Reply>(memory: memory, loop: context.eventLoop) { .failure($0) }
-    try context.pipeline.syncOperations.addHandler(
-      TTRPCHandler(
-        dispatcher: dispatcher, runner: runner, unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger))
+  private func addTTRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
+    let unread = unreadResponses(of: context.channel)
+    let runner = CallRunner<Reply>(memory: memory, unread: unread, loop: context.eventLoop) { .failure($0) }
+    let edge = ConnectionEdge()
+    let handler = TTRPCHandler(
+      dispatcher: dispatcher, runner: runner, unread: unread, edge: edge, connection: connection,
+      configuration: configuration, loop: context.eventLoop, logger: logger)
+    try context.pipeline.syncOperations.addHandlers([edge, handler])
   }
 
-  private func addGRPC(to context: ChannelHandlerContext) throws {
-    let runner = CallRunner<GRPCResponse>(memory: memory, loop: context.eventLoop) { GRPCResponse(.failure($0)) }
+  private func addGRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
+    let unread = unreadResponses(of: context.channel)
+    let runner = CallRunner<GRPCResponse>(memory: memory, unread: unread, loop: context.eventLoop) {
+      GRPCResponse(.failure($0))
+    }
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
+    let edge = ConnectionEdge()
     let handler = GRPCHandler(
-      methods: methods, runner: runner, configuration: configuration.grpc,
-      unreadAnswerTimeout: configuration.unreadAnswerTimeout, logger: logger)
+      methods: methods, runner: runner, unread: unread, edge: edge, connection: connection,
+      configuration: configuration.grpc, unreadAnswerTimeout: configuration.unreadAnswerTimeout,
+      loop: context.eventLoop, logger: logger)
+    try pipeline.addHandler(edge)
+    try pipeline.addHandler(EarlySettings())
     try pipeline.addHandler(configuration.grpc.http2Handler())
     try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
     try pipeline.addHandler(handler)
+  }
+
+  private func unreadResponses(of channel: any Channel) -> UnreadResponses {
+    UnreadResponses(memory: responses, loop: channel.eventLoop) { [logger] bytes in
+      let reason = "the responses that are not read fill the server's memory for them; here are \(bytes) bytes of them"
+      logger.info("closing a connection", metadata: ["reason": "\(reason)"])
+      channel.close(promise: nil)
+    }
   }
 
   private func drain(_ listeners: [Listener]) async {

@@ -2,26 +2,7 @@ import Domain
 import Logging
 import NIOCore
 import NIOExtras
-import Synchronization
 import Wire
-
-/// How many connections there are, of those accepted and of those not yet decided.
-final class ConnectionCounts: Sendable {
-  private let open = Atomic<Int>(0)
-  private let undecided = Atomic<Int>(0)
-
-  func add(_ isUndecided: Bool) -> Bool {
-    let (count, limit) =
-      isUndecided
-      ? (undecided.add(1, ordering: .relaxed).newValue, Limits.undecidedConnectionsMax)
-      : (open.add(1, ordering: .relaxed).newValue, Limits.connectionsMax)
-    return count <= limit
-  }
-
-  func remove(_ isUndecided: Bool) {
-    if isUndecided { undecided.subtract(1, ordering: .relaxed) } else { open.subtract(1, ordering: .relaxed) }
-  }
-}
 
 /// Looks at a connection's first bytes, sets up the protocol they tell, and leaves. A connection that
 /// stays silent costs its slot, for a bounded time.
@@ -30,7 +11,7 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundOut = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  private let counts: ConnectionCounts
+  private let connection: AcceptedConnection
   private let logger: Logger
   private let install: (ProtocolSniff, ChannelHandlerContext) -> Bool
   private var received = ByteBuffer()
@@ -39,9 +20,10 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
 
   /// - Parameter install: sets up the pipeline for a protocol; false when it is not spoken here.
   init(
-    counts: ConnectionCounts, logger: Logger, install: @escaping (ProtocolSniff, ChannelHandlerContext) -> Bool
+    connection: AcceptedConnection, logger: Logger,
+    install: @escaping (ProtocolSniff, ChannelHandlerContext) -> Bool
   ) {
-    self.counts = counts
+    self.connection = connection
     self.logger = logger
     self.install = install
   }
@@ -78,7 +60,7 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
 
   private func decided() {
     timer?.cancel()
-    if isUndecided { counts.remove(true) }
+    if isUndecided { connection.isActive() }
     isUndecided = false
   }
 

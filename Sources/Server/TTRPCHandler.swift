@@ -14,7 +14,11 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private var session = ServerSession()
   private let dispatcher: Dispatcher
   private let runner: CallRunner<Reply>
+  private let unread: UnreadResponses
+  private let edge: ConnectionEdge
+  private let connection: AcceptedConnection
   private let unreadAnswerTimeout: Duration
+  private let strangerIdleTime: Duration
   private let logger: Logger
   private var context: ChannelHandlerContext?
   private var isProceeding = false
@@ -25,34 +29,54 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private var frameTimer: Scheduled<Void>?
   private var writtenBytes = 0
   private var stallWatch = StallWatch()
+  private var idleWatch = StallWatch()
   private var sweep: RepeatedTask?
+  private let clock: LoopClock
+  private var drain: Drain?
 
-  /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer without moving.
-  init(dispatcher: Dispatcher, runner: CallRunner<Reply>, unreadAnswerTimeout: Duration, logger: Logger) {
+  /// The server drains.
+  private struct Drain {
+    var lastRead: NIODeadline
+    /// Since when no call is under way.
+    var idleSince: NIODeadline?
+    var timer: Scheduled<Void>?
+  }
+
+  init(
+    dispatcher: Dispatcher, runner: CallRunner<Reply>, unread: UnreadResponses, edge: ConnectionEdge,
+    connection: AcceptedConnection, configuration: ParleyServer.Configuration, loop: any EventLoop, logger: Logger
+  ) {
     self.dispatcher = dispatcher
     self.runner = runner
-    self.unreadAnswerTimeout = unreadAnswerTimeout
+    self.unread = unread
+    self.edge = edge
+    self.connection = connection
+    self.unreadAnswerTimeout = configuration.unreadAnswerTimeout
+    self.strangerIdleTime = configuration.strangerIdleTime
+    self.clock = LoopClock(loop)
     self.logger = logger
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4))
+    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, strangerIdleTime / 4))
     sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
       let (handler, context) = bound.value
-      handler.closeIfStalled(context)
+      handler.look(context)
     }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
     sweep?.cancel()
+    drain?.timer?.cancel()
     self.context = nil
   }
 
   // MARK: In
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    drain?.lastRead = context.eventLoop.now
     unwrapInboundIn(data).withUnsafeReadableBytes { session.receive($0) }
     proceed(context)
   }
@@ -67,6 +91,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
+    lookAtUnread(context)
     releaseHeldRead(context)
     context.fireChannelWritabilityChanged()
   }
@@ -74,6 +99,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   func channelInactive(context: ChannelHandlerContext) {
     frameTimer?.cancel()
     runner.cancelAll()
+    unread.end()
     context.fireChannelInactive()
   }
 
@@ -85,7 +111,8 @@ final class TTRPCHandler: ChannelDuplexHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent {
       session.isDraining = true
-      closeIfDrained(context)
+      drain = drain ?? Drain(lastRead: context.eventLoop.now)
+      endIfDrained(context)
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
     }
@@ -99,25 +126,32 @@ final class TTRPCHandler: ChannelDuplexHandler {
     defer { isProceeding = false }
     while let action = session.next() {
       switch action {
-      case .start(let call, let stream):
-        runner.run(timeout: call.timeout, bytes: call.bytes) {
-          dispatcher.begin(call)
-        } answer: { [self] reply in
-          session.finished(stream: stream)
-          guard let context = self.context else { return }
-          write(reply, stream: stream, context)
-          proceed(context)
-          releaseHeldRead(context)
-          closeIfDrained(context)
-        }
+      case .start(let call, let stream): start(call, stream: stream)
       case .answer(let error, let stream):
         write(.failure(error), stream: stream, context)
       case .close(let reason):
         logger.info("closing a connection", metadata: ["reason": "\(reason)"])
-        return closeWhenSent(context)
+        send(context)
+        return edge.end()
       }
     }
     watchFrame(context)
+  }
+
+  private func start(_ call: Call, stream: UInt32) {
+    var call = call
+    call.peer = connection
+    connection.isActive()
+    runner.run(timeout: call.timeout, size: call.size) { [dispatcher] in
+      dispatcher.begin(call)
+    } answer: { [self] reply in
+      session.finished(stream: stream)
+      guard let context else { return }
+      write(reply, stream: stream, context)
+      proceed(context)
+      releaseHeldRead(context)
+      endIfDrained(context)
+    }
   }
 
   private func releaseHeldRead(_ context: ChannelHandlerContext) {
@@ -157,7 +191,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     writtenBytes += frame.count
     if unsent.readableBytes >= Self.unsentBytesMax {
       send(context)
-      closeIfUnread(context)
+      lookAtUnread(context)
     }
     guard !isFlushDue else { return }
     isFlushDue = true
@@ -166,8 +200,8 @@ final class TTRPCHandler: ChannelDuplexHandler {
       let (handler, context) = bound.value
       handler.isFlushDue = false
       handler.send(context)
-      handler.closeIfUnread(context)
-      handler.closeIfDrained(context)
+      handler.lookAtUnread(context)
+      handler.endIfDrained(context)
     }
   }
 
@@ -178,41 +212,70 @@ final class TTRPCHandler: ChannelDuplexHandler {
     guard unsent.readableBytes > 0 else { return }
     let answers = unsent
     unsent = ByteBuffer()
-    context.writeAndFlush(wrapOutboundOut(answers), promise: nil)
+    guard answers.readableBytes >= Self.unsentBytesMax else {
+      return context.writeAndFlush(wrapOutboundOut(answers), promise: nil)
+    }
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(answers)).whenComplete { _ in
+      let (handler, context) = bound.value
+      handler.lookAtUnread(context)
+    }
   }
 
   /// A peer that asks and does not read must not fill our memory.
-  private func closeIfUnread(_ context: ChannelHandlerContext) {
-    guard !context.channel.isWritable else { return }
-    let unread = unreadBytes(context)
-    if unread > Limits.unreadAnswerBytesPerConnectionMax { closeUnread(unread, context) }
-  }
-
-  /// Nor may it keep even a little of it for ever.
-  private func closeIfStalled(_ context: ChannelHandlerContext) {
-    let unread = unreadBytes(context)
-    let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: .now)
-    if stalled >= unreadAnswerTimeout { closeUnread(unread, context) }
+  private func lookAtUnread(_ context: ChannelHandlerContext) {
+    guard context.channel.isActive, unread.bytes > 0 || !context.channel.isWritable else { return }
+    unread.set(unreadBytes(context))
+    if unread.isTooMuch { closeUnread(context) } else { runner.startWaiting() }
   }
 
   private func unreadBytes(_ context: ChannelHandlerContext) -> Int {
     unsent.readableBytes + ((try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0)
   }
 
-  private func closeUnread(_ bytes: Int, _ context: ChannelHandlerContext) {
-    logger.info("closing a connection", metadata: ["reason": "\(bytes) bytes of answers are not read"])
+  private func closeUnread(_ context: ChannelHandlerContext) {
+    logger.info(
+      "closing a connection", metadata: ["reason": "\(unreadBytes(context)) bytes of responses are not read"])
     context.close(promise: nil)
   }
 
-  private func closeIfDrained(_ context: ChannelHandlerContext) {
-    guard session.isDraining, session.callsInFlight == 0, !isFlushDue else { return }
-    closeWhenSent(context)
+  // MARK: Its end
+
+  /// From time to time: what is due.
+  private func look(_ context: ChannelHandlerContext) {
+    lookAtUnread(context)
+    // Nor may a peer keep even a little of our memory for ever.
+    let unread = unreadBytes(context)
+    let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: clock.now)
+    if stalled >= unreadAnswerTimeout { return closeUnread(context) }
+    let isIdle = session.callsInFlight == 0 && !connection.isKnown
+    if idleWatch.stalled(isWaiting: isIdle, moved: session.framesRead, at: clock.now) >= strangerIdleTime {
+      logger.info("closing a connection", metadata: ["reason": "it is idle, and made no call with a valid token"])
+      send(context)
+      edge.end()
+    }
   }
 
-  /// Closes once the peer has taken all that was written.
-  private func closeWhenSent(_ context: ChannelHandlerContext) {
-    send(context)
-    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-    context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in bound.value.close(promise: nil) }
+  /// A drained connection ends when its peer has sent nothing for a moment, for what it sends until it knows of
+  /// the drain is answered too.
+  private func endIfDrained(_ context: ChannelHandlerContext) {
+    guard var drain, session.callsInFlight == 0, !isFlushDue, !edge.isEnding else { return }
+    let idleSince = drain.idleSince ?? context.eventLoop.now
+    let end = min(
+      drain.lastRead + .milliseconds(Limits.drainQuietMilliseconds), idleSince + .seconds(Limits.lingerSecondsMax))
+    drain.idleSince = idleSince
+    drain.timer?.cancel()
+    drain.timer = nil
+    if context.eventLoop.now < end {
+      let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+      drain.timer = context.eventLoop.scheduleTask(deadline: end) {
+        let (handler, context) = bound.value
+        handler.endIfDrained(context)
+      }
+    } else {
+      send(context)
+      edge.end()
+    }
+    self.drain = drain
   }
 }

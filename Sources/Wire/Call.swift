@@ -12,6 +12,8 @@ public struct Call: Sendable {
   public var timeout: Duration?
   /// The encoded request message.
   public var payload: [UInt8]
+  /// Whom it came from, where that matters.
+  public var peer: (any CallPeer)?
 
   public init(service: String, method: String, metadata: Metadata, timeout: Duration?, payload: [UInt8]) {
     self.service = service
@@ -23,6 +25,12 @@ public struct Call: Sendable {
 
   /// What it weighs while it is under way.
   public var bytes: Int { payload.count + metadata.bytes + service.utf8.count + method.utf8.count }
+}
+
+/// The other end of a connection that calls come by.
+public protocol CallPeer: AnyObject, Sendable {
+  /// One of its calls had a valid token.
+  func authenticated()
 }
 
 /// The encoded answer to a call, or the error instead of it.

@@ -24,11 +24,12 @@ struct Serve: AsyncParsableCommand {
     let config = try await settings.reader()
     let logger = try config.logger()
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
-    let configuration = try config.server(data: data)
+    var configuration = try config.server(data: data)
     let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
     let connections = try config.connections()
     let preparedStatements = try config.preparedStatements()
     // What is wrong is told before anything is made.
+    configuration.connectionsMax = try connectionsMax(beside: connections, logger)
     let databaseURL = config.string(forKey: "database-url")
     guard data != nil || databaseURL != nil else {
       throw CommandFailure("no database: give --data DIR for a private PostgreSQL or --database-url for another")
@@ -54,6 +55,15 @@ struct Serve: AsyncParsableCommand {
       await cluster?.stop()
       throw error
     }
+  }
+
+  /// As many as the process may have files for, beside those it needs itself.
+  private func connectionsMax(beside connections: ConnectionBudget, _ logger: Logger) throws -> Int {
+    let limit = DescriptorLimit.raise(postgresConnections: connections.total)
+    guard let connectionsMax = limit.connectionsMax else { throw CommandFailure(limit.warning ?? "") }
+    logger.info("open files", metadata: ["limit at start": "\(limit.atStart)", "limit": "\(limit.raised)"])
+    if let warning = limit.warning { logger.warning("\(warning)") }
+    return connectionsMax
   }
 
   /// Has the database run, with the schema in it; false when a signal to stop came before.

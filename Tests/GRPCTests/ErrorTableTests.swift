@@ -82,8 +82,8 @@ struct ErrorTableTests {
           code: .notFound, reason: .interactionNotFound),
         Case(
           what: "too late", method: "GetInteraction", payload: GetInteraction(id: "\(absent)").encoded(),
-          metadata: mine, timeout: .nanoseconds(1), code: .deadlineExceeded, reason: .deadlineExceeded,
-          grpcTimeout: "1n"),
+          metadata: mine, timeout: .nanoseconds(-1), code: .deadlineExceeded, reason: .deadlineExceeded,
+          grpcTimeout: "0n"),
         Case(
           what: "unknown name for health", method: "Check", payload: [0x0a, 0x01, 0x78],
           service: "grpc.health.v1.Health",

@@ -42,25 +42,31 @@ struct ConnectionLifeTests {
     #expect(isPing(life.look(reads: 2, streams: 1, streamsEver: 1, at: start + .seconds(125))))
   }
 
-  @Test func ageEndsItInTwoSteps() throws {
+  @Test func ageEndsItInSteps() throws {
     var life = life(age: 10)
     #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(9)) == nil)
     let ping = try #require(announcement(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(10))))
     #expect(!life.isEnding)
     // Another PING's answer says nothing of it.
-    #expect(life.acknowledged(~ping, at: start + .seconds(11)) == nil)
-    #expect(life.acknowledged(ping, at: start + .seconds(11)) == .end)
+    #expect(life.acknowledged(~ping) == nil)
+    #expect(life.acknowledged(ping) == .end)
     #expect(life.isEnding)
-    #expect(life.acknowledged(ping, at: start + .seconds(12)) == nil)
+    #expect(life.acknowledged(ping) == nil)
     #expect(life.look(reads: 2, streams: 1, streamsEver: 1, at: start + .seconds(40)) == nil)
+    #expect(life.isEnding)
   }
 
   @Test func endHasItsTimeWhetherThePeerTakesPartOrNot() throws {
     for takesPart in [false, true] {
       var life = life(age: 10)
       let ping = try #require(announcement(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(10))))
-      if takesPart { #expect(life.acknowledged(ping, at: start + .seconds(10)) == .end) }
-      let last = start + .seconds(10 + Limits.drainSecondsMax)
+      if takesPart {
+        #expect(life.acknowledged(ping) == .end)
+      } else {
+        let late = start + .seconds(10 + Limits.goAwaySecondsMax)
+        #expect(life.look(reads: 2, streams: 1, streamsEver: 1, at: late) == .end)
+      }
+      let last = start + .seconds(10 + Limits.callSecondsMax + Limits.goAwaySecondsMax)
       #expect(life.look(reads: 2, streams: 1, streamsEver: 1, at: last - .seconds(1)) == nil)
       #expect(life.look(reads: 3, streams: 1, streamsEver: 1, at: last) == .close(reason: "its end took too long"))
     }
@@ -70,7 +76,7 @@ struct ConnectionLifeTests {
     var life = life(keepalive: 5, timeout: 5, age: 10)
     _ = life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(9))
     let ping = try #require(announcement(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(10))))
-    #expect(life.acknowledged(ping, at: start + .seconds(10)) == .end)
+    #expect(life.acknowledged(ping) == .end)
     #expect(life.look(reads: 2, streams: 1, streamsEver: 1, at: start + .seconds(11)) == nil)
     #expect(isPing(life.look(reads: 2, streams: 1, streamsEver: 1, at: start + .seconds(16))))
   }
@@ -84,6 +90,16 @@ struct ConnectionLifeTests {
     #expect(life.look(reads: 4, streams: 0, streamsEver: 2, at: start + .seconds(24)) == nil)
     #expect(life.look(reads: 5, streams: 0, streamsEver: 2, at: start + .seconds(33)) == nil)
     #expect(announcement(life.look(reads: 5, streams: 0, streamsEver: 2, at: start + .seconds(34))) != nil)
+  }
+
+  @Test func peerThatDoesNotSayThatItKnowsHasNoFurtherStreamsTaken() {
+    var life = life()
+    _ = life.drain(at: start)
+    let late = start + .seconds(Limits.goAwaySecondsMax)
+    #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: late - .milliseconds(1)) == nil)
+    #expect(!life.isEnding)
+    #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: late) == .end)
+    #expect(life.isEnding)
   }
 
   @Test func drainAnnouncesTheEndOnce() {

@@ -391,22 +391,70 @@ struct HostileBytesTests {
     }
   }
 
-  @Test func undecidedConnectionsAreBounded() {
-    let counts = ConnectionCounts()
-    for _ in 0..<Limits.undecidedConnectionsMax { #expect(counts.add(true)) }
-    #expect(!counts.add(true))
-    counts.remove(true)
-    #expect(!counts.add(true))
-    counts.remove(true)
-    counts.remove(true)
-    #expect(counts.add(true))
-    // Accepted connections are counted apart.
-    #expect(counts.add(false))
+  /// Strangers that fill one address keep nobody out, there or at another.
+  @Test func silentConnectionsMakeRoomForNewOnes() async throws {
+    try await withFolder { folder in
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)]) {
+        ($0.connectionsMax, $0.undecidedConnectionsMax) = (64, 8)
+      }
+      let call = Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
+      var crowd: [RawConnection] = []
+      for round in 0..<200 {
+        // Half of them say nothing, the others ask once and stay.
+        let stranger = try RawConnection(to: server.addresses[1])
+        if round % 2 == 0 { try? await stranger.send(stranger.makeFrame(call).bytes) }
+        crowd.append(stranger)
+      }
+      for address in server.addresses {
+        #expect(try await RawConnection(to: address).reply(to: call).error?.reason == .tokenMissing)
+      }
+      try await eventually("the first made room") { crowd[0].isHungUp && crowd[1].isHungUp }
+      #expect(crowd.count { !$0.isHungUp } <= 64)
+      try await server.stop()
+    }
+  }
+
+  @Test func connectionWithAValidTokenKeepsItsPlace() async throws {
+    try await withFolder { folder in
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")]) { $0.connectionsMax = 4 }
+      let known = try RawConnection(to: server.addresses[0])
+      let call = Call(
+        service: Method.service, method: "GetStats",
+        metadata: .authorized(by: try await signedToken(of: "acme")), timeout: nil, payload: [0xff])
+      #expect(try await known.reply(to: call).error?.code == .invalidArgument)
+      var crowd: [RawConnection] = []
+      for _ in 0..<40 {
+        crowd.append(try RawConnection(to: server.addresses[0]))
+        #expect(try await crowd.last!.reply(to: .withoutToken).error?.reason == .tokenMissing)
+      }
+      #expect(!known.isHungUp)
+      #expect(try await known.reply(to: call).error?.code == .invalidArgument)
+      try await server.stop()
+    }
+  }
+
+  @Test func idleStrangerIsClosedAndAKnownCallerIsNot() async throws {
+    try await withFolder { folder in
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")]) {
+        $0.strangerIdleTime = .milliseconds(400)
+      }
+      let known = try RawConnection(to: server.addresses[0])
+      let call = Call(
+        service: Method.service, method: "GetStats",
+        metadata: .authorized(by: try await signedToken(of: "acme")), timeout: nil, payload: [0xff])
+      #expect(try await known.reply(to: call).error?.code == .invalidArgument)
+      let stranger = try RawConnection(to: server.addresses[0])
+      #expect(try await stranger.reply(to: .withoutToken).error?.reason == .tokenMissing)
+      await stranger.expectClosed()
+      #expect(!known.isHungUp)
+      try await server.stop()
+    }
   }
 
   /// (Over TCP the peer would only see it behind all that it did not read.)
   @Test func peerThatNeverReadsLargeAnswersIsCutOff() async throws {
-    try await TestServer.with { server in
+    func isShort(_ configuration: inout ParleyServer.Configuration) { configuration.unreadAnswerTimeout = .seconds(2) }
+    try await TestServer.with(configure: isShort) { server in
       let witness = try server.connect()
       try await witness.expectService(as: server.token)
       try await server.recordLargePage()
@@ -416,6 +464,53 @@ struct HostileBytesTests {
       try await peer.send((0..<answers).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
       try await eventually("the peer is cut off", within: .seconds(Limits.unreadAnswerSecondsMax)) { peer.isHungUp }
       try await witness.expectService(as: server.token)
+    }
+  }
+
+  /// One that asks for much at once and reads slowly gets all of it.
+  @Test func largeAnswersWaitForThoseBeforeThemToBeRead() async throws {
+    try await TestServer.with { server in
+      try await server.recordLargePage()
+      let peer = try server.connect()
+      let request = ListInteractions(pageSize: 200, view: .full)
+      let count = 2 * Limits.unreadAnswerBytesPerConnectionMax / Limits.pageBytesMax
+      try await peer.send((0..<count).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
+      // None is read until the server has nothing left to do for this peer.
+      try await eventually("the reads are done") {
+        try server.database.sql(
+          """
+          SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley reader'
+          AND state <> 'idle'
+          """
+        ).isEmpty
+      }
+      for _ in 0..<count {
+        #expect(try await InteractionPage(encoded: peer.nextReply().reply.get()).interactions.count > 15)
+      }
+    }
+  }
+
+  /// Many that ask and do not read hold no more than the server has for them.
+  @Test func unreadAnswersOfManyPeersAreBounded() async throws {
+    let bytesMax = 16 << 20
+    func isSmall(_ configuration: inout ParleyServer.Configuration) { configuration.unreadAnswerBytesMax = bytesMax }
+    try await TestServer.with(configure: isSmall) { server in
+      try await server.recordLargePage()
+      let request = ListInteractions(pageSize: 200, view: .full)
+      var peers: [RawConnection] = []
+      for _ in 0..<12 {
+        let peer = try server.connect()
+        try await peer.start(.listInteractions, request, server.token)
+        peers.append(peer)
+      }
+      let fit = bytesMax / (5 << 19)
+      try await eventually("some are cut off") { peers.count { !$0.isHungUp } <= fit }
+      // Who reads is served all the while.
+      let reader = try server.connect()
+      for _ in 0..<3 {
+        let page: InteractionPage = try await reader.answer(.listInteractions, request, server.token)
+        #expect(page.interactions.count > 15)
+      }
     }
   }
 
@@ -449,7 +544,7 @@ struct HostileBytesTests {
 
   @Test func peerThatTakesNoneOfItsSmallAnswersIsCutOffInTime() async throws {
     try await withFolder { folder in
-      let server = try await RunningServer.start([.unix(path: "\(folder)/s")], unreadAnswerTimeout: .seconds(8))
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")]) { $0.unreadAnswerTimeout = .seconds(8) }
       let peer = try RawConnection(to: server.addresses[0])
       let slow = try RawConnection(to: server.addresses[0])
       let call = Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])

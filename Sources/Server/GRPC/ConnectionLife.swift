@@ -3,15 +3,16 @@ import Domain
 /// When a gRPC connection is asked for a sign of life, asked to end, and closed. Pure; its owner, who looks
 /// from time to time, does what it says.
 ///
-/// A connection ends in two steps (RFC 9113, section 6.8): a GOAWAY that refuses no stream yet, with a PING
-/// behind it; and when the answer to that shows that the peer knows, a GOAWAY with the last stream there is.
+/// A connection ends in three steps (RFC 9113, section 6.8): a GOAWAY that refuses no stream yet, with a PING
+/// behind it; when the answer to that shows that the peer knows, or is late, further streams are refused; and when
+/// the last stream is answered, a GOAWAY with the last stream that was taken.
 struct ConnectionLife {
   enum Action: Hashable {
     /// Send a PING with this.
     case ping(UInt64)
     /// Send a GOAWAY that refuses no stream, and a PING with this.
     case announceEnd(UInt64)
-    /// Send a GOAWAY with the last stream; close when all is answered.
+    /// Refuse further streams; send a GOAWAY with the last one taken when all are answered.
     case end
     /// Close now.
     case close(reason: String)
@@ -37,7 +38,7 @@ struct ConnectionLife {
     self.opened = now
   }
 
-  /// Closes when its last stream is answered.
+  /// Takes no further streams, and closes when its last one is answered.
   var isEnding: Bool {
     if case .ending = state { true } else { false }
   }
@@ -55,8 +56,15 @@ struct ConnectionLife {
       return .close(reason: "the peer is silent")
     }
     switch state {
-    case .announced(let since), .ending(let since):
-      if now - since >= .seconds(Limits.drainSecondsMax) { return .close(reason: "its end took too long") }
+    case .announced(let since):
+      if now - since >= .seconds(Limits.goAwaySecondsMax) {
+        state = .ending(since: since)
+        return .end
+      }
+    case .ending(let since):
+      if now - since >= .seconds(Limits.callSecondsMax) + .seconds(Limits.goAwaySecondsMax) {
+        return .close(reason: "its end took too long")
+      }
     case .open:
       if let most = configuration.ageSecondsMax, now - opened >= .seconds(most) { return announce(at: now) }
       if let most = configuration.idleSecondsMax, idle >= .seconds(most) { return announce(at: now) }
@@ -73,9 +81,9 @@ struct ConnectionLife {
   }
 
   /// The peer has answered a PING.
-  mutating func acknowledged(_ ping: UInt64, at now: ContinuousClock.Instant) -> Action? {
-    guard case .announced = state, ping == endPing else { return nil }
-    state = .ending(since: now)
+  mutating func acknowledged(_ ping: UInt64) -> Action? {
+    guard case .announced(let since) = state, ping == endPing else { return nil }
+    state = .ending(since: since)
     return .end
   }
 

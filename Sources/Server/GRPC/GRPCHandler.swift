@@ -21,23 +21,28 @@ final class GRPCHandler: ChannelDuplexHandler {
   private static let connectionWindowBytes = 4 * 1024 * 1024
 
   private let methods: any GRPCMethods
-  private let runner: CallRunner<GRPCResponse>
+  let runner: CallRunner<GRPCResponse>
+  let unread: UnreadResponses
+  private let edge: ConnectionEdge
+  private let connection: AcceptedConnection
   private let unreadAnswerTimeout: Duration
-  private let logger: Logger
+  let logger: Logger
+  private let clock: LoopClock
   private var life: ConnectionLife
   private let lookInterval: TimeAmount
-  private var streams: [HTTP2StreamID: GRPCStream] = [:]
+  private(set) var streams: [HTTP2StreamID: GRPCStream] = [:]
+  /// The last one that was taken.
   private var lastStream = HTTP2StreamID.rootStream
   private var streamsEver = 0
-  private var context: ChannelHandlerContext?
+  private(set) var context: ChannelHandlerContext?
   /// A connection may end while its handlers are being set up; then HTTP/2's is gone already.
-  private var isActive = false
+  private(set) var isActive = false
   private var isReadHeld = false
-  private var isFlushDue = false
+  var isFlushDue = false
   /// Of requests not yet complete.
   private var bufferedBytes = 0
-  /// Of answers that the peer's windows have not taken.
-  private var unreadBytes = 0
+  /// What the peer may send on the connection, as last told.
+  private var windowBytes = GRPCHandler.connectionWindowBytes
   /// How often the peer's windows have taken a part of an answer, or its end.
   private var answerMoves = 0
   private var stallWatch = StallWatch()
@@ -47,14 +52,19 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
   init(
-    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, configuration: GRPCConnectionConfiguration,
-    unreadAnswerTimeout: Duration, logger: Logger
+    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, unread: UnreadResponses, edge: ConnectionEdge,
+    connection: AcceptedConnection, configuration: GRPCConnectionConfiguration, unreadAnswerTimeout: Duration,
+    loop: any EventLoop, logger: Logger
   ) {
     self.methods = methods
     self.runner = runner
+    self.unread = unread
+    self.edge = edge
+    self.connection = connection
     self.unreadAnswerTimeout = unreadAnswerTimeout
     self.logger = logger
-    self.life = ConnectionLife(configuration, at: .now)
+    self.clock = LoopClock(loop)
+    self.life = ConnectionLife(configuration, at: clock.now)
     self.lookInterval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.lookInterval))
   }
 
@@ -78,9 +88,10 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   func channelInactive(context: ChannelHandlerContext) {
     isActive = false
-    for stream in streams.values { stream.inbox?.finish(.failure(.cancelled)) }
+    for stream in streams.values { end(stream.inbox) }
     streams.removeAll()
     runner.cancelAll()
+    unread.end()
     context.fireChannelInactive()
   }
 
@@ -103,7 +114,7 @@ final class GRPCHandler: ChannelDuplexHandler {
       }
     case .data(let data):
       if let stream = streams[frame.streamID] { receive(data, on: stream) }
-    case .ping(let data, ack: true): perform(life.acknowledged(data.integer, at: .now), context)
+    case .ping(let data, ack: true): perform(life.acknowledged(data.integer), context)
     default: break
     }
   }
@@ -123,7 +134,6 @@ final class GRPCHandler: ChannelDuplexHandler {
       isReadHeld = false
       context.read()
     }
-    closeIfEnded(context)
     context.fireChannelWritabilityChanged()
   }
 
@@ -132,9 +142,9 @@ final class GRPCHandler: ChannelDuplexHandler {
     case let event as StreamClosedEvent:
       answerMoves += 1
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
-      closeIfEnded(context)
+      endIfAnswered(context)
     case is ChannelShouldQuiesceEvent:
-      perform(life.drain(at: .now), context)
+      perform(life.drain(at: clock.now), context)
       let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.eventLoop.scheduleTask(in: .seconds(Limits.drainSecondsMax)) { bound.value.close(promise: nil) }
     default: break
@@ -145,7 +155,10 @@ final class GRPCHandler: ChannelDuplexHandler {
   /// The peer or we have used a window, or the peer has widened ours.
   func windowUpdated(_ event: NIOHTTP2WindowUpdatedEvent) {
     guard event.streamID != .rootStream else {
-      if let size = event.inboundWindowSize { replenishConnection(windowBytes: size) }
+      if let size = event.inboundWindowSize {
+        windowBytes = size
+        replenishConnection()
+      }
       return
     }
     guard let stream = streams[event.streamID] else { return }
@@ -157,7 +170,10 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   private func open(_ id: HTTP2StreamID, _ headers: HTTP2Frame.FramePayload.Headers) {
-    let stream = GRPCStream(id: id)
+    // The peer knows that it may try such a call again elsewhere (RFC 9113, section 8.7).
+    guard !life.isEnding else { return write(id, .rstStream(.refusedStream)) }
+    connection.isActive()
+    let stream = GRPCStream(id: id, opened: clock.now)
     streams[id] = stream
     lastStream = id
     streamsEver += 1
@@ -217,17 +233,20 @@ final class GRPCHandler: ChannelDuplexHandler {
     }
     stream.message = nil
     count(unfinished: 0, of: stream)
-    let call = Call(
+    var call = Call(
       service: head.service, method: head.method, metadata: head.metadata, timeout: head.timeout,
       payload: message.bytes)
-    stream.call = runner.run(timeout: stream.timeLeft, bytes: call.bytes) {
+    call.peer = connection
+    stream.call = runner.run(timeout: stream.timeLeft(at: clock.now), size: call.size) { [call] in
       switch stream.method {
       case .unary(let method): method(call).map { GRPCResponse($0) }
-      case .unaryWithMetadata(let method): .working { await method(GRPCRequest(head: head, message: message)) }
+      case .unaryWithMetadata(let method):
+        .working(for: nil) { await method(GRPCRequest(head: head, message: message)) }
       case .streaming, nil: .replied(GRPCResponse(.failure(.wrongMessageCount)))
       }
     } answer: { [self] in
       answer(stream, $0)
+      replenishConnection()
     }
   }
 
@@ -237,7 +256,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   ) {
     guard let context, let head = stream.head else { return }
     let inbox = GRPCInbox()
-    inbox.onTake = { [self] in
+    // The stream keeps its inbox, and this handler the stream.
+    inbox.onTake = { [unowned self, unowned stream] in
       if !stream.isAnswered { count(unfinished: stream.heldBytes, of: stream) }
       if stream.windowBytes <= Self.streamWindowBytes / 2 { replenish(stream, windowBytes: stream.windowBytes) }
     }
@@ -246,24 +266,28 @@ final class GRPCHandler: ChannelDuplexHandler {
     let requests = GRPCRequestMessages(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
     let outlet = StreamOutlet(handler: self, stream: stream)
     let responses = GRPCResponseMessages(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
-    stream.call = runner.run(timeout: head.timeout, isBounded: false, bytes: 0) {
-      .working { await body(head, requests, responses) }
+    stream.call = runner.run(timeout: head.timeout, isBounded: false, size: CallSize(bytes: 0)) {
+      .working(for: nil) { await body(head, requests, responses) }
     } answer: { [self] in
       answer(stream, $0)
     }
   }
 
   /// Keeps the sum of what unfinished requests hold.
-  private func count(unfinished bytes: Int, of stream: GRPCStream) {
+  func count(unfinished bytes: Int, of stream: GRPCStream) {
     bufferedBytes += bytes - stream.countedBytes
     stream.countedBytes = bytes
   }
 
-  /// Opens the connection's window again when it has shrunk to its half.
-  private func replenishConnection(windowBytes: Int) {
-    if windowBytes <= Self.connectionWindowBytes / 2 {
-      write(.rootStream, .windowUpdate(windowSizeIncrement: Self.connectionWindowBytes - windowBytes))
-    }
+  /// Opens the connection's window again when it has shrunk to its half; later, when the calls under way hold
+  /// as much as they may.
+  private func replenishConnection() {
+    guard windowBytes <= Self.connectionWindowBytes / 2,
+      runner.bytesInFlight < Limits.callBytesInFlightPerConnectionMax
+    else { return }
+    let increment = Self.connectionWindowBytes - windowBytes
+    windowBytes = Self.connectionWindowBytes
+    write(.rootStream, .windowUpdate(windowSizeIncrement: increment))
   }
 
   /// The same with a stream's, for bytes that were taken; not where it is gone, or takes no more.
@@ -277,7 +301,9 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   /// A unary request that is not complete when its time is up is answered so.
   private func endStaleRequests() {
-    for stream in streams.values where stream.call == nil && !stream.isAnswered && stream.timeLeft <= .zero {
+    let now = clock.now
+    for stream in streams.values
+    where stream.call == nil && !stream.isAnswered && stream.timeLeft(at: now) <= .zero {
       answer(stream, GRPCResponse(.failure(.deadlineExceeded)))
     }
   }
@@ -287,8 +313,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   /// From time to time: what is due.
   private func look(_ context: ChannelHandlerContext) {
     endStaleRequests()
-    closeIfEnded(context)
-    let now = ContinuousClock.now
+    endIfAnswered(context)
+    let now = clock.now
     // A peer that opens no window for what it asked for may not keep it for ever.
     let waiting = streams.values.count { $0.isAnswerWaiting }
     if stallWatch.stalled(isWaiting: waiting > 0, moved: answerMoves, at: now) >= unreadAnswerTimeout {
@@ -302,11 +328,14 @@ final class GRPCHandler: ChannelDuplexHandler {
     switch action {
     case .ping(let data): write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
     case .announceEnd(let data):
-      write(.rootStream, .goAway(lastStreamID: .maxID, errorCode: .noError, opaqueData: nil))
+      sendGoAway(last: .maxID)
       write(.rootStream, .ping(HTTP2PingData(withInteger: data), ack: false))
-    case .end:
-      write(.rootStream, .goAway(lastStreamID: lastStream, errorCode: .noError, opaqueData: nil))
-      closeIfEnded(context)
+      let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+      context.eventLoop.scheduleTask(in: .seconds(Limits.goAwaySecondsMax)) {
+        let (handler, context) = bound.value
+        if handler.isActive { handler.look(context) }
+      }
+    case .end: endIfAnswered(context)
     case .close(let reason):
       logger.info("closing a connection", metadata: ["reason": "\(reason)"])
       context.close(promise: nil)
@@ -314,16 +343,28 @@ final class GRPCHandler: ChannelDuplexHandler {
     }
   }
 
-  /// Closes once the last stream is answered and all of it is out.
-  private func closeIfEnded(_ context: ChannelHandlerContext) {
-    guard life.isEnding, streams.isEmpty else { return }
+  /// Says which stream was the last, and ends the connection, once no further is taken and all are answered.
+  private func endIfAnswered(_ context: ChannelHandlerContext) {
+    guard life.isEnding, streams.isEmpty, !edge.isEnding else { return }
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
     // After the flush of this turn.
     context.eventLoop.execute {
       let (handler, context) = bound.value
-      let unsent = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)
-      if handler.streams.isEmpty, unsent ?? 0 == 0 { context.close(promise: nil) }
+      guard handler.isActive, handler.streams.isEmpty, !handler.edge.isEnding else { return }
+      context.flush()
+      handler.sendGoAway(last: handler.lastStream)
+      handler.edge.end()
     }
+  }
+
+  /// Past swift-nio-http2, which ends the connection when DATA follows a stream that was opened before its peer knew
+  /// of the GOAWAY. It goes on taking streams, and those that are too late are refused here.
+  private func sendGoAway(last: HTTP2StreamID) {
+    var frame = ByteBuffer()
+    frame.writeBytes([0, 0, 8, 7, 0, 0, 0, 0, 0])
+    frame.writeInteger(UInt32(last == .maxID ? Int(Int32.max) : Int(last)))
+    frame.writeInteger(UInt32(0))
+    edge.write(frame)
   }
 
   /// The stream has ended on both sides, or was reset.
@@ -331,223 +372,19 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.isAnswered = true
     count(unfinished: 0, of: stream)
     if let call = stream.call { runner.cancel(call) }
-    stream.inbox?.finish(.failure(.cancelled))
+    end(stream.inbox)
+    wasRead(stream.unreadBytes)
   }
 
-  // MARK: Out
-
-  private func refuse(_ stream: GRPCStream, _ refusal: GRPCRequestHead.Refusal) {
-    switch refusal {
-    case .http(let status):
-      stream.isAnswered = true
-      write(stream.id, .headers(.init(headers: [":status": "\(status)"], endStream: true)))
-      reset(stream)
-    case .rpc(let error): answer(stream, GRPCResponse(.failure(error)))
-    case .encoding(let error):
-      var response = GRPCResponse(.failure(error))
-      response.trailingMetadata.add("grpc-accept-encoding", GRPCRequestHead.acceptEncoding)
-      answer(stream, response)
-    }
-  }
-
-  /// Ends the call. Nothing is sent on the stream afterwards.
-  private func answer(_ stream: GRPCStream, _ response: GRPCResponse) {
-    guard !stream.isAnswered else { return }
-    stream.isAnswered = true
-    count(unfinished: 0, of: stream)
-    if let call = stream.call { runner.cancel(call) }
-    switch response.reply {
-    case .success(let payload):
-      if stream.inbox == nil {
-        guard payload.count <= Limits.frameBytesMax else {
-          stream.isAnswered = false
-          stream.call = nil
-          return answer(stream, GRPCResponse(.failure(.messageTooLarge(bytes: payload.count))))
-        }
-        sendInitial(stream, response.initialMetadata)
-        send(payload, compress: response.compress, on: stream, promise: nil)
-      } else {
-        sendInitial(stream, response.initialMetadata)
-      }
-      sendTrailers(stream, Self.okTrailers, response.trailingMetadata)
-    case .failure(let error):
-      var trailers = stream.isInitialSent ? HPACKHeaders() : Self.initialHeaders
-      if !stream.isInitialSent { trailers.add(response.initialMetadata) }
-      trailers.add(error)
-      sendTrailers(stream, trailers, response.trailingMetadata)
-    }
-    stream.inbox?.finish(.failure(.cancelled))
-    reset(stream)
-  }
-
-  /// Tells a peer that still sends that nobody listens (RFC 9113, section 8.1).
-  private func reset(_ stream: GRPCStream) {
-    if !stream.isRequestEnded { write(stream.id, .rstStream(.noError)) }
-  }
-
-  fileprivate func sendInitial(_ stream: GRPCStream, _ metadata: Metadata) {
-    guard !stream.isInitialSent else { return }
-    stream.isInitialSent = true
-    var headers = Self.initialHeaders
-    if let encoding = stream.answerEncoding { headers.add(name: "grpc-encoding", value: encoding.rawValue) }
-    headers.add(metadata)
-    write(stream.id, .headers(.init(headers: headers)))
-  }
-
-  /// Too small a message is not worth compressing.
-  private static let compressedBytesMin = 1024
-
-  fileprivate func send(
-    _ message: [UInt8], compress: Bool?, on stream: GRPCStream, promise: EventLoopPromise<Void>?
-  ) {
-    let isWorthIt = compress ?? (message.count >= Self.compressedBytesMin)
-    let framed = GRPCMessageDecoder.encode(message, compression: isWorthIt ? stream.answerEncoding : nil)
-    write(stream.id, .data(.init(data: .byteBuffer(ByteBuffer(bytes: framed)))), promise: count(framed.count, promise))
-  }
-
-  /// Large answers are counted until the peer has taken them: one that asks and does not read must not
-  /// fill our memory.
-  private func count(_ bytes: Int, _ promise: EventLoopPromise<Void>?) -> EventLoopPromise<Void>? {
-    guard let context, bytes >= 16_384 else { return promise }
-    unreadBytes += bytes
-    if unreadBytes > 4 * Limits.unreadAnswerBytesPerConnectionMax {
-      logger.info("closing a connection", metadata: ["reason": "\(unreadBytes) bytes of answers are not read"])
-      context.close(promise: nil)
-    }
-    let promise = promise ?? context.eventLoop.makePromise(of: Void.self)
-    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-    promise.futureResult.whenComplete { _ in bound.value.unreadBytes -= bytes }
-    return promise
-  }
-
-  private func sendTrailers(_ stream: GRPCStream, _ trailers: HPACKHeaders, _ metadata: Metadata) {
-    var trailers = trailers
-    trailers.add(metadata)
-    write(stream.id, .headers(.init(headers: trailers, endStream: true)))
-  }
-
-  private static let initialHeaders: HPACKHeaders = [":status": "200", "content-type": "application/grpc"]
-  private static let okTrailers: HPACKHeaders = ["grpc-status": "0"]
-
-  private func write(
-    _ id: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload, promise: EventLoopPromise<Void>? = nil
-  ) {
-    guard let context, isActive else {
-      promise?.fail(ChannelError.ioOnClosedChannel)
-      return
-    }
-    context.write(wrapOutboundOut(HTTP2Frame(streamID: id, payload: payload)), promise: promise)
-    // One flush for all the frames of this turn of the loop.
-    guard !isFlushDue else { return }
-    isFlushDue = true
-    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-    context.eventLoop.execute {
-      let (handler, context) = bound.value
-      handler.isFlushDue = false
-      context.flush()
-    }
-  }
-}
-
-/// One stream of a gRPC connection.
-private final class GRPCStream {
-  let id: HTTP2StreamID
-  let opened = ContinuousClock.now
-  var head: GRPCRequestHead?
-  var method: GRPCMethod?
-  var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
-  var requestsMax = 1
-  var messageCount = 0
-  /// What the connection counts of an unfinished request.
-  var countedBytes = 0
-  /// Of a unary request, until it is complete.
-  var message: GRPCMessage?
-  /// Of a streaming request.
-  var inbox: GRPCInbox?
-  var call: RunningCall<GRPCResponse>?
-  var windowBytes = GRPCHandler.streamWindowBytes
-  /// What the peer may be sent on this stream, as last told.
-  var answerWindowBytes: Int?
-  /// Of a streaming response, those the peer's windows have not taken.
-  var messagesWaiting = 0
-  /// The peer has sent its last frame.
-  var isRequestEnded = false
-  var isInitialSent = false
-  /// The call's end was sent, or the stream is gone.
-  var isAnswered = false
-
-  init(id: HTTP2StreamID) {
-    self.id = id
-  }
-
-  func open(_ head: GRPCRequestHead, _ method: GRPCMethod) {
-    self.head = head
-    self.method = method
-    decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
-  }
-
-  /// Something was written that the peer's windows have not taken: an end that they have is the stream's.
-  var isAnswerWaiting: Bool { isAnswered || messagesWaiting > 0 }
-
-  /// Of requests not complete or not taken, as large as they are when decompressed.
-  var heldBytes: Int { decoder.bufferedBytes + (message?.bytes.count ?? 0) + (inbox?.bytes ?? 0) }
-
-  /// Of the caller's deadline, and of the longest a call may take.
-  var timeLeft: Duration {
-    let longest = Duration.seconds(Limits.callSecondsMax)
-    return min(head?.timeout ?? longest, longest) - (.now - opened)
-  }
-
-  /// The caller's own encoding, where it takes answers in it too.
-  var answerEncoding: Compression? {
-    guard let head, let encoding = head.encoding else { return nil }
-    return head.accepts?.contains(encoding) ?? true ? encoding : nil
-  }
-}
-
-/// Sends the messages of one streaming response.
-private struct StreamOutlet: GRPCOutlet {
-  let handler: GRPCHandler
-  let stream: GRPCStream
-
-  func setInitialMetadata(_ metadata: Metadata) {
-    if !stream.isAnswered { handler.sendInitial(stream, metadata) }
-  }
-
-  func send(_ message: [UInt8], compress: Bool?, done: @escaping @Sendable (Result<Void, RPCError>) -> Void) {
-    guard !stream.isAnswered, let promise = handler.makePromise() else { return done(.failure(.cancelled)) }
-    handler.sendInitial(stream, Metadata())
-    stream.messagesWaiting += 1
-    let bound = NIOLoopBound(stream, eventLoop: promise.futureResult.eventLoop)
-    promise.futureResult.whenComplete {
-      bound.value.messagesWaiting -= 1
-      done($0.map { _ in }.mapError { _ in .cancelled })
-    }
-    handler.send(message, compress: compress, on: stream, promise: promise)
-  }
-}
-
-extension GRPCHandler {
-  fileprivate func makePromise() -> EventLoopPromise<Void>? {
-    context?.eventLoop.makePromise(of: Void.self)
-  }
-}
-
-extension HPACKHeaders {
-  fileprivate mutating func add(_ metadata: Metadata) {
-    for entry in metadata.entries { add(name: entry.key, value: entry.value) }
-  }
-
-  /// gRPC over HTTP2, Trailers: the same details as on ttRPC, in `grpc-status-details-bin`.
-  fileprivate mutating func add(_ error: RPCError) {
-    add(name: "grpc-status", value: String(error.code.rawValue))
-    add(name: "grpc-message", value: GRPCStatusMessage.encode(error.message))
-    add(name: "grpc-status-details-bin", value: Base64.encode(error.encodedStatus()))
+  /// Nobody sends or takes messages of the stream any longer.
+  func end(_ inbox: GRPCInbox?) {
+    inbox?.onTake = {}
+    inbox?.finish(.failure(.cancelled))
   }
 }
 
 extension RPCError {
   /// gRPC's statuscodes.md: a wrong number of messages is UNIMPLEMENTED.
-  fileprivate static let wrongMessageCount = RPCError(
+  static let wrongMessageCount = RPCError(
     .unimplemented, .messageCountWrong, "the method takes exactly one message")
 }

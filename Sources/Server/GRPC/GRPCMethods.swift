@@ -100,7 +100,7 @@ final class GRPCInbox {
   private var messages = CircularBuffer<GRPCMessage>()
   private var end: Result<Void, RPCError>?
   private var taker: Taker?
-  /// Called when a message was taken.
+  /// Called when a message was taken. Must not keep the inbox, nor what keeps it.
   var onTake: () -> Void = {}
   /// Of the messages not yet taken.
   private(set) var bytes = 0

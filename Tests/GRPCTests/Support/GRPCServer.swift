@@ -86,19 +86,21 @@ struct GRPCServer: Sendable {
     return session
   }
 
-  /// Waits until so many of the server's reading statements wait for a lock.
-  func waitUntilStatementsWait(_ count: Int) async throws {
+  /// Waits until so many of the server's reading statements, or its owner's, wait for a lock.
+  func waitUntilStatementsWait(_ count: Int, of purpose: String = "reader") async throws {
     let deadline = ContinuousClock.now + .seconds(120)
-    while try waitingStatements() != count {
-      guard .now < deadline else { throw GRPCTestFailure("\(try waitingStatements()) statements wait, not \(count)") }
+    while try waitingStatements(of: purpose) != count {
+      guard .now < deadline else {
+        throw GRPCTestFailure("\(try waitingStatements(of: purpose)) statements wait, not \(count)")
+      }
       try await Task.sleep(for: .milliseconds(5))
     }
   }
 
-  private func waitingStatements() throws -> Int {
+  private func waitingStatements(of purpose: String) throws -> Int {
     try database.sql(
       """
-      SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley reader'
+      SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley \(purpose)'
       AND state = 'active' AND wait_event_type = 'Lock'
       """
     ).count

@@ -3,7 +3,7 @@
 import socket
 import time
 
-from checks import check, require, require_equal, shortened
+from checks import Scenario, check, eventually, require, require_equal, shortened
 from crashes import CrashScenario
 from workshop import Server
 
@@ -60,4 +60,58 @@ class NoDescriptors(CrashScenario):
         require_equal(self.caller.total(), 2, "the interactions")
 
 
-SCENARIOS = [NoDescriptors]
+def connect(address):
+    if address.startswith("unix:"):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(address[5:])
+        return peer
+    host, port = address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)))
+
+
+def is_closed(peer):
+    peer.setblocking(False)
+    try:
+        return peer.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+class FewDescriptors(Scenario):
+    """256 files, and strangers who would take them all."""
+
+    def prepare(self):
+        self.server = Server(self.workshop, self.folder / "data", prefix=("prlimit", "--nofile=256:256", "--")).start()
+        self.caller = self.server.caller("acme")
+        self.recorded = self.caller.record(conversation_id="first")["interaction_id"]
+
+    def finish(self):
+        self.server.end()
+
+    @check
+    def smallLimitIsToldWithItsRemedy(self):
+        warning = next((line for line in self.server.err.splitlines() if "open files allows" in line), "")
+        for word in ("256", "128 connections", "ulimit"):
+            require(word in warning, f"the warning does not say {word}: {self.server.err}")
+
+    @check
+    def strangersDoNotTakeWhatTheServerNeeds(self):
+        postmaster = self.server.postmaster()
+        strangers = [connect(self.server.tcp) for _ in range(300)]
+        eventually(lambda: sum(map(is_closed, strangers)) >= 300 - 128, "the oldest made room")
+        for address in self.server.addresses:
+            found = self.workshop.run("get", self.recorded, "--json", env=self.caller.env | {"PARLEY_ADDRESS": address})
+            found.succeeded()
+        require_equal(self.server.postmaster(), postmaster, "the postmaster")
+        for stranger in strangers:
+            stranger.close()
+
+    @check
+    def tooSmallALimitIsRefused(self):
+        other = self.workshop.run("serve", "--data", self.folder / "other", prefix=("prlimit", "--nofile=100:100", "--"))
+        other.refused("100 open files", "ulimit")
+
+
+SCENARIOS = [NoDescriptors, FewDescriptors]

@@ -21,11 +21,14 @@ struct TestServer: Sendable {
   var unix: Address { running.addresses[0] }
   var tcp: Address { running.addresses[1] }
 
-  static func with<R>(_ body: (TestServer) async throws -> R) async throws -> R {
+  static func with<R>(
+    configure: (inout ParleyServer.Configuration) -> Void = { _ in }, _ body: (TestServer) async throws -> R
+  ) async throws -> R {
     try await TestDatabase.withStore { store, database in
       try await withFolder { folder in
         let running = try await RunningServer.start(
-          [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store)
+          [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store,
+          configure: configure)
         let server = TestServer(
           running: running, store: store, database: database, token: try await signedToken(of: "acme"))
         do {
@@ -70,11 +73,11 @@ final class RunningServer: Sendable {
 
   /// Answers once it listens; throws what `run()` throws when it cannot.
   static func start(
-    _ addresses: [Address], socketMode: UInt32 = 0o660, unreadAnswerTimeout: Duration? = nil,
-    store: any InteractionStore = noStore
+    _ addresses: [Address], socketMode: UInt32 = 0o660, store: any InteractionStore = noStore,
+    configure: (inout ParleyServer.Configuration) -> Void = { _ in }
   ) async throws -> RunningServer {
     var configuration = ParleyServer.Configuration(addresses: addresses, socketMode: socketMode)
-    if let unreadAnswerTimeout { configuration.unreadAnswerTimeout = unreadAnswerTimeout }
+    configure(&configuration)
     let (listening, continuation) = AsyncThrowingStream.makeStream(of: [Address].self)
     let verifier = await TokenVerifier(.init(keys: [.hs256(secret: testSecret)]))
     let health = Health()

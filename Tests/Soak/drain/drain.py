@@ -87,7 +87,6 @@ class GRPCClient:
         options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         self.channel = grpc.insecure_channel(address, options)
         self.ends = 0
-        self.channel.subscribe(self._count_ends, try_to_connect=True)
         self._was_ready = False
         self._record = self.channel.unary_unary(RECORD)
 
@@ -97,6 +96,9 @@ class GRPCClient:
 
     def run(self, stop, stays):
         waiting = []
+        # Of a channel that is closed within the second, grpcio's watch fails in a thread of its own.
+        if stays:
+            self.channel.subscribe(self._count_ends, try_to_connect=True)
         while not stop.is_set():
             while len(waiting) < AT_ONCE:
                 id = ttrpc.new_id()
@@ -107,7 +109,6 @@ class GRPCClient:
                 break
         for id, call in waiting:
             self._take(id, call)
-        self.channel.unsubscribe(self._count_ends)
         self.channel.close()
 
     def _take(self, id, call):

@@ -1,0 +1,156 @@
+import NIOCore
+import Synchronization
+import Wire
+
+/// The open connections of all listeners, how many there may be, and which makes room when there are more.
+///
+/// A connection is undecided until it has shown its protocol, then a stranger until one of its calls had a valid
+/// token, and known from then on. Known connections never make room. Each listener keeps a quarter of an equal
+/// share of the connections for itself, so that those who fill one listener do not keep others out.
+final class ConnectionTable: Sendable {
+  private struct Listener {
+    var open = 0
+    var undecided = AgeQueue<AcceptedConnection>()
+    var strangers = AgeQueue<AcceptedConnection>()
+  }
+
+  private enum Place {
+    case undecided(AgeQueue<AcceptedConnection>.Ticket)
+    case stranger(AgeQueue<AcceptedConnection>.Ticket)
+    case known
+  }
+
+  private struct State {
+    var listeners: [Listener]
+    var places: [ObjectIdentifier: Place] = [:]
+
+    /// - Returns: false when it is in none, being known or gone.
+    mutating func removeFromQueue(_ connection: AcceptedConnection) -> Bool {
+      switch places[ObjectIdentifier(connection)] {
+      case .undecided(let ticket): listeners[connection.listener].undecided.remove(ticket)
+      case .stranger(let ticket): listeners[connection.listener].strangers.remove(ticket)
+      case .known, nil: return false
+      }
+      return true
+    }
+
+    mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
+      places[ObjectIdentifier(connection)] = nil
+      listeners[connection.listener].open -= 1
+      return connection
+    }
+  }
+
+  private let connectionsMax: Int
+  private let undecidedMax: Int
+  private let reserved: Int
+  private let state: Mutex<State>
+
+  /// - Parameter undecidedMax: of each listener.
+  init(listeners: Int, connectionsMax: Int, undecidedMax: Int) {
+    self.connectionsMax = connectionsMax
+    self.undecidedMax = undecidedMax
+    self.reserved = connectionsMax / (4 * max(listeners, 1))
+    self.state = Mutex(State(listeners: Array(repeating: Listener(), count: listeners)))
+  }
+
+  /// Takes a connection in, closing another where that is needed; nil where there is no room and nobody to make any.
+  func add(_ channel: any Channel, listener: Int) -> AcceptedConnection? {
+    let (connection, evicted) = state.withLock { state -> (AcceptedConnection?, [AcceptedConnection]) in
+      var evicted: [AcceptedConnection] = []
+      if state.listeners[listener].undecided.count >= undecidedMax,
+        let oldest = state.listeners[listener].undecided.removeOldest()
+      {
+        evicted.append(state.forget(oldest))
+      }
+      if !hasRoom(for: listener, state.listeners) {
+        guard let oldest = oldestToEvict(for: listener, &state.listeners) else {
+          return (nil, evicted)
+        }
+        evicted.append(state.forget(oldest))
+      }
+      let connection = AcceptedConnection(channel: channel, listener: listener, table: self)
+      let ticket = state.listeners[listener].undecided.append(connection, at: channel.eventLoop.now)
+      state.listeners[listener].open += 1
+      state.places[ObjectIdentifier(connection)] = .undecided(ticket)
+      return (connection, evicted)
+    }
+    for connection in evicted { connection.channel.close(promise: nil) }
+    return connection
+  }
+
+  /// It has made a call, or shown its protocol: of the strangers it is the newest again.
+  fileprivate func touch(_ connection: AcceptedConnection) {
+    state.withLock { state in
+      guard state.removeFromQueue(connection) else { return }
+      let ticket = state.listeners[connection.listener].strangers
+        .append(connection, at: connection.channel.eventLoop.now)
+      state.places[ObjectIdentifier(connection)] = .stranger(ticket)
+    }
+  }
+
+  fileprivate func authenticate(_ connection: AcceptedConnection) {
+    state.withLock { state in
+      if state.removeFromQueue(connection) { state.places[ObjectIdentifier(connection)] = .known }
+    }
+  }
+
+  fileprivate func remove(_ connection: AcceptedConnection) {
+    state.withLock { state in
+      _ = state.removeFromQueue(connection)
+      if state.places[ObjectIdentifier(connection)] != nil { _ = state.forget(connection) }
+    }
+  }
+
+  private func hasRoom(for listener: Int, _ listeners: [Listener]) -> Bool {
+    let others = listeners.indices.lazy.filter { $0 != listener }.map { max(listeners[$0].open, self.reserved) }
+    return listeners[listener].open + others.reduce(0, +) < connectionsMax
+  }
+
+  /// Of the listener itself, or else of the one that has most beyond what is reserved for it.
+  private func oldestToEvict(for listener: Int, _ listeners: inout [Listener]) -> AcceptedConnection? {
+    if let own = oldest(of: &listeners[listener]) { return own }
+    for other in listeners.indices.sorted(by: { listeners[$0].open > listeners[$1].open })
+    where other != listener && listeners[other].open > reserved {
+      if let oldest = oldest(of: &listeners[other]) { return oldest }
+    }
+    return nil
+  }
+
+  private func oldest(of listener: inout Listener) -> AcceptedConnection? {
+    let undecided = listener.undecided.oldestSince ?? .distantFuture
+    let stranger = listener.strangers.oldestSince ?? .distantFuture
+    return stranger < undecided ? listener.strangers.removeOldest() : listener.undecided.removeOldest()
+  }
+}
+
+/// A connection as the table knows it.
+final class AcceptedConnection: CallPeer {
+  fileprivate let channel: any Channel
+  fileprivate let listener: Int
+  private let table: ConnectionTable
+  private let known = Atomic<Bool>(false)
+
+  fileprivate init(channel: any Channel, listener: Int, table: ConnectionTable) {
+    self.channel = channel
+    self.listener = listener
+    self.table = table
+  }
+
+  /// One of its calls had a valid token.
+  var isKnown: Bool { known.load(ordering: .relaxed) }
+
+  func authenticated() {
+    guard !isKnown, !known.exchange(true, ordering: .relaxed) else { return }
+    table.authenticate(self)
+  }
+
+  /// It has shown its protocol, or made a call.
+  func isActive() {
+    if !isKnown { table.touch(self) }
+  }
+
+  func closed() {
+    table.remove(self)
+  }
+}

@@ -1,0 +1,127 @@
+import Domain
+import Logging
+import NIOCore
+import NIOEmbedded
+import NIOExtras
+import Testing
+import Wire
+
+@testable import Server
+
+/// A `GRPCHandler` over the real HTTP/2, with a client on the other side and no sockets between: bytes move and
+/// time passes when the test says so.
+final class HandlerStage {
+  let loop = EmbeddedEventLoop()
+  let server: EmbeddedChannel
+  var client: RawHTTP2Peer
+  let methods = StubMethods()
+  let memory: CallMemory
+  let responses: ResponseMemory
+  private(set) weak var handler: GRPCHandler?
+
+  /// - Parameter begins: whether HTTP/2 has begun on both sides.
+  init(
+    grpc: GRPCConnectionConfiguration = .init(), memory: CallMemory = CallMemory(),
+    responses: ResponseMemory = ResponseMemory(), client: RawHTTP2Peer = RawHTTP2Peer(), begins: Bool = true
+  ) throws {
+    self.memory = memory
+    self.responses = responses
+    server = EmbeddedChannel(loop: loop)
+    self.client = client
+    try server.connect(to: SocketAddress(unixDomainSocketPath: "/none")).wait()
+    try addHandlers(grpc)
+    if begins { move() }
+  }
+
+  private func addHandlers(_ grpc: GRPCConnectionConfiguration) throws {
+    let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
+    let connection = try #require(table.add(server, listener: 0))
+    let unread = UnreadResponses(memory: responses, loop: loop) { [weak server] _ in server?.close(promise: nil) }
+    let runner = CallRunner<GRPCResponse>(memory: memory, unread: unread, loop: loop) { GRPCResponse(.failure($0)) }
+    let edge = ConnectionEdge()
+    let handler = GRPCHandler(
+      methods: methods, runner: runner, unread: unread, edge: edge, connection: connection, configuration: grpc,
+      unreadAnswerTimeout: .seconds(60), loop: loop, logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
+    let pipeline = server.pipeline.syncOperations
+    try pipeline.addHandler(edge)
+    try pipeline.addHandler(EarlySettings())
+    try pipeline.addHandler(grpc.http2Handler())
+    try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
+    try pipeline.addHandler(handler)
+    self.handler = handler
+  }
+
+  /// Carries bytes both ways until none are left.
+  func move() {
+    repeat {
+      moveToServer()
+      moveToClient()
+    } while !client.outgoing.isEmpty
+  }
+
+  func moveToServer() {
+    let bytes = client.takeOutgoing()
+    if !bytes.isEmpty, server.isActive { _ = try? server.writeInbound(ByteBuffer(bytes: bytes)) }
+    loop.run()
+  }
+
+  func moveToClient() {
+    loop.run()
+    while let bytes = try? server.readOutbound(as: ByteBuffer.self) {
+      #expect(throws: Never.self) { try client.receive(bytes) }
+      loop.run()
+    }
+  }
+
+  func pass(_ time: TimeAmount) {
+    loop.advanceTime(by: time)
+    move()
+  }
+
+  /// The server begins to drain.
+  func quiesce() {
+    server.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+  }
+
+  // MARK: The client
+
+  /// What has come on a stream.
+  func received(on stream: Int) -> RawHTTP2Peer.Stream { client.streams[stream] ?? .init() }
+
+  /// The client calls. Nothing moves yet.
+  func call(_ method: String, on stream: Int, _ message: [UInt8] = [], end: Bool = true) {
+    client.open("/stub/\(method)", on: stream)
+    client.send(message, on: stream, end: end)
+  }
+}
+
+/// Methods whose calls the test answers: `Wait`; and `Stream`, which sends back what it gets.
+final class StubMethods: GRPCMethods, @unchecked Sendable {
+  /// In the order the calls began.
+  private(set) var waiting: [(Reply) -> Void] = []
+  private(set) var givenUp = 0
+
+  func method(service: String, name: String) -> GRPCMethod? {
+    switch name {
+    case "Wait": .unary { [self] _ in .answering(for: nil, wait) }
+    case "Stream": .streaming { _, requests, responses in await Self.echo(requests, responses) }
+    default: nil
+    }
+  }
+
+  func answer(_ number: Int, _ reply: Reply = .success([])) { waiting[number](reply) }
+
+  private func wait(_ executor: any AnswerExecutor, _ answer: @escaping @Sendable (Reply) -> Void) -> Cancellation {
+    waiting.append { reply in executor.execute { answer(reply) } }
+    return { [self] in givenUp += 1 }
+  }
+
+  private static func echo(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+    do throws(RPCError) {
+      while let request = try await requests.next() { try await responses.send(request.bytes) }
+      return GRPCResponse(.success([]))
+    } catch {
+      return GRPCResponse(.failure(error))
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import Domain
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import Server
+
+/// Calls of one connection: their answers, deadlines and memory, with time that the test moves.
+struct CallRunnerTests {
+  /// Of one thread, though what it hands out must be fit for others.
+  private final class Stage: @unchecked Sendable {
+    let loop = EmbeddedEventLoop()
+    let memory: CallMemory
+    let responses = ResponseMemory()
+    lazy var unread = UnreadResponses(memory: responses, loop: loop) { _ in }
+    lazy var runner = CallRunner<String>(memory: memory, unread: unread, loop: loop) { "\($0.code)" }
+    /// What each call was answered, in order.
+    private(set) var answers: [String] = []
+    /// Of the calls that began, those that were not answered yet.
+    private(set) var work: [@Sendable (String) -> Void] = []
+    private(set) var givenUp = 0
+
+    init(memory: CallMemory = CallMemory()) {
+      self.memory = memory
+    }
+
+    @discardableResult
+    func run(
+      timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil, isBounded: Bool = true
+    ) -> RunningCall<String>? {
+      let size = CallSize(bytes: bytes, responseBytesMax: responseBytesMax)
+      return runner.run(timeout: timeout, isBounded: isBounded, size: size) { [self] in
+        .answering(for: tenant) { [self] _, answer in
+          work.append(answer)
+          return { [self] in givenUp += 1 }
+        }
+      } answer: { [self] in
+        answers.append($0)
+      }
+    }
+  }
+
+  private let late = "\(RPCError.deadlineExceeded.code)"
+  private let full = "\(RPCError.Code.resourceExhausted)"
+
+  // MARK: Deadlines
+
+  @Test func callIsAnsweredOnceWhateverComesLater() {
+    let stage = Stage()
+    stage.run(timeout: .seconds(1))
+    stage.work[0]("done")
+    stage.work[0]("again")
+    stage.loop.advanceTime(by: .seconds(5))
+    #expect(stage.answers == ["done"])
+  }
+
+  @Test func callWithoutTimeDoesNotBegin() {
+    let stage = Stage()
+    stage.run(timeout: .zero)
+    stage.run(timeout: .seconds(-1))
+    #expect(stage.answers == [late, late] && stage.work.isEmpty)
+  }
+
+  @Test func overdueCallIsGivenUpAndItsLateAnswerIsDropped() {
+    let stage = Stage()
+    stage.run(timeout: .seconds(3))
+    stage.loop.advanceTime(by: .milliseconds(2999))
+    #expect(stage.answers.isEmpty && stage.givenUp == 0)
+    stage.loop.advanceTime(by: .milliseconds(1))
+    #expect(stage.answers == [late] && stage.givenUp == 1)
+    stage.work[0]("done")
+    #expect(stage.answers == [late])
+  }
+
+  @Test func eachCallHasItsOwnDeadlineInWhateverOrderTheyCome() {
+    let stage = Stage()
+    for seconds in [5, 1, 3] { stage.run(timeout: .seconds(seconds)) }
+    for (second, count) in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)] {
+      stage.loop.advanceTime(to: .uptimeNanoseconds(UInt64(second) * 1_000_000_000))
+      #expect(stage.answers.count == count, "after \(second) s")
+    }
+  }
+
+  @Test func callThatDoesNotSayHowLongItWaitsHasTheLongestTime() {
+    let stage = Stage()
+    stage.run()
+    stage.run(isBounded: false)
+    stage.loop.advanceTime(by: .seconds(Limits.callSecondsMax))
+    #expect(stage.answers == [late])
+    stage.loop.advanceTime(by: .hours(24))
+    #expect(stage.answers == [late])
+  }
+
+  @Test func cancelledCallIsNotAnswered() throws {
+    let stage = Stage()
+    let call = try #require(stage.run(timeout: .seconds(1)))
+    stage.runner.cancel(call)
+    stage.work[0]("done")
+    stage.loop.advanceTime(by: .seconds(2))
+    #expect(stage.answers.isEmpty && stage.givenUp == 1)
+  }
+
+  // MARK: Memory
+
+  @Test func workThatNobodyWaitsForKeepsItsMemoryUntilItEnds() throws {
+    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerHolderMax: 100))
+    let call = try #require(stage.run(bytes: 80))
+    stage.runner.cancel(call)
+    stage.run(bytes: 30)
+    #expect(stage.answers == [full] && stage.runner.bytesInFlight == 80)
+    stage.work[0]("done")
+    stage.run(bytes: 30)
+    #expect(stage.work.count == 2 && stage.runner.bytesInFlight == 30)
+  }
+
+  @Test func tenantHasItsShareOnAllConnectionsTogether() throws {
+    let memory = CallMemory(bytesMax: 1000, bytesPerHolderMax: 100)
+    let (one, two) = (Stage(memory: memory), Stage(memory: memory))
+    let (acme, globex) = (Tenant("acme"), Tenant("globex"))
+    one.run(bytes: 60, tenant: acme)
+    two.run(bytes: 60, tenant: acme)
+    #expect(two.answers == [full])
+    two.run(bytes: 60, tenant: globex)
+    #expect(two.answers == [full] && two.work.count == 1)
+    one.work[0]("done")
+    two.run(bytes: 60, tenant: acme)
+    #expect(two.answers == [full] && two.work.count == 2)
+  }
+
+  // MARK: Responses that are not read
+
+  @Test func largeResponsesWaitForThoseBeforeThem() {
+    let stage = Stage()
+    let half = Limits.unreadAnswerBytesPerConnectionMax / 2
+    for _ in 0..<4 { stage.run(responseBytesMax: half) }
+    #expect(stage.work.count == 2)
+    // Small ones pass.
+    stage.run()
+    #expect(stage.work.count == 3)
+    // The first was large and lies unread.
+    stage.unread.add(half)
+    stage.work[0]("first")
+    #expect(stage.work.count == 3)
+    // The second was small.
+    stage.work[1]("second")
+    #expect(stage.work.count == 4)
+    stage.unread.remove(half)
+    stage.runner.startWaiting()
+    #expect(stage.work.count == 5)
+  }
+
+  @Test func callThatWaitsForRoomObeysItsDeadline() {
+    let stage = Stage()
+    let all = Limits.unreadAnswerBytesPerConnectionMax
+    stage.run(responseBytesMax: all)
+    stage.run(timeout: .seconds(1), bytes: 10, responseBytesMax: all)
+    stage.run(bytes: 20, responseBytesMax: all)
+    #expect(stage.work.count == 1 && stage.runner.bytesInFlight == 30)
+    stage.loop.advanceTime(by: .seconds(1))
+    #expect(stage.answers == [late] && stage.runner.bytesInFlight == 20)
+    stage.work[0]("done")
+    #expect(stage.answers == [late, "done"] && stage.work.count == 2)
+  }
+
+  @Test func connectionThatEndsLeavesNothingWaiting() throws {
+    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerHolderMax: 100))
+    let all = Limits.unreadAnswerBytesPerConnectionMax
+    for _ in 0..<3 { stage.run(bytes: 30, responseBytesMax: all) }
+    stage.runner.cancelAll()
+    #expect(stage.givenUp == 1 && stage.runner.bytesInFlight == 30)
+    stage.work[0]("done")
+    #expect(stage.answers.isEmpty && stage.work.count == 1 && stage.runner.bytesInFlight == 0)
+    stage.run(bytes: 100)
+    #expect(stage.work.count == 2)
+  }
+}

@@ -1,0 +1,114 @@
+import Domain
+import NIOCore
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import Server
+
+/// What calls and unread responses of all connections may hold together.
+struct MemoryBoundsTests {
+  private let acme = CallMemory.Holder.tenant(Tenant("acme")!)
+  private let globex = CallMemory.Holder.tenant(Tenant("globex")!)
+
+  // MARK: Calls
+
+  @Test func oneCallersCallsLeaveRoomForOthers() throws {
+    let memory = CallMemory(bytesMax: 100, bytesPerHolderMax: 40)
+    try memory.reserve(40, for: acme)
+    let error = try #require(throws: RPCError.self) { try memory.reserve(1, for: acme) }
+    #expect(error.code == .resourceExhausted && error.reason == .overloaded && error.retryAfter != nil)
+    #expect(error.message.contains("41") && error.message.contains("40"))
+    try memory.reserve(40, for: globex)
+    // Then all of it is taken.
+    try memory.reserve(20, for: .connection(ObjectIdentifier(memory)))
+    #expect(throws: RPCError.self) { try memory.reserve(1, for: .connection(ObjectIdentifier(memory))) }
+    memory.release(40, of: acme)
+    try memory.reserve(40, for: acme)
+  }
+
+  @Test func refusedCallTakesNothing() throws {
+    let memory = CallMemory(bytesMax: 100, bytesPerHolderMax: 50)
+    for _ in 0..<10 { #expect(throws: RPCError.self) { try memory.reserve(51, for: acme) } }
+    try memory.reserve(50, for: acme)
+    try memory.reserve(50, for: globex)
+  }
+
+  @Test func sharesAreSmallerThanTheWhole() {
+    #expect(Limits.callBytesInFlightPerTenantMax <= Limits.callBytesInFlightMax / 2)
+    #expect(Limits.frameBytesMax <= Limits.callBytesInFlightPerConnectionMax)
+    #expect(Limits.callBytesInFlightPerConnectionMax <= Limits.callBytesInFlightPerTenantMax)
+    #expect(Limits.pageBytesMax <= Limits.unreadAnswerBytesPerConnectionMax)
+    #expect(Limits.unreadAnswerBytesPerConnectionMax < Limits.unreadAnswerBytesMax)
+  }
+
+  // MARK: Responses
+
+  private final class Stage: @unchecked Sendable {
+    let loop = EmbeddedEventLoop()
+    let memory: ResponseMemory
+    let closed = Mutex<[Int]>([])
+    private(set) var connections: [UnreadResponses] = []
+
+    init(bytesMax: Int, connections count: Int) {
+      memory = ResponseMemory(bytesMax: bytesMax)
+      connections = (0..<count).map { number in
+        UnreadResponses(memory: memory, loop: loop) { [unowned self] _ in closed.withLock { $0.append(number) } }
+      }
+    }
+  }
+
+  private let mebibyte = 1 << 20
+
+  @Test func connectionThatHoldsForLongestIsClosed() {
+    let stage = Stage(bytesMax: 3 * mebibyte, connections: 4)
+    for connection in stage.connections[..<3] {
+      connection.add(mebibyte)
+      stage.loop.advanceTime(by: .seconds(1))
+    }
+    // The oldest has read some since.
+    stage.connections[0].remove(mebibyte / 2)
+    stage.loop.advanceTime(by: .milliseconds(1))
+    stage.connections[3].add(mebibyte)
+    #expect(stage.closed.withLock(\.self) == [1])
+    #expect(stage.memory.bytes == 5 * mebibyte / 2)
+  }
+
+  @Test func ofThoseThatHoldAsLongTheOneThatHoldsMostIsClosed() {
+    let stage = Stage(bytesMax: 8 * mebibyte, connections: 3)
+    stage.connections[0].add(mebibyte)
+    stage.connections[1].add(6 * mebibyte)
+    stage.loop.advanceTime(by: .seconds(10))
+    stage.connections[2].add(2 * mebibyte)
+    #expect(stage.closed.withLock(\.self) == [1])
+  }
+
+  @Test func asManyAreClosedAsAreNeeded() {
+    let stage = Stage(bytesMax: 10 * mebibyte, connections: 12)
+    for connection in stage.connections {
+      connection.add(mebibyte)
+      stage.loop.advanceTime(by: .seconds(1))
+    }
+    #expect(stage.closed.withLock(\.self) == [0, 1])
+    #expect(stage.memory.bytes == 10 * mebibyte)
+  }
+
+  @Test func connectionThatEndedHoldsNothing() {
+    let stage = Stage(bytesMax: 3 * mebibyte, connections: 2)
+    stage.connections[0].add(3 * mebibyte)
+    stage.connections[0].end()
+    stage.connections[1].add(3 * mebibyte)
+    #expect(stage.closed.withLock(\.isEmpty) && stage.memory.bytes == 3 * mebibyte)
+  }
+
+  /// What connections hold below a piece is bounded by their number, and costs the sum nothing.
+  @Test func smallResponsesAreCountedByTheirConnectionAlone() {
+    let stage = Stage(bytesMax: mebibyte, connections: 1)
+    for _ in 0..<60 { stage.connections[0].add(1000) }
+    #expect(stage.memory.bytes == 0 && stage.connections[0].bytes == 60_000)
+    stage.connections[0].add(10_000)
+    #expect(stage.memory.bytes == 70_000)
+    stage.connections[0].remove(70_000)
+    #expect(stage.memory.bytes == 0)
+  }
+}

@@ -1,0 +1,118 @@
+import Domain
+import NIOCore
+import NIOEmbedded
+import NIOExtras
+import TestSupport
+import Testing
+import Wire
+
+@testable import Server
+
+/// One ttRPC connection, step by step and without sockets. Its calls are refused for want of a token, at once.
+struct TTRPCHandlerTests {
+  private final class Stage {
+    let loop = EmbeddedEventLoop()
+    let channel: EmbeddedChannel
+    private(set) weak var handler: TTRPCHandler?
+    private var nextStream: UInt32 = 1
+
+    init(_ dispatcher: Dispatcher, _ configuration: ParleyServer.Configuration) throws {
+      channel = EmbeddedChannel(loop: loop)
+      try channel.connect(to: SocketAddress(unixDomainSocketPath: "/none")).wait()
+      let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
+      let connection = try #require(table.add(channel, listener: 0))
+      let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
+      let runner = CallRunner<Reply>(memory: CallMemory(), unread: unread, loop: loop) { .failure($0) }
+      let edge = ConnectionEdge()
+      let handler = TTRPCHandler(
+        dispatcher: dispatcher, runner: runner, unread: unread, edge: edge, connection: connection,
+        configuration: configuration, loop: loop, logger: .silent)
+      try channel.pipeline.syncOperations.addHandlers([edge, handler])
+      self.handler = handler
+    }
+
+    func call() {
+      _ = try? channel.writeInbound(ByteBuffer(bytes: Envelope.frame(.withoutToken, stream: nextStream)))
+      nextStream += 2
+      loop.run()
+    }
+
+    func drain() {
+      channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+      loop.run()
+    }
+
+    /// The reasons of what was answered since.
+    func reasons() throws -> [RPCError.Reason?] {
+      var decoder = FrameDecoder(frameBytesMax: Limits.frameBytesMax, discardBytesMax: Limits.frameDiscardBytesMax)
+      while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
+        bytes.withUnsafeReadableBytes { decoder.append($0) }
+      }
+      var reasons: [RPCError.Reason?] = []
+      while case .frame(_, let data) = decoder.next() { reasons.append(try Envelope.reply(data).error?.reason) }
+      return reasons
+    }
+  }
+
+  private func stage(_ body: @escaping (Stage) throws -> Void) async throws {
+    let dispatcher = Dispatcher(
+      verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])),
+      service: InteractionService(store: noStore), health: Health(), logger: .silent)
+    // The loop belongs to the thread that makes it.
+    try body(try Stage(dispatcher, ParleyServer.Configuration(addresses: [])))
+  }
+
+  private let quiet = TimeAmount.milliseconds(Limits.drainQuietMilliseconds)
+
+  @Test func callsThatComeWhileItDrainsAreToldSo() async throws {
+    try await stage { stage throws in
+      stage.call()
+      #expect(try stage.reasons() == [.tokenMissing])
+      stage.drain()
+      stage.loop.advanceTime(by: quiet - .milliseconds(1))
+      stage.call()
+      stage.loop.advanceTime(by: quiet - .milliseconds(1))
+      stage.call()
+      #expect(try stage.reasons() == [.draining, .draining] && stage.channel.isActive)
+      stage.loop.advanceTime(by: quiet)
+      #expect(!stage.channel.isActive)
+    }
+  }
+
+  @Test func drainEndsHoweverMuchIsAsked() async throws {
+    try await stage { stage throws in
+      stage.drain()
+      let begun = stage.loop.now
+      while stage.channel.isActive, stage.loop.now < begun + .seconds(60) {
+        stage.call()
+        stage.loop.advanceTime(by: .milliseconds(50))
+      }
+      #expect(stage.loop.now - begun <= .seconds(Limits.lingerSecondsMax) + .milliseconds(50))
+      #expect(try stage.reasons().allSatisfy { $0 == .draining })
+    }
+  }
+
+  @Test func strangerIsClosedWhenItHasBeenIdleForLong() async throws {
+    try await stage { stage throws in
+      stage.call()
+      for _ in 0..<11 {
+        stage.loop.advanceTime(by: .seconds(Limits.strangerIdleSecondsMax / 2))
+        stage.call()
+      }
+      #expect(stage.channel.isActive)
+      stage.loop.advanceTime(by: .seconds(Limits.strangerIdleSecondsMax + 10))
+      #expect(!stage.channel.isActive)
+    }
+  }
+
+  @Test func closedConnectionKeepsNothing() async throws {
+    try await stage { stage throws in
+      stage.call()
+      stage.drain()
+      #expect(stage.handler != nil)
+      stage.channel.close(promise: nil)
+      stage.loop.advanceTime(by: .seconds(120))
+      #expect(stage.handler == nil)
+    }
+  }
+}
