@@ -160,6 +160,8 @@ final class CallRunner<Answer: Sendable> {
   private func start(_ call: RunningCall<Answer>, _ begin: () -> CallProgress<Answer>) {
     let progress = begin()
     if case .replied(let reply) = progress { return finish(call, reply) }
+    // On a busy machine the work could end before the timer is looked at.
+    if let deadline = call.deadline, deadline <= loop.now { return finish(call, failure(.deadlineExceeded)) }
     let holder = holder(of: progress)
     do throws(RPCError) {
       try memory.reserve(call.size.bytes, for: holder)

@@ -26,11 +26,13 @@ struct CallRunnerTests {
 
     @discardableResult
     func run(
-      timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil, isBounded: Bool = true
+      timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil, isBounded: Bool = true,
+      beginTakes: TimeAmount = .zero
     ) -> RunningCall<String>? {
       let size = CallSize(bytes: bytes, responseBytesMax: responseBytesMax)
       return runner.run(timeout: timeout, isBounded: isBounded, size: size) { [self] in
-        .answering(for: tenant) { [self] _, answer in
+        loop.advanceTime(by: beginTakes)
+        return .answering(for: tenant) { [self] _, answer in
           work.append(answer)
           return { [self] in givenUp += 1 }
         }
@@ -52,6 +54,13 @@ struct CallRunnerTests {
     stage.work[0]("again")
     stage.loop.advanceTime(by: .seconds(5))
     #expect(stage.answers == ["done"])
+  }
+
+  @Test func callWhoseTimePassesWhileItBeginsDoesNoWork() {
+    let stage = Stage()
+    stage.run(timeout: .nanoseconds(1), beginTakes: .nanoseconds(2))
+    #expect(stage.answers == [late])
+    #expect(stage.work.isEmpty)
   }
 
   @Test func callWithoutTimeDoesNotBegin() {
