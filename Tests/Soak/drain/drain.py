@@ -161,6 +161,7 @@ class Drain:
         self.token = subprocess.run(mint, check=True, capture_output=True, text=True).stdout.strip()
         self.tally, self.lost = Counter(), []
         self.recorded = 0
+        self.begun = time.monotonic()
 
     def serve(self, *flags):
         url = f"host={self.folder / 'data/run'} user=parley dbname=parley"
@@ -227,7 +228,9 @@ class Drain:
         self.tell(f"{ends} connections ended by age")
 
     def tell(self, what):
-        print(f"{what}: {sum(self.tally.values())} calls: {dict(self.tally)}; committed without an answer: {len(self.lost)}")
+        seconds, self.begun = time.monotonic() - self.begun, time.monotonic()
+        print(f"{what} in {seconds:.0f} s: {sum(self.tally.values())} calls: {dict(self.tally)}; "
+              f"committed without an answer: {len(self.lost)}", flush=True)  # fmt: skip
         if self.lost:
             sys.exit(f"committed without an answer: {self.lost[:10]}")
         self.tally.clear()
