@@ -107,6 +107,6 @@ def test_a_certificate_that_is_not_trusted(service: Service, encrypted: Encrypte
         TLS(None, encrypted.chain, encrypted.key, server_name="parley.test"),
         TLS(encrypted.roots, server_name="parley.test"),
     ):
-        client = ParleyClient(encrypted.address, service.token, tls=tls, timeout=3)
+        client = ParleyClient(encrypted.address, service.token, tls=tls, timeout=30)
         with client as parley, pytest.raises(Unavailable):
             parley.stats()
