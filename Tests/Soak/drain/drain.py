@@ -12,6 +12,7 @@ Needs grpcio, and PostgreSQL's programs. Everything is made in a folder of its o
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ OK, NOT_FOUND = "OK", 5
 
 
 class Server:
+    running = []
+
     def __init__(self, binary, folder, name, *flags):
         self.socket = folder / f"{name}.sock"
         self.address = f"unix:{self.socket}"
@@ -40,6 +43,7 @@ class Server:
         self.process = subprocess.Popen(
             [binary, "serve", "--listen", self.address, *flags], stdout=subprocess.PIPE, stderr=self.log, text=True
         )
+        Server.running.append(self)
         watchdog = threading.Timer(START_SECONDS, self.process.kill)
         watchdog.start()
         line = next((line for line in self.process.stdout if " listens on " in line), None)
@@ -58,6 +62,7 @@ class Server:
         return time.monotonic() - begin
 
     def end(self):
+        Server.running.remove(self)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -174,7 +179,7 @@ class Drain:
         """- Returns: the clients, their threads, what stops them, and where their calls' outcomes are."""
         outcomes, stop = Outcomes(), threading.Event()
         clients = [kind(server.address, self.token, outcomes) for kind in kinds for _ in range(CONNECTIONS)]
-        threads = [threading.Thread(target=client.run, args=(stop, stays)) for client in clients]
+        threads = [threading.Thread(target=client.run, args=(stop, stays), daemon=True) for client in clients]
         for thread in threads:
             thread.start()
         return clients, threads, stop, outcomes
@@ -243,6 +248,7 @@ def main():
     parser.add_argument("--terms", type=int, default=100)
     parser.add_argument("--ages", type=int, default=1000)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     seed = random.randrange(1 << 32)
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(dir=options.workdir, prefix="d.") as folder:
@@ -254,7 +260,9 @@ def main():
             if options.ages:
                 drain.ages(options.ages)
         finally:
-            drain.keeper.terminate()
+            # The last started first: PostgreSQL is the first one's.
+            for server in reversed(list(Server.running)):
+                server.terminate()
 
 
 if __name__ == "__main__":
