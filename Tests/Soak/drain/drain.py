@@ -253,8 +253,8 @@ def main():
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(dir=options.workdir, prefix="d.") as folder:
         Path(folder).chmod(0o755)
-        drain = Drain(Path(options.binary).resolve(), Path(folder))
         try:
+            drain = Drain(Path(options.binary).resolve(), Path(folder))
             if options.terms:
                 drain.terms(options.terms, random.Random(seed))
             if options.ages:
