@@ -122,12 +122,13 @@ final class CallRunner<Answer: Sendable> {
     call.giveUp?()
     stopWaiting(call)
     running.removeValue(forKey: ObjectIdentifier(call))
+    startWaiting()
   }
 
   /// The peer is gone: nobody waits for answers.
   func cancelAll() {
-    for call in Array(running.values) { cancel(call) }
     waiting.removeAll()
+    for call in Array(running.values) { cancel(call) }
     timer?.scheduled.cancel()
     timer = nil
   }

@@ -63,11 +63,17 @@ extension PostgresConnection {
     }
   }
 
-  /// Runs a query with the tenant set for row security, in the query's own transaction.
+  /// Runs a query with the tenant set for row security, in the query's own transaction and in one snapshot: a restore
+  /// that commits between the two statements could otherwise give the number to another tenant.
   func read(_ command: Command, tenant: NumberedTenant, plan: Plan) throws(PostgresError) -> Rows {
-    let answers = try pipeline([.beginReading(tenant.name, plan), command])
-    try check(answers[0], of: tenant)
-    return answers[1]
+    _ = try open()
+    let statements = [.beginReading(tenant.name, plan), command]
+    // A reader's session has one snapshot for a transaction by itself. A pooler's is not the reader's.
+    let answers = try pipeline(
+      isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements)
+    let begun = isPooled ? 1 : 0
+    try check(answers[begun], of: tenant)
+    return answers[begun + 1]
   }
 
   /// Runs `body` in one snapshot, with the tenant set for row security.

@@ -26,8 +26,8 @@ struct CallRunnerTests {
 
     @discardableResult
     func run(
-      timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil, isBounded: Bool = true,
-      beginTakes: TimeAmount = .zero
+      timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil,
+      isBounded: Bool = true, beginTakes: TimeAmount = .zero
     ) -> RunningCall<String>? {
       let size = CallSize(bytes: bytes, responseBytesMax: responseBytesMax)
       return runner.run(timeout: timeout, isBounded: isBounded, size: size) { [self] in
@@ -61,6 +61,16 @@ struct CallRunnerTests {
     stage.run(timeout: .nanoseconds(1), beginTakes: .nanoseconds(2))
     #expect(stage.answers == [late])
     #expect(stage.work.isEmpty)
+  }
+
+  @Test func callThatIsCancelledWhileItWaitsHoldsUpNoOther() throws {
+    let stage = Stage()
+    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax - 1024)
+    let large = try #require(stage.run(responseBytesMax: 4096))
+    stage.run(responseBytesMax: 512)
+    #expect(stage.work.count == 1)
+    stage.runner.cancel(large)
+    #expect(stage.work.count == 2)
   }
 
   @Test func callWithoutTimeDoesNotBegin() {

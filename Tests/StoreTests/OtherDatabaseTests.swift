@@ -49,6 +49,64 @@ import Testing
     }
   }
 
+  /// The tenants' numbers change places, and those of their rows with them.
+  private static let swap = """
+    WITH gone AS (DELETE FROM parley.tenants RETURNING key)
+    SELECT set_config('test.keys', min(key) || ' ' || max(key), true) FROM gone;
+    INSERT INTO parley.tenants (key, name) OVERRIDING SYSTEM VALUE
+    VALUES (split_part(current_setting('test.keys'), ' ', 2)::int, '\(Tenant.a)'),
+      (split_part(current_setting('test.keys'), ' ', 1)::int, '\(Tenant.b)');
+    UPDATE parley.interactions SET tenant =
+      split_part(current_setting('test.keys'), ' ', 1)::int + split_part(current_setting('test.keys'), ' ', 2)::int - tenant
+    """
+
+  @Test func recordsUnderTheNumberThatATransactionUnderWayGives() async throws {
+    let (first, second) = (Interaction.sample(), Interaction.sample())
+    try await TestDatabase.withStore { store, database in
+      try database.registerTenants()
+      try await database.warmUp(store)
+      _ = try await store.record(first, for: .a).get()
+      let session = try database.session()
+      try session.sql("BEGIN; \(Self.swap)")
+      async let recorded = store.record(second, for: .a)
+      try await eventually("the record waits for the numbers") { try session.waitsForLock(.owner) }
+      try session.sql("COMMIT")
+      #expect(try await recorded == .new(second))
+      #expect(try await store.interaction(second.id, of: .a) != nil)
+      #expect(try await store.interaction(second.id, of: .b) == nil)
+    }
+  }
+
+  @Test func readsOneTenantWhileNumbersChangePlaces() async throws {
+    let (ofA, ofB) = (Interaction.sample(), Interaction.sample())
+    try await TestDatabase.withStore { store, database in
+      try database.registerTenants()
+      _ = try await store.record(ofA, for: .a).get()
+      _ = try await store.record(ofB, for: .b).get()
+      // With their statements prepared, reads wait for the table after they have read the number.
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for _ in 0..<32 {
+          group.addTask {
+            _ = try await store.pages(of: .a)
+            _ = try await store.interaction(ofB.id, of: .a)
+          }
+        }
+        try await group.waitForAll()
+      }
+      let session = try database.session()
+      try session.lockInteractions(against: .everybody)
+      async let listed = store.pages(of: .a)
+      async let got = store.interaction(ofB.id, of: .a)
+      try await eventually("both reads wait for the table") {
+        try session.backends(.reader, "wait_event_type = 'Lock'").count == 2
+      }
+      try session.sql(Self.swap)
+      try session.unlock()
+      #expect(try await listed.flatMap { $0 }.map(\.id) == [ofA.id])
+      #expect(try await got == nil)
+    }
+  }
+
   @Test func readsNothingUnderANumberThatTheRegistryHasLost() async throws {
     let interaction = Interaction.sample()
     try await TestDatabase.withStore { store, database in

@@ -566,6 +566,9 @@ actor PostgresConnection {
       let backend = try query("SELECT pg_backend_pid()", on: connection).first?.first ?? ""
       isPooled = backend != "\(PQbackendPID(connection))"
       if !isPooled { try query(configuration.settings(isLocal: false), on: connection) }
+      if !isPooled, purpose == .reader {
+        try query("SELECT set_config('default_transaction_isolation', 'repeatable read', false)", on: connection)
+      }
     } catch {
       PQfinish(connection)
       throw error
