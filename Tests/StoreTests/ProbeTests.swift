@@ -47,6 +47,15 @@ import Testing
     }
   }
 
+  @Test func aPolicyThatShowsMoreThanTheTenantIsNotFit() async throws {
+    try await withProbe { probe, database in
+      try database.sql("CREATE POLICY everything ON parley.rollups FOR SELECT TO parley_reader USING (true)")
+      await expectUnfit(probe, "policy")
+      try database.sql("DROP POLICY everything ON parley.rollups")
+      #expect(await probe.look() == .fit)
+    }
+  }
+
   @Test func aSessionWithoutRowSecurityIsNotFit() async throws {
     try await withProbe { probe, database in
       let name = try database.sql("SELECT current_database()")[0][0]

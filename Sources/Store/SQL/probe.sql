@@ -12,4 +12,12 @@ SELECT CASE
       'parley.interactions'::regclass, 'parley.deltas'::regclass, 'parley.rollups'::regclass, 'parley.postings'::regclass
     )
   ) THEN 'row security of a table is off'
+  -- Policies add up: what one more allows is shown, whatever the tenant's own says.
+  WHEN EXISTS (
+    SELECT FROM pg_policy
+    WHERE polpermissive AND polname <> 'own_tenant' AND polroles && ARRAY[0, to_regrole('parley_reader')::oid]
+      AND polrelid IN (
+        'parley.interactions'::regclass, 'parley.deltas'::regclass, 'parley.rollups'::regclass, 'parley.postings'::regclass
+      )
+  ) THEN 'a policy shows the role parley_reader more than its tenant'
 END
