@@ -26,6 +26,9 @@ struct CallSize {
   var bytes: Int
   /// Of its response, at most; 0 where that is small.
   var responseBytesMax = 0
+
+  /// One interaction, not a page of them: it does not wait behind pages that the peer does not read.
+  var mayPass: Bool { responseBytesMax < Limits.frameBytesMax / 4 }
 }
 
 /// A call that was started; to be cancelled when its caller gives up.
@@ -98,7 +101,7 @@ final class CallRunner<Answer: Sendable> {
       return nil
     }
     let call = RunningCall(size: size, deadline: timeout.map { loop.now + TimeAmount($0) }, answer: answer)
-    if size.responseBytesMax > 0, !waiting.isEmpty || !hasRoom(for: size) {
+    if size.responseBytesMax > 0, (!size.mayPass && !waiting.isEmpty) || !hasRoom(for: size) {
       wait(call, begin)
     } else {
       start(call, begin)
@@ -118,11 +121,13 @@ final class CallRunner<Answer: Sendable> {
 
   /// The caller gave up: stops the work; there is no answer.
   func cancel(_ call: RunningCall<Answer>) {
+    let hasWaited = call.begin != nil
     call.answer = nil
     call.giveUp?()
     stopWaiting(call)
     running.removeValue(forKey: ObjectIdentifier(call))
-    startWaiting()
+    // Those behind it may have room. One that has begun gives its room back when its work is done.
+    if hasWaited { startWaiting() }
   }
 
   /// The peer is gone: nobody waits for answers.
@@ -155,7 +160,9 @@ final class CallRunner<Answer: Sendable> {
 
   private func hasRoom(for size: CallSize) -> Bool {
     let taken = unread.bytes + responseBytesExpected
-    return taken == 0 || taken + size.responseBytesMax <= Limits.unreadAnswerBytesPerConnectionMax
+    // A connection is closed only past a frame more than its bound.
+    let reserve = size.mayPass ? Limits.frameBytesMax : 0
+    return taken == 0 || taken + size.responseBytesMax <= Limits.unreadAnswerBytesPerConnectionMax + reserve
   }
 
   private func start(_ call: RunningCall<Answer>, _ begin: () -> CallProgress<Answer>) {

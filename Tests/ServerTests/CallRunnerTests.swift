@@ -65,11 +65,21 @@ struct CallRunnerTests {
 
   @Test func callThatIsCancelledWhileItWaitsHoldsUpNoOther() throws {
     let stage = Stage()
-    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax - 1024)
-    let large = try #require(stage.run(responseBytesMax: 4096))
-    stage.run(responseBytesMax: 512)
+    let page = Limits.frameBytesMax / 2
+    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax - page)
+    let large = try #require(stage.run(responseBytesMax: page + 1))
+    stage.run(responseBytesMax: page)
     #expect(stage.work.count == 1)
     stage.runner.cancel(large)
+    #expect(stage.work.count == 2)
+  }
+
+  @Test func smallResponsePassesPagesThatThePeerDoesNotRead() {
+    let stage = Stage()
+    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax)
+    stage.run(responseBytesMax: Limits.frameBytesMax)
+    #expect(stage.work.count == 1)
+    stage.run(responseBytesMax: 128 * 1024)
     #expect(stage.work.count == 2)
   }
 
