@@ -1,10 +1,15 @@
 import Domain
 
 extension Statement {
-  fileprivate static let takeDeltas = Statement("deltas_take", PackageResources.deltas_take_sql)
-  fileprivate static let takeDeltasOfTenant = Statement("deltas_take_tenant", PackageResources.deltas_take_tenant_sql)
+  fileprivate static let takeDeltasOfAllBut = takeDeltas("tenant <> ALL ($1::int4[])")
+  fileprivate static let takeDeltasOfTenant = takeDeltas("tenant = $1::int4")
   fileprivate static let holdLease = Statement("rollups_lease", PackageResources.rollups_lease_sql)
   fileprivate static let addLease = Statement("rollups_lease_add", PackageResources.rollups_lease_add_sql)
+
+  private static func takeDeltas(_ tenants: String) -> Statement {
+    let text = String(decoding: PackageResources.deltas_take_sql, as: UTF8.self)
+    return Statement("deltas_take", text.replacing("{tenants}", with: tenants))
+  }
 }
 
 /// How one server at a time does the rollup job.
@@ -41,7 +46,7 @@ extension PostgresConnection {
 
   /// Merges change records of every tenant but some, a bounded number.
   func mergeChanges(ofAllBut others: [TenantKey]) throws(PostgresError) -> Merged {
-    try mergeChanges(Command(.takeDeltas) { $0.add(others.map(\.rawValue)) }) { _ in true }
+    try mergeChanges(Command(.takeDeltasOfAllBut) { $0.add(others.map(\.rawValue)) }) { _ in true }
   }
 
   /// Merges change records of one tenant, a bounded number.

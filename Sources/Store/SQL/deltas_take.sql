@@ -1,6 +1,6 @@
--- Takes change records of every tenant but some, up to so many records and, but for the last, bytes. Those of a newer
--- format, which begin with a byte from 1 to 127, are left for a newer server. Of one that is too long to be any, the
--- first byte is enough.
+-- Takes change records of the tenants that `{tenants}` tells, up to so many records and, but for the last, bytes. Those
+-- of a newer format, which begin with a byte from 1 to 127, are left for a newer server. Of one that is too long to be
+-- any, the first byte is enough.
 DELETE FROM parley.deltas
 WHERE ctid = ANY (ARRAY(
   SELECT ctid
@@ -8,7 +8,7 @@ WHERE ctid = ANY (ARRAY(
     SELECT ctid, sum(octet_length(additions)) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
     FROM parley.deltas
     WHERE additions IS NOT NULL
-      AND tenant <> ALL ($1::int4[])
+      AND {tenants}
       AND substr(additions, 1, 1) NOT BETWEEN '\x01' AND '\x7f'
     LIMIT $2::int4
   ) AS first
