@@ -44,6 +44,19 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has every write of a spill file fail; holds one element for each try."""
+    tries: list[int] = []
+
+    def full(*_: Any) -> int:
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    return tries
+
+
 def test_records(service: Service, tmp_path: Path, conversation: str, recorded: Recorded) -> None:
     with BackgroundRecorder(service.address, service.token, tmp_path) as recorder:
         interaction = Interaction(conversation_id=conversation, customer_message="Hello")
@@ -245,19 +258,12 @@ def test_a_disk_that_is_full_drops_nothing(
     proxy: Proxy,
     conversation: str,
     recorded: Recorded,
-    monkeypatch: pytest.MonkeyPatch,
+    full_disk: list[int],
 ) -> None:
-    tries = []
-
-    def full(*_: Any) -> int:
-        tries.append(1)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
     proxy.cut()
     with BackgroundRecorder(proxy.address, service.token, tmp_path) as recorder:
         sent = [recorder.record(Interaction(conversation_id=conversation)) for _ in range(10)]
-        wait_until(lambda: len(tries) >= 2)
+        wait_until(lambda: len(full_disk) >= 2)
         assert recorder.waiting == 10
         proxy.restore()
         assert recorder.flush(PATIENCE)
@@ -270,12 +276,8 @@ def test_what_fits_nowhere_at_the_end_is_told(
     tmp_path: Path,
     proxy: Proxy,
     conversation: str,
-    monkeypatch: pytest.MonkeyPatch,
+    full_disk: list[int],
 ) -> None:
-    def full(*_: Any) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
     proxy.cut()
     told: list[int] = []
     with BackgroundRecorder(
@@ -527,12 +529,9 @@ def test_a_disk_that_is_full_is_told(
     tmp_path: Path,
     proxy: Proxy,
     conversation: str,
+    full_disk: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*_: Any) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
     proxy.cut()
     told: list[Exception] = []
     with BackgroundRecorder(
