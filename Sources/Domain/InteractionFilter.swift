@@ -20,6 +20,13 @@ public struct InteractionFilter: Hashable, Sendable {
 
   public init() {}
 
+  /// Every interaction of its range meets it.
+  public var selectsByTimeAlone: Bool {
+    var range = InteractionFilter()
+    (range.startTime, range.endTime) = (startTime, endTime)
+    return self == range
+  }
+
   /// No time lies in the range.
   var selectsNoTime: Bool {
     if let startTime, let endTime { startTime == endTime } else { false }

@@ -52,11 +52,23 @@ extension Parameters {
     add(content.estimatedCostNanos)
   }
 
-  /// The first eleven parameters of interaction_page.sql and interaction_stats.sql.
-  mutating func add(_ filter: InteractionFilter, tenant: TenantKey, from: InteractionID, upTo: InteractionID) {
+  /// Those of interactions_get.sql: of one interaction and more.
+  mutating func add(ids: [InteractionID], tenant: TenantKey) {
+    add(tenant.rawValue)
+    add(ids)
+    add(ids.min()!)
+    add(ids.max()!)
+  }
+
+  /// The first three parameters of interaction_page.sql and interaction_stats.sql.
+  mutating func add(tenant: TenantKey, from: InteractionID, upTo: InteractionID) {
     add(tenant.rawValue)
     add(from)
     add(upTo)
+  }
+
+  /// The eight behind them.
+  mutating func add(_ filter: InteractionFilter) {
     add(filter.conversationID)
     add(filter.modelUsed)
     add(filter.messageType)

@@ -194,8 +194,8 @@ extension PostgresConnection {
     let rows = try run(
       Command(.interactionStats) {
         $0.add(
-          query.filter, tenant: tenant, from: InteractionID(lowerBound: query.start),
-          upTo: InteractionID(lowerBound: query.end))
+          tenant: tenant, from: InteractionID(lowerBound: query.start), upTo: InteractionID(lowerBound: query.end))
+        $0.add(query.filter)
         $0.add(query.interval?.milliseconds)
         $0.add(Int64(Limits.statsGroupsMax))
       })

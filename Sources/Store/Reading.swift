@@ -5,14 +5,11 @@ extension Statement {
   private static let beginReading = Dictionary(
     uniqueKeysWithValues: PostgresConnection.Plan.allCases.map { plan in
       let text = String(decoding: PackageResources.reader_begin_sql, as: UTF8.self)
-      let settings = plan.settings.map { "set_config('\($0)', '\($1)', true)," }.joined(separator: "\n  ")
-      return (plan, Statement("reader_begin_\(plan)", text.replacing("{plan}", with: settings)))
+      let settings = plan.settings.map { "set_config('\($0)', '\($1)', true)," }.joined(separator: "\n    ")
+      return (plan, Statement("reader_begin_\(plan)", text.replacing("{plan}", with: settings), entersReaderRole: true))
     })
 
   fileprivate static func beginReading(_ plan: PostgresConnection.Plan) -> Statement { beginReading[plan]! }
-
-  /// Whether what follows in the transaction is bound by row security.
-  var entersReaderRole: Bool { Self.beginReading.values.contains(self) }
 }
 
 extension Command {
@@ -36,11 +33,15 @@ extension PostgresConnection {
     /// The same, in the index's order: for the first rows of many.
     case ordered
 
+    /// What a reader's session is set to; behind a pooler, each of its transactions.
+    static let readerDefaults = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]
+
+    /// What a transaction sets beside `readerDefaults`.
     fileprivate var settings: [(String, String)] {
       switch self {
-      case .fresh: [("plan_cache_mode", "force_custom_plan")]
-      case .keyed: [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]
-      case .ordered: Plan.keyed.settings + [("enable_sort", "off"), ("enable_bitmapscan", "off")]
+      case .fresh: [("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "on")]
+      case .keyed: []
+      case .ordered: [("enable_sort", "off"), ("enable_bitmapscan", "off")]
       }
     }
   }

@@ -51,7 +51,8 @@ import Testing
       let everything = (from: InteractionID(high: 0, low: 0), upTo: InteractionID(high: .max, low: .max))
       func page(_ statement: Statement, _ source: PageSource) -> Query {
         Query(statement: statement) {
-          $0.add(filter, tenant: $1, from: everything.from, upTo: everything.upTo)
+          $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
+          if source != .unfiltered { $0.add(filter) }
           $0.add(Int32(200))
           $0.add(true)
           if source == .candidates { $0.add([shared.id]) }
@@ -60,12 +61,10 @@ import Testing
       return PageSource.allCases.flatMap {
         [page(.interactionPage(from: $0), $0), page(.weighedInteractionPage(from: $0), $0)]
       } + [
-        Query(statement: .getInteractions) {
-          $0.add($1.rawValue)
-          $0.add([shared.id])
-        },
+        Query(statement: .getInteractions) { $0.add(ids: [shared.id], tenant: $1) },
         Query(statement: .interactionStats) {
-          $0.add(filter, tenant: $1, from: everything.from, upTo: everything.upTo)
+          $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
+          $0.add(filter)
           $0.add(nil as Int64?)
           $0.add(Int64(Limits.statsGroupsMax))
         },

@@ -59,6 +59,7 @@ struct VarintReader {
   }
 
   var isAtEnd: Bool { place == bytes.count }
+  var bytesLeft: Int { bytes.count - place }
 
   @inline(__always)
   mutating func next<I: UnsignedInteger & FixedWidthInteger>(_ type: I.Type = I.self) throws(Unreadable) -> I {
@@ -76,10 +77,10 @@ struct VarintReader {
     while place < bytes.count, shift < I.bitWidth {
       let byte = bytes[place]
       place += 1
-      let part = I(byte & 0x7f)
+      let part = I(truncatingIfNeeded: byte & 0x7f)
       // The last byte may hold more bits than there is room for.
-      guard (part << I(shift)) >> I(shift) == part else { throw .damaged }
-      value |= part << I(shift)
+      if shift + 7 > I.bitWidth, part >> I(I.bitWidth - shift) != 0 { throw .damaged }
+      value |= part &<< I(truncatingIfNeeded: shift)
       if byte < 0x80 { return value }
       shift += 7
     }

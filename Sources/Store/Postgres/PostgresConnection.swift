@@ -28,19 +28,27 @@ actor PostgresConnection {
     var preparedStatements = PreparedStatements.auto
 
     /// As SQL, for the transaction under way alone or for the session.
-    fileprivate func settings(isLocal: Bool) -> String {
-      """
-      SELECT
-        set_config('statement_timeout', '\(statementTimeout.wholeMilliseconds)', \(isLocal)),
-        set_config('idle_in_transaction_session_timeout', '60000', \(isLocal)),
-        -- An answer means durable, whatever the server's default is.
-        CASE WHEN current_setting('synchronous_commit') = 'off'
-          THEN set_config('synchronous_commit', 'on', \(isLocal))
-        END
-      """
+    fileprivate func settings(of purpose: Purpose, isLocal: Bool) -> String {
+      var settings = [
+        ("statement_timeout", "\(statementTimeout.wholeMilliseconds)"),
+        ("idle_in_transaction_session_timeout", "60000"),
+      ]
+      // A transaction with settings of its own begins with what it is.
+      if purpose == .reader {
+        settings += Plan.readerDefaults + (isLocal ? [] : [("default_transaction_isolation", "repeatable read")])
+      }
+      return """
+        SELECT
+          -- An answer means durable, whatever the server's default is.
+          CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'on', \(isLocal))
+          END,
+          num_nonnulls(\(settings.map { "set_config('\($0)', '\($1)', \(isLocal))" }.joined(separator: ", ")))
+        """
     }
 
-    fileprivate var silenceMax: Duration? { statementTimeout > .zero ? statementTimeout + grace : nil }
+    /// In milliseconds; nil for ever.
+    fileprivate var silenceMax: Int64? { statementTimeout > .zero ? (statementTimeout + grace).wholeMilliseconds : nil }
   }
 
   private let configuration: Configuration
@@ -57,8 +65,9 @@ actor PostgresConnection {
   private(set) var isPooled = false
   /// What a transaction begins with behind a pooler.
   private let transactionSettings: Statement
-  /// When the work under way has had its time, and is stopped.
-  private var timeLimit: ContinuousClock.Instant?
+  private let silenceMax: Int64?
+  /// When the work under way has had its time, and is stopped; by `uptimeMilliseconds`.
+  private var timeLimit: Int64?
   private var isPastTimeLimit = false
   /// Why there is no connection, while the next try is not due.
   private var lastFailure = ""
@@ -73,7 +82,8 @@ actor PostgresConnection {
     self.configuration = configuration
     self.purpose = purpose
     self.logger = logger
-    self.transactionSettings = Statement("settings", configuration.settings(isLocal: true))
+    self.silenceMax = configuration.silenceMax
+    self.transactionSettings = Statement("settings", configuration.settings(of: purpose, isLocal: true))
     self.executor = ThreadExecutor(name: "pg-\(purpose.rawValue)")
   }
 
@@ -112,7 +122,7 @@ actor PostgresConnection {
   func within<R>(
     _ limit: Duration, _ body: (isolated PostgresConnection) throws(PostgresError) -> R
   ) throws(PostgresError) -> R? {
-    timeLimit = .now + limit
+    timeLimit = uptimeMilliseconds() + limit.wholeMilliseconds
     defer { (timeLimit, isPastTimeLimit) = (nil, false) }
     do throws(PostgresError) {
       return try body(self)
@@ -471,28 +481,28 @@ actor PostgresConnection {
   private static let cancelMax = Duration.seconds(5)
 
   private func waitForSocket(_ connection: OpaquePointer, toWrite: Bool) throws(PostgresError) {
-    var giveUp = configuration.silenceMax.map { ContinuousClock.now + $0 }
+    var now = uptimeMilliseconds()
+    var giveUp = silenceMax.map { now + $0 }
     var isCancelled = false
     while true {
-      var sources = [
-        pollfd(fd: PQsocket(connection), events: Int16(POLLIN | (toWrite ? POLLOUT : 0)), revents: 0),
-        pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
-      ]
-      let ready = poll(&sources, 2, milliseconds(until: giveUp, or: timeLimit))
-      if ready < 0, errno == EINTR { continue }
-      if sources[1].revents != 0 { wakeup.drain() }
-      let isOverdue = timeLimit.map { $0 <= .now } ?? false
+      let end = min(giveUp ?? .max, timeLimit ?? .max)
+      let timeout = end == .max ? -1 : CInt(clamping: max(0, end - now))
+      let (ready, isSocketReady) = poll(connection, toWrite: toWrite, timeout)
+      let isInterrupted = ready < 0 && errno == EINTR
+      now = uptimeMilliseconds()
+      if isInterrupted { continue }
+      let isOverdue = timeLimit.map { $0 <= now } ?? false
       if isOverdue {
         timeLimit = nil
         isPastTimeLimit = true
       }
       if !isCancelled, isOverdue || Task.isCancelled {
         isCancelled = true
-        giveUp = .now + Self.cancelMax
+        giveUp = now + Self.cancelMax.wholeMilliseconds
         try cancelStatement(connection)
       }
-      if sources[0].revents != 0 { return }
-      if ready < 0 || giveUp.map({ $0 <= .now }) ?? false {
+      if isSocketReady { return }
+      if ready < 0 || giveUp.map({ $0 <= now }) ?? false {
         throw PostgresError(
           kind: .connectionLost,
           message: isCancelled ? "a cancelled statement did not end" : "PostgreSQL does not answer on this connection")
@@ -500,10 +510,19 @@ actor PostgresConnection {
     }
   }
 
-  /// For `poll`: rounded up, so that the time has come when it returns; -1 for ever.
-  private func milliseconds(until one: ContinuousClock.Instant?, or other: ContinuousClock.Instant?) -> CInt {
-    guard let end = one.map({ min($0, other ?? $0) }) ?? other else { return -1 }
-    return CInt(clamping: max(0, (end - .now).wholeMilliseconds + 1))
+  /// Waits for the socket, for `wakeup`, or for so long; -1 is for ever.
+  private func poll(
+    _ connection: OpaquePointer, toWrite: Bool, _ milliseconds: CInt
+  ) -> (ready: CInt, isSocketReady: Bool) {
+    var sources = (
+      pollfd(fd: PQsocket(connection), events: Int16(POLLIN | (toWrite ? POLLOUT : 0)), revents: 0),
+      pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)
+    )
+    let ready = withUnsafeMutableBytes(of: &sources) {
+      Glibc.poll($0.assumingMemoryBound(to: pollfd.self).baseAddress, 2, milliseconds)
+    }
+    if sources.1.revents != 0 { wakeup.drain() }
+    return (ready, sources.0.revents != 0)
   }
 
   /// Asks PostgreSQL, over a connection of its own, to stop the statement under way. When this returns PostgreSQL has
@@ -565,10 +584,7 @@ actor PostgresConnection {
     do throws(PostgresError) {
       let backend = try query("SELECT pg_backend_pid()", on: connection).first?.first ?? ""
       isPooled = backend != "\(PQbackendPID(connection))"
-      if !isPooled { try query(configuration.settings(isLocal: false), on: connection) }
-      if !isPooled, purpose == .reader {
-        try query("SELECT set_config('default_transaction_isolation', 'repeatable read', false)", on: connection)
-      }
+      if !isPooled { try query(configuration.settings(of: purpose, isLocal: false), on: connection) }
     } catch {
       PQfinish(connection)
       throw error
@@ -600,6 +616,13 @@ actor PostgresConnection {
 private func oneLine(_ text: UnsafePointer<CChar>?) -> String {
   guard let text else { return "" }
   return String(cString: text).split(separator: "\n").joined(separator: " ")
+}
+
+/// By a clock that is never set. Every wait looks at it, which `Duration`s would make dearer.
+private func uptimeMilliseconds() -> Int64 {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
 }
 
 extension Duration {

@@ -5,6 +5,8 @@ struct Statement: Hashable {
   /// The label and a hash of the text, so that another text under the same label is another statement.
   let name: String
   let text: String
+  /// Whether what follows in its transaction is bound by row security.
+  let entersReaderRole: Bool
 
   static func == (a: Self, b: Self) -> Bool { a.name == b.name }
   func hash(into hasher: inout Hasher) { hasher.combine(name) }
@@ -13,11 +15,12 @@ struct Statement: Hashable {
     self.init(label, String(decoding: text, as: UTF8.self))
   }
 
-  init(_ label: String, _ text: String) {
+  init(_ label: String, _ text: String, entersReaderRole: Bool = false) {
     // FNV-1a: the same in every process, as a pooler's connections outlive them.
     let hash = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     name = "\(label)_\(String(hash, radix: 16))"
     self.text = text
+    self.entersReaderRole = entersReaderRole
   }
 
   static let begin = Statement("begin", "BEGIN")

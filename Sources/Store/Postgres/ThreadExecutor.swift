@@ -62,10 +62,9 @@ private final class JobQueue: @unchecked Sendable {  // `condition` guards the r
   private var isClosed = false
 
   func add(_ job: UnownedJob, _ executor: Executor) {
-    condition.withLock {
-      jobs.append((job, executor))
-      condition.signal()
-    }
+    condition.withLock { jobs.append((job, executor)) }
+    // The thread that wakes finds the lock free.
+    condition.signal()
   }
 
   func close() {

@@ -4,6 +4,9 @@ import Foundation
 /// Among which interactions of a range a page looks.
 enum PageSource: CaseIterable {
   case all
+  /// The same for a filter of nothing but a range. It has no conditions, which PostgreSQL would prepare for each
+  /// execution.
+  case unfiltered
   /// Those of the filter's conversation, by its index.
   case conversation
   /// The newest few of them.
@@ -16,7 +19,7 @@ enum PageSource: CaseIterable {
   /// As interaction_page.sql has it for `{source}`.
   fileprivate var text: String {
     switch self {
-    case .all, .fewHours: "parley.interactions"
+    case .all, .unfiltered, .fewHours: "parley.interactions"
     case .conversation:
       "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND conversation_id = $4::text) AS conversation"
     case .newest:
@@ -59,8 +62,16 @@ extension Statement {
       of: "{page}", with: String(decoding: PackageResources.interaction_page_sql, as: UTF8.self))
     return Dictionary(
       uniqueKeysWithValues: PageSource.allCases.map { source in
-        (source, Statement("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text)))
+        let text = source == .unfiltered ? withoutFilter(text) : text
+        return (source, Statement("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text)))
       })
+  }
+
+  /// Without the conditions on $4 to $11, and the parameters behind them in their place.
+  private static func withoutFilter(_ text: String) -> String {
+    let parts = text.components(separatedBy: "-- {filter}")
+    return (parts[0] + parts[2])
+      .replacingOccurrences(of: "$12::", with: "$4::").replacingOccurrences(of: "$13::", with: "$5::")
   }
 }
 
@@ -99,7 +110,8 @@ struct PageReader {
       }
       if let found { return found }
     }
-    return try page(try connection.read(command(.all), tenant: tenant, plan: .ordered))
+    let source: PageSource = query.filter.selectsByTimeAlone ? .unfiltered : .all
+    return try page(try connection.read(command(source), tenant: tenant, plan: .ordered))
   }
 
   /// - Returns: nil where posting lists are of too little help.
@@ -202,7 +214,8 @@ struct PageReader {
     within ids: Range<InteractionID>
   ) -> Command {
     Command(isWeighed ? .weighedInteractionPage(from: source) : .interactionPage(from: source)) {
-      $0.add(query.filter, tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
+      $0.add(tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
+      if source != .unfiltered { $0.add(query.filter) }
       $0.add(Int32(limit))
       $0.add(isWeighed)
       if let candidates { $0.add(candidates) }

@@ -73,6 +73,30 @@ struct Sums: Equatable {
 
 // MARK: As `parley.rollups` keeps them
 
+extension VarintReader {
+  /// Reads to the end what a histogram was written as.
+  fileprivate mutating func withBuckets(
+    _ body: (UnsafeMutableBufferPointer<TimeHistogram.Bucket>) throws(Unreadable) -> Void
+  ) throws(Unreadable) {
+    // Each takes two bytes at least.
+    let result = withUnsafeTemporaryAllocation(
+      of: TimeHistogram.Bucket.self, capacity: bytesLeft / 2 + 1
+    ) { buckets in
+      Result { () throws(Unreadable) in
+        var (number, count) = (0, 0)
+        while !isAtEnd {
+          number &+= try int(Int.self)
+          guard (0...TimeHistogram.bucketMax).contains(number) else { throw .damaged }
+          buckets.initializeElement(at: count, to: .init(number: number, count: try int()))
+          count += 1
+        }
+        try body(.init(rebasing: buckets[..<count]))
+      }
+    }
+    try result.get()
+  }
+}
+
 extension Sums {
   /// The number of the format, the first byte.
   private static let format: UInt8 = 1
@@ -129,17 +153,14 @@ extension Sums {
       binned &+= count
       bins[bin] &+= sign &* count
     }
-    var bucket = 0
-    while !reader.isAtEnd {
-      bucket &+= try reader.int(Int.self)
-      guard (0...TimeHistogram.bucketMax).contains(bucket) else { throw .damaged }
-      let count: Int64 = try reader.int()
-      timed &+= count
-      times.add(sign &* count, toBucket: bucket)
+    try reader.withBuckets { (buckets) throws(Unreadable) in
+      for bucket in buckets { timed &+= bucket.count }
+      times.add(buckets, times: sign)
     }
     // Each interaction is in one bin and in one bucket, and no sum passes what so many can make.
-    guard added > 0, binned == added, timed == added, handoffs <= added, confidence / added <= 1_000_000,
-      max(prompt, completion, time) / added <= Int32.max, cost <= Int128(added) * Int128(Int64.max)
+    let most = Int128(added)
+    guard added > 0, binned == added, timed == added, handoffs <= added, Int128(confidence) <= most * 1_000_000,
+      Int128(max(prompt, completion, time)) <= most * Int128(Int32.max), cost <= most * Int128(Int64.max)
     else { throw .damaged }
   }
 }

@@ -25,29 +25,47 @@ struct TimeHistogram: Equatable {
     return Int64(64 + step) * width + (width - 1) / 2
   }
 
+  /// How often the times of one bucket came.
+  struct Bucket {
+    /// Up to `bucketMax`.
+    var number: Int
+    var count: Int64
+  }
+
   /// - Parameter bucket: up to `bucketMax`.
   mutating func add(_ count: Int64, toBucket bucket: Int) {
-    if counts.isEmpty {
-      first = bucket
-      counts.append(count)
-      return
-    }
     // Enough for most, which widen bucket by bucket; those of a single time need none of it.
     if counts.count == 1 { counts.reserveCapacity(256) }
-    if bucket < first {
-      counts.insert(contentsOf: repeatElement(0, count: first - bucket), at: 0)
-      first = bucket
-    } else if bucket >= first + counts.count {
-      for _ in counts.count...bucket - first { counts.append(0) }
-    }
+    widen(to: bucket...bucket)
     counts[bucket - first] &+= count
+  }
+
+  /// - Parameter buckets: in rising order.
+  mutating func add(_ buckets: UnsafeMutableBufferPointer<Bucket>, times sign: Int64) {
+    guard let least = buckets.first, let greatest = buckets.last else { return }
+    widen(to: least.number...greatest.number)
+    counts.withUnsafeMutableBufferPointer { counts in
+      for bucket in buckets { counts[bucket.number - first] &+= sign &* bucket.count }
+    }
+  }
+
+  private mutating func widen(to buckets: ClosedRange<Int>) {
+    if counts.isEmpty {
+      first = buckets.lowerBound
+      counts = Array(repeating: 0, count: buckets.count)
+      return
+    }
+    if buckets.lowerBound < first {
+      counts.insert(contentsOf: repeatElement(0, count: first - buckets.lowerBound), at: 0)
+      first = buckets.lowerBound
+    }
+    let missing = buckets.upperBound + 1 - first - counts.count
+    if missing > 0 { counts.append(contentsOf: repeatElement(0, count: missing)) }
   }
 
   mutating func merge(_ other: TimeHistogram) {
     guard let last = other.counts.indices.last else { return }
-    // Widens once, for the whole of the other.
-    add(0, toBucket: other.first)
-    add(0, toBucket: other.first + last)
+    widen(to: other.first...other.first + last)
     let offset = other.first - first
     for index in other.counts.indices { counts[offset + index] &+= other.counts[index] }
   }
@@ -61,12 +79,13 @@ struct TimeHistogram: Equatable {
     let ranks = fractions.map { max(Int64(exactly: ($0 * Double(total)).rounded(.up)) ?? .max, 1) }
     var percentiles: [Int64] = []
     var passed: Int64 = 0
-    for (index, count) in counts.enumerated() where count > 0 {
-      passed &+= count
-      while percentiles.count < ranks.count, ranks[percentiles.count] <= passed {
-        percentiles.append(Self.time(of: first + index))
+    var index = 0
+    for rank in ranks {
+      while passed < rank, index < counts.count {
+        passed &+= max(counts[index], 0)
+        index += 1
       }
-      if percentiles.count == ranks.count { break }
+      if passed >= rank { percentiles.append(Self.time(of: first + index - 1)) }
     }
     // Only where what is kept is damaged are there fewer times than interactions.
     return percentiles + repeatElement(0, count: ranks.count - percentiles.count)
