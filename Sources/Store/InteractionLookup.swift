@@ -2,7 +2,7 @@ import Domain
 import Synchronization
 
 /// Gets interactions by their ids. Gets of one tenant that wait at the same time share one statement, as
-/// waiting records share one commit; an idle store asks for each at once.
+/// waiting records share one commit.
 ///
 /// It owns the queue of those that wait, which is bounded, and lets at most `concurrency` statements run.
 /// `LookupQueue` decides which go together.
@@ -38,11 +38,13 @@ final class InteractionLookup: Sendable {
     answer: @escaping @Sendable (Answer) -> Void
   ) -> Cancellation {
     let waiter = Waiter(id: id, executor: executor, answer: answer)
-    guard let ticket = queue.withLock({ $0.enqueue(waiter, of: tenant) }) else {
+    let (ticket, isToStart) = queue.withLock { queue in (queue.enqueue(waiter, of: tenant), queue.isToStart()) }
+    // When all has been read that has come by now, on this connection and others.
+    if isToStart { executor.execute { self.startAll() } }
+    guard let ticket else {
       executor.execute { answer(.failure(.overloaded("too many reads wait"))) }
       return {}
     }
-    startNext()
     return { self.cancel(ticket) }
   }
 
@@ -55,10 +57,9 @@ final class InteractionLookup: Sendable {
     }
   }
 
-  /// Starts a statement for all that wait of the next tenant, where one may be started.
-  private func startNext() {
-    guard let batch = queue.withLock({ $0.startNext() }) else { return }
-    start(batch)
+  /// Starts as many statements as may be started.
+  private func startAll() {
+    while let batch = queue.withLock({ $0.startNext() }) { start(batch) }
   }
 
   private func start(_ batch: LookupQueue<Waiter>.Batch) {
@@ -91,10 +92,7 @@ final class InteractionLookup: Sendable {
     // Reads change nothing, so they can be done again: PostgreSQL may have restarted since the connection's last use.
     await connection.runRepeatable { [numbers] (connection) throws(PostgresError) in
       let found = try connection.reading(batch.tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        let command = Command(.getInteractions) {
-          $0.add(tenant.key.rawValue)
-          $0.add(batch.waiters.map(\.id))
-        }
+        let command = Command(.getInteractions) { $0.add(ids: batch.waiters.map(\.id), tenant: tenant.key) }
         var found: [InteractionID: Interaction] = [:]
         for row in try connection.read(command, tenant: tenant, plan: .keyed) {
           let interaction = try Interaction(row)
@@ -108,7 +106,7 @@ final class InteractionLookup: Sendable {
 
   private func end(_ batch: LookupQueue<Waiter>.Batch, _ found: Result<[InteractionID: Interaction], RPCError>) {
     queue.withLock { $0.ended(batch.key) }
-    startNext()
+    startAll()
     var answers = AnswerBundle<Answer>()
     for waiter in batch.waiters { answers.add(found.map { $0[waiter.id] }, to: waiter.answer, on: waiter.executor) }
     answers.send()

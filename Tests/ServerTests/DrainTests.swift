@@ -15,10 +15,11 @@ struct DrainTests {
       var streams: [UInt32] = []
       for peer in connections {
         streams.append(try await peer.start(.getInteraction, GetInteraction(id: "\(id)"), server.token))
+        // Each alone: gets that come together share a statement.
+        try await eventually("the read waits") { try server.database.waitingStatements() == streams.count }
       }
       let recording = try server.connect()
       try await recording.start(.recordInteraction, RecordInteraction(interaction: .sample()), server.token)
-      try await eventually("the reads wait") { try server.database.waitingStatements() == 2 }
       try await eventually("the record waits") { try server.database.waitingStatements(of: "owner") == 1 }
       let idle = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]
       for peer in idle { try await peer.reply(to: .withoutToken).expectNoToken() }
@@ -71,7 +72,6 @@ struct DrainTests {
       for peer in connections {
         try await peer.start(.listInteractions, ListInteractions(pageSize: 200, view: .full), server.token)
       }
-      try await eventually("the reads wait") { try server.database.waitingStatements() == 2 }
       await server.running.startDraining()
       try lock.release()
       try await eventually("the reads are done") {

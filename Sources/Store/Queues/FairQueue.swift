@@ -39,13 +39,20 @@ struct FairQueue<Tenant: Hashable, Element> {
     var lane: Int
   }
 
-  /// What waits of one tenant; there is none without an element.
+  /// What waits of one tenant, whose name is kept apart for the same reason; there is none without an element.
   private struct Lane {
-    var tenant: Tenant
     var elements = LinkedSlots<Element>.List()
     var size = Size()
     /// What is left of its turn; below zero, what it owes.
     var credit: Int
+  }
+
+  /// What a tenant's turn has come to.
+  struct Turn {
+    var tenant: Tenant
+    var tickets: [Ticket] = []
+    /// In the same order.
+    var elements: [Element] = []
   }
 
   private let sizeMax: Size
@@ -55,6 +62,8 @@ struct FairQueue<Tenant: Hashable, Element> {
   /// By the elements' slots.
   private var notes: [Note] = []
   private var lanes = LinkedSlots<Lane>()
+  /// By the lanes' slots.
+  private var tenants: [Tenant] = []
   /// In the order of their turns; the first one's is under way.
   private var turns = LinkedSlots<Lane>.List()
   private var laneOfTenant: [Tenant: Int] = [:]
@@ -109,20 +118,23 @@ struct FairQueue<Tenant: Hashable, Element> {
   }
 
   /// Takes up to so many elements of the tenant whose turn it is, and ends its turn.
-  mutating func nextTurn(countMax: Int) -> (tenant: Tenant, elements: [(ticket: Ticket, element: Element)])? {
+  mutating func nextTurn(countMax: Int) -> Turn? {
     guard let lane = turns.first else { return nil }
-    let tenant = lanes[lane].tenant
     lanes.moveToEnd(lane, of: &turns)
-    var taken: [(Ticket, Element)] = []
-    while taken.count < countMax, laneOfTenant[tenant] == lane, let slot = lanes[lane].elements.first {
-      let ticket = Ticket(slot: slot, number: notes[slot].number)
-      taken.append((ticket, take(slot)))
+    var turn = Turn(tenant: tenants[lane])
+    var isLast = false
+    while turn.elements.count < countMax, !isLast {
+      let slot = lanes[lane].elements.first!
+      isLast = lanes[lane].elements.isSingle
+      turn.tickets.append(Ticket(slot: slot, number: notes[slot].number))
+      turn.elements.append(take(slot))
     }
-    return (tenant, taken)
+    return turn
   }
 
   private mutating func add(_ tenant: Tenant) -> Int {
-    let lane = lanes.append(Lane(tenant: tenant, credit: turnCount), to: &turns)
+    let lane = lanes.append(Lane(credit: turnCount), to: &turns)
+    if lane < tenants.count { tenants[lane] = tenant } else { tenants.append(tenant) }
     laneOfTenant[tenant] = lane
     return lane
   }
@@ -139,7 +151,7 @@ struct FairQueue<Tenant: Hashable, Element> {
     lanes[lane].size -= size
     self.size -= size
     if lanes[lane].elements.isEmpty {
-      laneOfTenant[lanes[lane].tenant] = nil
+      laneOfTenant[tenants[lane]] = nil
       _ = lanes.remove(lane, from: &turns)
     }
     return element

@@ -7,6 +7,8 @@ struct LinkedSlots<Value> {
     fileprivate var last: Int?
 
     var isEmpty: Bool { first == nil }
+    /// Of two slots and more, the first is not the last.
+    var isSingle: Bool { first != nil && first == last }
   }
 
   private struct Slot {

@@ -25,7 +25,8 @@ struct LookupQueue<Waiter> {
 
   /// A statement that is under way, or waits for its connection.
   private struct Statement {
-    var tickets: Set<Ticket>
+    /// Of those that still wait for it.
+    var tickets: [Ticket]
     var giveUp: (@Sendable () -> Void)?
   }
 
@@ -34,6 +35,8 @@ struct LookupQueue<Waiter> {
   private var queue: FairQueue<Tenant, Waiter>
   private var statements: [UInt64: Statement] = [:]
   private var lastKey: UInt64 = 0
+  /// Somebody is about to start what waits.
+  private var isStartDue = false
 
   init(concurrency: Int, getsPerStatementMax: Int, waitingMax: Int, waitingPerTenantMax: Int) {
     self.concurrency = concurrency
@@ -47,20 +50,27 @@ struct LookupQueue<Waiter> {
   /// nil where too many wait.
   mutating func enqueue(_ waiter: Waiter, of tenant: Tenant) -> Ticket? { queue.enqueue(waiter, of: tenant) }
 
+  /// Whether whoever asks is to start what waits, in a moment: gets that come at the same time shall go together.
+  mutating func isToStart() -> Bool {
+    guard !isStartDue, statements.count < concurrency, !queue.isEmpty else { return false }
+    isStartDue = true
+    return true
+  }
+
   /// The next statement, where one may be started.
   mutating func startNext() -> Batch? {
-    guard statements.count < concurrency, let (tenant, waiters) = queue.nextTurn(countMax: getsPerStatementMax) else {
-      return nil
-    }
+    isStartDue = false
+    guard statements.count < concurrency, let turn = queue.nextTurn(countMax: getsPerStatementMax) else { return nil }
     lastKey += 1
-    statements[lastKey] = Statement(tickets: Set(waiters.map(\.ticket)), giveUp: nil)
-    return Batch(key: lastKey, tenant: tenant, waiters: waiters.map(\.element))
+    statements[lastKey] = Statement(tickets: turn.tickets, giveUp: nil)
+    return Batch(key: lastKey, tenant: turn.tenant, waiters: turn.elements)
   }
 
   mutating func cancel(_ ticket: Ticket) -> Cancelled {
     if let waiter = queue.remove(ticket) { return .withdrawn(waiter) }
-    for (key, statement) in statements where statement.tickets.contains(ticket) {
-      statements[key]!.tickets.remove(ticket)
+    for (key, statement) in statements {
+      guard let place = statement.tickets.firstIndex(of: ticket) else { continue }
+      statements[key]!.tickets.remove(at: place)
       return statement.tickets.count == 1 ? .abandoned(statement.giveUp) : .ignored
     }
     return .ignored

@@ -103,7 +103,8 @@ struct PoolQueue<Waiter> {
   }
 
   private mutating func nextWaiter() -> (Waiter, ReadKind)? {
-    for (place, kind) in turns.enumerated() where mayStart(kind) {
+    for place in turns.indices where mayStart(turns[place]) {
+      let kind = turns[place]
       guard let waiter = queues[kind.rawValue].next() else { continue }
       turns.append(turns.remove(at: place))
       return (waiter, kind)

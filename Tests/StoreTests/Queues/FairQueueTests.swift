@@ -88,7 +88,7 @@ import Testing
     var queue = Self.queue()
     for element in 0..<5 { _ = queue.enqueue(element, of: 0) }
     for element in 10..<12 { _ = queue.enqueue(element, of: 1) }
-    func turn() -> [Int]? { queue.nextTurn(countMax: 3)?.elements.map(\.element) }
+    func turn() -> [Int]? { queue.nextTurn(countMax: 3)?.elements }
     #expect(turn() == [0, 1, 2])
     #expect(turn() == [10, 11])
     #expect(turn() == [3, 4])
@@ -148,7 +148,7 @@ import Testing
           isSame = queue.next(within: .init(count: count, bytes: bytes)) == model.next(count, bytes)
         default:
           let countMax = Int.random(in: 1...4, using: &random)
-          isSame = (queue.nextTurn(countMax: countMax)?.elements.map(\.element) ?? []) == model.nextTurn(countMax)
+          isSame = (queue.nextTurn(countMax: countMax)?.elements ?? []) == model.nextTurn(countMax)
         }
         guard isSame, queue.size.count == model.count, queue.isEmpty == (model.lanes.isEmpty) else {
           Issue.record("differs from the model at \(element), seed \(random.seed)")
