@@ -3,53 +3,94 @@ import Synchronization
 
 /// The memory that the calls under way on all connections may take, and what share of it one caller may have.
 final class CallMemory: Sendable {
-  /// Whose calls share a share.
-  enum Holder: Hashable {
-    case tenant(Tenant)
-    /// While its tenants are not known.
-    case connection(ObjectIdentifier)
+  /// What the calls of one caller take: of a tenant on all connections, or of one connection while its tenants are not
+  /// known. A call keeps its caller's share for as long as it takes memory.
+  final class Share: Sendable {
+    fileprivate let tenant: Tenant?
+    private let memory: CallMemory
+    private let bytes = Atomic<Int>(0)
+
+    fileprivate init(of memory: CallMemory, tenant: Tenant?) {
+      self.memory = memory
+      self.tenant = tenant
+    }
+
+    deinit {
+      if let tenant { memory.forget(ObjectIdentifier(self), of: tenant) }
+    }
+
+    func isOf(_ tenant: Tenant) -> Bool { self.tenant == tenant }
+
+    /// Takes that much of the memory for a call.
+    ///
+    /// - Throws: when it is not there.
+    func reserve(_ count: Int) throws(RPCError) {
+      guard memory.bytes.add(count, max: memory.bytesMax) == nil else {
+        throw .overloaded("the calls under way fill the server's memory for them")
+      }
+      guard let held = bytes.add(count, max: memory.bytesPerCallerMax) else { return }
+      memory.bytes.subtract(count, ordering: .relaxed)
+      throw .overloaded(
+        "this caller's calls under way weigh \(held + count) bytes; at most \(memory.bytesPerCallerMax) are allowed: "
+          + "send fewer at once")
+    }
+
+    func release(_ count: Int) {
+      bytes.subtract(count, ordering: .relaxed)
+      memory.bytes.subtract(count, ordering: .relaxed)
+    }
   }
 
-  private struct State {
-    var bytes = 0
-    var bytesByHolder: [Holder: Int] = [:]
+  private struct Entry {
+    var id: ObjectIdentifier
+    weak var share: Share?
   }
 
   private let bytesMax: Int
-  private let bytesPerHolderMax: Int
-  private let state = Mutex(State())
+  private let bytesPerCallerMax: Int
+  private let bytes = Atomic<Int>(0)
+  private let shares = Mutex<[Tenant: Entry]>([:])
 
   init(
-    bytesMax: Int = Limits.callBytesInFlightMax, bytesPerHolderMax: Int = Limits.callBytesInFlightPerTenantMax
+    bytesMax: Int = Limits.callBytesInFlightMax, bytesPerCallerMax: Int = Limits.callBytesInFlightPerTenantMax
   ) {
     self.bytesMax = bytesMax
-    self.bytesPerHolderMax = bytesPerHolderMax
+    self.bytesPerCallerMax = bytesPerCallerMax
   }
 
-  /// Takes that much of the memory for a call.
+  /// A tenant's: the same one for as long as anybody keeps it.
+  func share(of tenant: Tenant) -> Share {
+    shares.withLock { shares in
+      if let entry = shares[tenant], let share = entry.share { return share }
+      let share = Share(of: self, tenant: tenant)
+      shares[tenant] = Entry(id: ObjectIdentifier(share), share: share)
+      return share
+    }
+  }
+
+  /// One of nobody else's.
+  func shareOfOneConnection() -> Share { Share(of: self, tenant: nil) }
+
+  /// How many tenants have a share.
+  var sharesCount: Int { shares.withLock(\.count) }
+
+  private func forget(_ id: ObjectIdentifier, of tenant: Tenant) {
+    // Another share of the tenant's may have taken its place.
+    shares.withLock { if $0[tenant]?.id == id { $0[tenant] = nil } }
+  }
+}
+
+extension Atomic<Int> {
+  /// Adds, unless the sum would be greater than `max`.
   ///
-  /// - Throws: when it is not there.
-  func reserve(_ bytes: Int, for holder: Holder) throws(RPCError) {
-    try state.withLock { state throws(RPCError) in
-      guard state.bytes + bytes <= bytesMax else {
-        throw .overloaded("the calls under way fill the server's memory for them")
-      }
-      let held = state.bytesByHolder[holder, default: 0] + bytes
-      guard held <= bytesPerHolderMax else {
-        throw .overloaded(
-          "this caller's calls under way weigh \(held) bytes; at most \(bytesPerHolderMax) are allowed: send fewer at once"
-        )
-      }
-      state.bytesByHolder[holder] = held
-      state.bytes += bytes
+  /// - Returns: the value that left no room; nil where it was added.
+  fileprivate func add(_ count: Int, max: Int) -> Int? {
+    var value = load(ordering: .relaxed)
+    while value + count <= max {
+      let (exchanged, original) = weakCompareExchange(expected: value, desired: value + count, ordering: .relaxed)
+      if exchanged { return nil }
+      value = original
     }
-  }
-
-  func release(_ bytes: Int, of holder: Holder) {
-    state.withLock { state in
-      state.bytes -= bytes
-      let held = (state.bytesByHolder[holder] ?? 0) - bytes
-      state.bytesByHolder[holder] = held > 0 ? held : nil
-    }
+    return value
   }
 }

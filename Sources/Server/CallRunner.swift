@@ -56,6 +56,10 @@ final class RunningCall<Answer: Sendable> {
 /// does not read fills a bounded memory.
 final class CallRunner<Answer: Sendable> {
   private let memory: CallMemory
+  /// Of calls whose tenant is not known.
+  private let ownShare: CallMemory.Share
+  /// Of the tenant of the last call: most connections have one.
+  private var lastShare: CallMemory.Share?
   private let unread: UnreadResponses
   private let loop: any EventLoop
   private let executor: EventLoopExecutor
@@ -76,6 +80,7 @@ final class CallRunner<Answer: Sendable> {
     memory: CallMemory, unread: UnreadResponses, loop: any EventLoop, failure: @escaping (RPCError) -> Answer
   ) {
     self.memory = memory
+    self.ownShare = memory.shareOfOneConnection()
     self.unread = unread
     self.loop = loop
     self.executor = EventLoopExecutor(loop)
@@ -140,7 +145,7 @@ final class CallRunner<Answer: Sendable> {
 
   private func wait(_ call: RunningCall<Answer>, _ begin: @escaping () -> CallProgress<Answer>) {
     do throws(RPCError) {
-      try memory.reserve(call.size.bytes, for: .connection(ObjectIdentifier(self)))
+      try ownShare.reserve(call.size.bytes)
     } catch {
       return finish(call, failure(error))
     }
@@ -153,7 +158,7 @@ final class CallRunner<Answer: Sendable> {
   private func stopWaiting(_ call: RunningCall<Answer>) {
     guard call.begin != nil else { return }
     call.begin = nil
-    memory.release(call.size.bytes, of: .connection(ObjectIdentifier(self)))
+    ownShare.release(call.size.bytes)
     bytesInFlight -= call.size.bytes
     running.removeValue(forKey: ObjectIdentifier(call))
   }
@@ -170,9 +175,9 @@ final class CallRunner<Answer: Sendable> {
     if case .replied(let reply) = progress { return finish(call, reply) }
     // On a busy machine the work could end before the timer is looked at.
     if let deadline = call.deadline, deadline <= loop.now { return finish(call, failure(.deadlineExceeded)) }
-    let holder = holder(of: progress)
+    let share = share(of: progress)
     do throws(RPCError) {
-      try memory.reserve(call.size.bytes, for: holder)
+      try share.reserve(call.size.bytes)
     } catch {
       return finish(call, failure(error))
     }
@@ -180,8 +185,8 @@ final class CallRunner<Answer: Sendable> {
     responseBytesExpected += call.size.responseBytesMax
     watch(call)
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
-    let finish = { @Sendable [memory, bytes = call.size.bytes] (reply: Answer) in
-      memory.release(bytes, of: holder)
+    let finish = { @Sendable [bytes = call.size.bytes] (reply: Answer) in
+      share.release(bytes)
       bound.value.runner.isDone(bound.value.call, reply)
     }
     switch progress {
@@ -197,10 +202,14 @@ final class CallRunner<Answer: Sendable> {
     }
   }
 
-  private func holder(of progress: CallProgress<Answer>) -> CallMemory.Holder {
+  private func share(of progress: CallProgress<Answer>) -> CallMemory.Share {
     switch progress {
-    case .working(let tenant?, _), .answering(let tenant?, _): .tenant(tenant)
-    default: .connection(ObjectIdentifier(self))
+    case .working(let tenant?, _), .answering(let tenant?, _):
+      if let lastShare, lastShare.isOf(tenant) { return lastShare }
+      let share = memory.share(of: tenant)
+      lastShare = share
+      return share
+    default: return ownShare
     }
   }
 

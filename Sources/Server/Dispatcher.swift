@@ -3,7 +3,7 @@ public import Logging
 import Wire
 
 /// From a call to its reply, whatever protocol it came by: who calls, what is asked, may they, do it.
-public struct Dispatcher: Sendable {
+public final class Dispatcher: Sendable {
   private let verifier: TokenVerifier
   private let service: InteractionService
   private let health: Health
@@ -29,7 +29,7 @@ public struct Dispatcher: Sendable {
       }
       // Before the payload is looked at: strangers decode nothing.
       guard let claims = try verifier.knownClaims(from: call.metadata) else {
-        return .working(for: nil) { await verifyAndDo(method, call) }
+        return .working(for: nil) { [self] in await verifyAndDo(method, call) }
       }
       call.peer?.authenticated()
       return try rest(of: method, call.payload, claims)
@@ -58,32 +58,32 @@ public struct Dispatcher: Sendable {
     switch method {
     case .recordInteraction:
       let admitted = try admit(RecordInteraction.self, payload, claims)
-      return .answering(for: claims.tenant) { executor, answer in
-        service.record(admitted, on: executor) { answer(reply($0, method)) }
+      return .answering(for: claims.tenant) { [self] executor, answer in
+        service.record(admitted, on: executor) { answer(self.reply($0, method)) }
       }
     case .recordInteractions:
       let admitted = try admit(RecordInteractions.self, payload, claims)
-      return .answering(for: claims.tenant) { executor, answer in
-        service.record(admitted, on: executor) { answer(reply($0, method)) }
+      return .answering(for: claims.tenant) { [self] executor, answer in
+        service.record(admitted, on: executor) { answer(self.reply($0, method)) }
       }
     case .listInteractions:
       let admitted = try admit(ListInteractions.self, payload, claims)
-      return working(method, for: claims.tenant) { () throws(RPCError) in try await service.list(admitted) }
+      return working(method, for: claims.tenant) { [self] () throws(RPCError) in try await service.list(admitted) }
     case .getInteraction:
       let admitted = try admit(GetInteraction.self, payload, claims)
-      return .answering(for: claims.tenant) { executor, answer in
-        service.get(admitted, on: executor) { answer(reply($0, method)) }
+      return .answering(for: claims.tenant) { [self] executor, answer in
+        service.get(admitted, on: executor) { answer(self.reply($0, method)) }
       }
     case .getStats:
       let admitted = try admit(GetStats.self, payload, claims)
-      return working(method, for: claims.tenant) { () throws(RPCError) in try await service.stats(admitted) }
+      return working(method, for: claims.tenant) { [self] () throws(RPCError) in try await service.stats(admitted) }
     }
   }
 
   private func working(
     _ method: Method, for tenant: Tenant, _ work: @escaping @Sendable () async throws(RPCError) -> some WireMessage
   ) -> CallProgress<Reply> {
-    .working(for: tenant) {
+    .working(for: tenant) { [self] in
       do throws(RPCError) {
         return .success(try await work().encoded())
       } catch {

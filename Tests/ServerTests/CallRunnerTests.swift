@@ -132,7 +132,7 @@ struct CallRunnerTests {
   // MARK: Memory
 
   @Test func workThatNobodyWaitsForKeepsItsMemoryUntilItEnds() throws {
-    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerHolderMax: 100))
+    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerCallerMax: 100))
     let call = try #require(stage.run(bytes: 80))
     stage.runner.cancel(call)
     stage.run(bytes: 30)
@@ -143,7 +143,7 @@ struct CallRunnerTests {
   }
 
   @Test func tenantHasItsShareOnAllConnectionsTogether() throws {
-    let memory = CallMemory(bytesMax: 1000, bytesPerHolderMax: 100)
+    let memory = CallMemory(bytesMax: 1000, bytesPerCallerMax: 100)
     let (one, two) = (Stage(memory: memory), Stage(memory: memory))
     let (acme, globex) = (Tenant("acme"), Tenant("globex"))
     one.run(bytes: 60, tenant: acme)
@@ -192,7 +192,7 @@ struct CallRunnerTests {
   }
 
   @Test func connectionThatEndsLeavesNothingWaiting() throws {
-    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerHolderMax: 100))
+    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerCallerMax: 100))
     let all = Limits.unreadAnswerBytesPerConnectionMax
     for _ in 0..<3 { stage.run(bytes: 30, responseBytesMax: all) }
     stage.runner.cancelAll()

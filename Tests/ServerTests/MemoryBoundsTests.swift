@@ -8,30 +8,43 @@ import Testing
 
 /// What calls and unread responses of all connections may hold together.
 struct MemoryBoundsTests {
-  private let acme = CallMemory.Holder.tenant(Tenant("acme")!)
-  private let globex = CallMemory.Holder.tenant(Tenant("globex")!)
+  private let acme = Tenant("acme")!
+  private let globex = Tenant("globex")!
 
   // MARK: Calls
 
   @Test func oneCallersCallsLeaveRoomForOthers() throws {
-    let memory = CallMemory(bytesMax: 100, bytesPerHolderMax: 40)
-    try memory.reserve(40, for: acme)
-    let error = try #require(throws: RPCError.self) { try memory.reserve(1, for: acme) }
+    let memory = CallMemory(bytesMax: 100, bytesPerCallerMax: 40)
+    let (one, other, stranger) = (memory.share(of: acme), memory.share(of: globex), memory.shareOfOneConnection())
+    try one.reserve(40)
+    // On another connection.
+    let error = try #require(throws: RPCError.self) { try memory.share(of: acme).reserve(1) }
     #expect(error.code == .resourceExhausted && error.reason == .overloaded && error.retryAfter != nil)
     #expect(error.message.contains("41") && error.message.contains("40"))
-    try memory.reserve(40, for: globex)
+    try other.reserve(40)
     // Then all of it is taken.
-    try memory.reserve(20, for: .connection(ObjectIdentifier(memory)))
-    #expect(throws: RPCError.self) { try memory.reserve(1, for: .connection(ObjectIdentifier(memory))) }
-    memory.release(40, of: acme)
-    try memory.reserve(40, for: acme)
+    try stranger.reserve(20)
+    #expect(throws: RPCError.self) { try stranger.reserve(1) }
+    one.release(40)
+    try one.reserve(40)
+  }
+
+  @Test func shareThatNobodyKeepsIsForgotten() throws {
+    let memory = CallMemory(bytesMax: 100, bytesPerCallerMax: 40)
+    for _ in 0..<2 {
+      let shares = [memory.share(of: acme), memory.share(of: acme), memory.share(of: globex)]
+      #expect(shares[0] === shares[1] && memory.sharesCount == 2)
+    }
+    #expect(memory.sharesCount == 0)
   }
 
   @Test func refusedCallTakesNothing() throws {
-    let memory = CallMemory(bytesMax: 100, bytesPerHolderMax: 50)
-    for _ in 0..<10 { #expect(throws: RPCError.self) { try memory.reserve(51, for: acme) } }
-    try memory.reserve(50, for: acme)
-    try memory.reserve(50, for: globex)
+    let memory = CallMemory(bytesMax: 100, bytesPerCallerMax: 50)
+    let (one, other) = (memory.share(of: acme), memory.share(of: globex))
+    for _ in 0..<10 { #expect(throws: RPCError.self) { try one.reserve(51) } }
+    try one.reserve(50)
+    for _ in 0..<10 { #expect(throws: RPCError.self) { try other.reserve(51) } }
+    try other.reserve(50)
   }
 
   @Test func sharesAreSmallerThanTheWhole() {

@@ -6,10 +6,9 @@ import NIOCore
 ///
 /// A socket that is closed while something lies in it unread resets the connection, and what was sent last is
 /// lost to the peer with it.
-final class ConnectionEdge: ChannelDuplexHandler {
+final class ConnectionEdge: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
-  typealias OutboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
   private var context: ChannelHandlerContext?
