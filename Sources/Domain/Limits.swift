@@ -78,7 +78,7 @@ public enum Limits {
   public static let callBytesInFlightPerTenantMax = callBytesInFlightMax / 4
   /// Responses of one connection that its peer has not read, with the most that those to come may need; calls
   /// that ask for more wait. A connection that passes this by a message is closed.
-  public static let unreadAnswerBytesPerConnectionMax = 16 * 1024 * 1024
+  public static let unreadAnswerBytesPerConnectionMax = 16 * pageBytesMax
   /// The same over all connections. Past it, the connection is closed that holds most for longest.
   public static let unreadAnswerBytesMax = 256 * 1024 * 1024
   /// Answers that wait for a peer must move within this.

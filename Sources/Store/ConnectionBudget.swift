@@ -8,7 +8,7 @@ public struct ConnectionBudget: Sendable, Equatable {
   /// The least that a server works with: two readers, so that keyed reads never wait for those that scan rows.
   public static let least = others + 1 + 2
   public static let greatest = others + writersDefault + 64
-  public static let standard = ConnectionBudget(writers: writersDefault, readers: 4)
+  public static let standard = ConnectionBudget(writers: writersDefault, readers: 5)
 
   /// How many batches are written at once.
   public let writers: Int

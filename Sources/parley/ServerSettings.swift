@@ -39,10 +39,10 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "How many seconds the clock of who signs tokens may be ahead or behind, 0 to 300 (60).")
   var jwtLeeway: Int?
 
-  @Option(help: "How many connections to PostgreSQL this server makes at most, 6 to 69 (9).")
+  @Option(help: "How many connections to PostgreSQL this server makes at most, 6 to 69 (10).")
   var connections: Int?
 
-  @Option(help: "How many of them are for reads, which is how many run at once, 1 to 64 (4).")
+  @Option(help: "How many of them are for reads, which is how many run at once, 1 to 64 (5).")
   var readers: Int?
 
   @Option(

@@ -136,9 +136,9 @@ import Testing
     ConnectionBudget(total: total, readers: readers).map { [$0.total, $0.writers, $0.readers] }
   }
 
-  @Test func isNineUnlessTold() {
-    #expect(parts(nil) == [9, 2, 4])
-    #expect(ConnectionBudget.standard.total == 9)
+  @Test func isTenUnlessTold() {
+    #expect(parts(nil) == [10, 2, 5])
+    #expect(ConnectionBudget.standard.total == 10)
   }
 
   @Test func hasOneOfEachKindAtLeast() {
