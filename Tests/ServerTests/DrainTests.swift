@@ -72,6 +72,7 @@ struct DrainTests {
       for peer in connections {
         try await peer.start(.listInteractions, ListInteractions(pageSize: 200, view: .full), server.token)
       }
+      try await eventually("the reads wait") { try server.database.waitingStatements() == connections.count }
       await server.running.startDraining()
       try lock.release()
       try await eventually("the reads are done") {
