@@ -54,6 +54,13 @@ struct RefusedToken: Sendable, CustomTestStringConvertible {
       RefusedToken("RS256") { try await TokenSigner.rs256(rsaKey).token() },
       RefusedToken("ES256") { try await TokenSigner.es256(ES256PrivateKey()).token() },
       RefusedToken("EdDSA") { try await TokenSigner.edDSA(EdDSA.PrivateKey()).token() },
+      RefusedToken("bits left over behind the signature") {
+        // 32 bytes are 42 digits of six bits, and four bits of one more.
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+        var token = try await TokenSigner.hs256().token()
+        let last = digits.firstIndex(of: token.removeLast())!
+        return token + String(digits[last + 1])
+      },
       RefusedToken("another payload under the signature") {
         var parts = try await TokenSigner.hs256().token().split(separator: ".").map(String.init)
         parts[1] = base64URL(Array(claims(["tenant": "\"other\""]).utf8))

@@ -104,7 +104,8 @@ extension RPCError {
   static func tokenInvalid(_ message: String) -> RPCError { RPCError(.unauthenticated, .tokenInvalid, message) }
 }
 
-/// From base64url without padding (RFC 7515, section 2); nil for anything else.
+/// From base64url without padding (RFC 7515, section 2); nil for anything else, and where bits are left over that are
+/// not zero (RFC 4648, section 3.5), so that no token has a second text.
 private func decoded(_ text: Substring.UTF8View) -> [UInt8]? {
   var base64: [UInt8] = []
   base64.reserveCapacity(text.count + 3)
@@ -117,5 +118,6 @@ private func decoded(_ text: Substring.UTF8View) -> [UInt8]? {
     }
   }
   base64 += [UInt8](repeating: UInt8(ascii: "="), count: (4 - base64.count % 4) % 4)
-  return Data(base64Encoded: Data(base64)).map { Array($0) }
+  guard let data = Data(base64Encoded: Data(base64)), data.base64EncodedData().elementsEqual(base64) else { return nil }
+  return Array(data)
 }
