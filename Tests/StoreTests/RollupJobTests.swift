@@ -27,6 +27,23 @@ import Testing
     expect(try await store.stats(query, of: tenant), agreesWith: StatsReport(of: kept, for: query), comment)
   }
 
+  @Test func chunkThatIsLongerThanAnyOfOursGrowsNoFurther() async throws {
+    var random = SeededGenerator()
+    let (given, more) = (interactions(5, &random), interactions(5, &random))
+    try await TestDatabase.withRollupStore { store, database in
+      _ = try await store.record(given, for: .a).map { try $0.get() }
+      try await eventually("all is folded") { try database.isFolded() }
+      // Every id 200 times over: longer than a chunk of ours, and still whole ids.
+      try database.sql("UPDATE parley.postings SET ids = decode(repeat(encode(ids, 'hex'), 200), 'hex')")
+      let lengths = "SELECT facet, hour, octet_length(ids) FROM parley.postings WHERE chunk = 0 ORDER BY facet, hour"
+      let before = try Set(database.sql(lengths))
+      _ = try await store.record(more, for: .a).map { try $0.get() }
+      try await eventually("all is folded") { try database.isFolded() }
+      #expect(try before.isSubset(of: database.sql(lengths)), "seed \(random.seed)")
+      #expect(try !database.sql("SELECT FROM parley.postings WHERE chunk = 1").isEmpty, "seed \(random.seed)")
+    }
+  }
+
   /// In what is kept of tenant a, or in the change log.
   @Test(
     .serialized,
