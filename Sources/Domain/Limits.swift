@@ -69,6 +69,9 @@ public enum Limits {
   public static let undecidedSecondsMax: Int64 = 10
   /// A ttRPC connection without calls is closed after this, unless it has made one with a valid token.
   public static let strangerIdleSecondsMax: Int64 = 60
+  /// A connection that has made a call with a valid token makes room for others when its last call is so long ago: it has
+  /// none under way then.
+  public static let knownIdleSecondsMin = 2 * callSecondsMax
   /// A frame that has begun must be complete by then.
   public static let frameSecondsMax: Int64 = 30
   public static let callsInFlightPerConnectionMax = 1024

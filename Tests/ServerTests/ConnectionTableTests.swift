@@ -1,3 +1,4 @@
+import Domain
 import NIOCore
 import NIOEmbedded
 import TestSupport
@@ -58,7 +59,25 @@ struct ConnectionTableTests {
     #expect(stage.isOpen(last))
   }
 
-  @Test func knownConnectionsNeverMakeRoom() throws {
+  @Test func knownConnectionThatIsIdleLongestMakesRoomAfterAllOthers() throws {
+    let stage = Stage(connectionsMax: 3)
+    let known = try (0..<3).map { _ in try #require(try stage.connect()) }
+    for connection in known {
+      connection.authenticated()
+      stage.loop.advanceTime(by: .seconds(1))
+    }
+    stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin - 4))
+    #expect(try stage.connect() == nil, "none has been idle for long enough")
+    stage.loop.advanceTime(by: .seconds(5))
+    known[0].isActive()
+    let stranger = try #require(try stage.connect())
+    #expect(known.map(stage.isOpen) == [true, false, true])
+    // Rather one that was never known.
+    #expect(try stage.connect() != nil)
+    #expect(!stage.isOpen(stranger) && stage.isOpen(known[0]) && stage.isOpen(known[2]))
+  }
+
+  @Test func knownConnectionsThatAreUsedNeverMakeRoom() throws {
     let stage = Stage(connectionsMax: 2)
     let known = try (0..<2).map { _ in try #require(try stage.connect()) }
     for connection in known {

@@ -1,3 +1,4 @@
+import Domain
 import NIOCore
 import Synchronization
 import Wire
@@ -5,8 +6,9 @@ import Wire
 /// The open connections of all listeners, how many there may be, and which makes room when there are more.
 ///
 /// A connection is undecided until it has shown its protocol, then a stranger until one of its calls had a valid
-/// token, and known from then on. Known connections never make room. Each listener keeps a quarter of an equal
-/// share of the connections for itself, so that those who fill one listener do not keep others out.
+/// token, and known from then on. Known connections make room only when they are idle, and after the others. Each
+/// listener keeps a quarter of an equal share of the connections for itself, so that those who fill one listener do not
+/// keep others out.
 final class ConnectionTable: Sendable {
   private struct Listener {
     var open = 0
@@ -17,7 +19,7 @@ final class ConnectionTable: Sendable {
   private enum Place {
     case undecided(AgeQueue<AcceptedConnection>.Ticket)
     case stranger(AgeQueue<AcceptedConnection>.Ticket)
-    case known
+    case known(AcceptedConnection)
   }
 
   private struct State {
@@ -32,6 +34,13 @@ final class ConnectionTable: Sendable {
       case .known, nil: return false
       }
       return true
+    }
+
+    /// Of the known connections. It looks at each, which is done only where nobody else is left to make room.
+    func longestIdle(of listener: Int, at now: NIODeadline) -> AcceptedConnection? {
+      let known = places.values.lazy.compactMap { if case .known(let connection) = $0 { connection } else { nil } }
+      let longest = known.filter { $0.listener == listener }.min { $0.lastCall < $1.lastCall }
+      return longest.flatMap { $0.lastCall + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
     }
 
     mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
@@ -64,9 +73,7 @@ final class ConnectionTable: Sendable {
         evicted.append(state.forget(oldest))
       }
       if !hasRoom(for: listener, state.listeners) {
-        guard let oldest = oldestToEvict(for: listener, &state.listeners) else {
-          return (nil, evicted)
-        }
+        guard let oldest = toEvict(for: listener, &state, at: channel.eventLoop.now) else { return (nil, evicted) }
         evicted.append(state.forget(oldest))
       }
       let connection = AcceptedConnection(channel: channel, listener: listener, table: self)
@@ -91,7 +98,7 @@ final class ConnectionTable: Sendable {
 
   fileprivate func authenticate(_ connection: AcceptedConnection) {
     state.withLock { state in
-      if state.removeFromQueue(connection) { state.places[ObjectIdentifier(connection)] = .known }
+      if state.removeFromQueue(connection) { state.places[ObjectIdentifier(connection)] = .known(connection) }
     }
   }
 
@@ -108,11 +115,14 @@ final class ConnectionTable: Sendable {
   }
 
   /// Of the listener itself, or else of the one that has most beyond what is reserved for it.
-  private func oldestToEvict(for listener: Int, _ listeners: inout [Listener]) -> AcceptedConnection? {
-    if let own = oldest(of: &listeners[listener]) { return own }
-    for other in listeners.indices.sorted(by: { listeners[$0].open > listeners[$1].open })
-    where other != listener && listeners[other].open > reserved {
-      if let oldest = oldest(of: &listeners[other]) { return oldest }
+  private func toEvict(for listener: Int, _ state: inout State, at now: NIODeadline) -> AcceptedConnection? {
+    let counts = state.listeners.map(\.open)
+    let others = counts.indices.filter { $0 != listener && counts[$0] > reserved }.sorted { counts[$0] > counts[$1] }
+    for listener in [listener] + others {
+      if let oldest = oldest(of: &state.listeners[listener]) { return oldest }
+    }
+    for listener in [listener] + others {
+      if let idle = state.longestIdle(of: listener, at: now) { return idle }
     }
     return nil
   }
@@ -130,6 +140,7 @@ final class AcceptedConnection: CallPeer {
   fileprivate let listener: Int
   private let table: ConnectionTable
   private let known = Atomic<Bool>(false)
+  private let lastCallNanoseconds = Atomic<UInt64>(0)
 
   fileprivate init(channel: any Channel, listener: Int, table: ConnectionTable) {
     self.channel = channel
@@ -142,12 +153,19 @@ final class AcceptedConnection: CallPeer {
 
   func authenticated() {
     guard !isKnown, !known.exchange(true, ordering: .relaxed) else { return }
+    noteCall()
     table.authenticate(self)
   }
 
   /// It has shown its protocol, or made a call.
   func isActive() {
-    if !isKnown { table.touch(self) }
+    if isKnown { noteCall() } else { table.touch(self) }
+  }
+
+  fileprivate var lastCall: NIODeadline { .uptimeNanoseconds(lastCallNanoseconds.load(ordering: .relaxed)) }
+
+  private func noteCall() {
+    lastCallNanoseconds.store(channel.eventLoop.now.uptimeNanoseconds, ordering: .relaxed)
   }
 
   func closed() {
