@@ -61,7 +61,7 @@ public enum Limits {
   /// Fewer where the process may not open as many files.
   public static let connectionsMax = 8192
   /// File descriptors that connections leave to event loops, files and pipes.
-  public static let descriptorsReserved = 101
+  public static let descriptorsReserved = 98
   /// And to each connection to PostgreSQL: a socket and a pipe.
   public static let descriptorsPerPostgresConnection = 3
   /// Connections of one listener that have not yet shown which protocol they speak. The oldest makes room.
