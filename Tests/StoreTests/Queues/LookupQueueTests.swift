@@ -24,7 +24,36 @@ import Testing
     if case .abandoned = cancelled { true } else { false }
   }
 
-  @Test func anIdleStoreAsksForEachAtOnce() {
+  @Test func thoseThatComeBeforeTheStartShareAStatement() {
+    var queue = Self.queue(2)
+    var isToStart = [queue.isToStart()]
+    for waiter in ["1", "2"] {
+      _ = queue.enqueue(waiter, of: Self.a)
+      isToStart.append(queue.isToStart())
+    }
+    #expect(isToStart == [false, true, false], "whoever came first starts both")
+    #expect(queue.startNext()?.waiters == ["1", "2"])
+    // The next is started by itself, and whoever comes while all statements run is by one that ends.
+    for (waiter, isFirst) in [("3", true), ("4", false)] {
+      _ = queue.enqueue(waiter, of: Self.a)
+      let isToStart = queue.isToStart()
+      #expect(isToStart == isFirst)
+      if isToStart { #expect(queue.startNext()?.waiters == [waiter]) }
+    }
+  }
+
+  @Test func startThatFindsNobodyLeftKeepsNobodyWaiting() {
+    var queue = Self.queue()
+    let ticket = queue.enqueue("1", of: Self.a)!
+    var isToStart = [queue.isToStart()]
+    #expect(Self.withdrawn(queue.cancel(ticket)) == "1")
+    #expect(queue.startNext() == nil)
+    _ = queue.enqueue("2", of: Self.a)
+    isToStart.append(queue.isToStart())
+    #expect(isToStart == [true, true])
+  }
+
+  @Test func asManyStatementsRunAsMay() {
     var queue = Self.queue(2)
     _ = queue.enqueue("1", of: Self.a)
     #expect(queue.startNext()?.waiters == ["1"])
