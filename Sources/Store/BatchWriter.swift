@@ -181,7 +181,7 @@ final class BatchWriter: Sendable {
   private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> [WrittenRow]? {
     var written: [WrittenRow?] = rows.map { _ in nil }
     var pieces = [Piece(rows: rows, places: rows.indices)]
-    var failures = 0
+    var (failures, damages) = (0, 0)
     var isPartitionMade = false
     while var piece = pieces.popLast() {
       let suspects = piece.asksFirst ? piece.rows : takenKeys.suspects(among: piece.rows)
@@ -211,6 +211,14 @@ final class BatchWriter: Sendable {
       case .failure(let error) where error.blamesTheRow:
         if piece.rows.count == 1 {
           written[piece.places.lowerBound] = .refused(refusal(of: piece.rows[0], error))
+        } else {
+          pieces += halves(of: piece)
+        }
+      // Where all is damaged, it is not tried for each row.
+      case .failure(let error) where error.mayBeOfOneRow && damages < 64:
+        damages += 1
+        if piece.rows.count == 1 {
+          written[piece.places.lowerBound] = .failed(error.rpcError)
         } else {
           pieces += halves(of: piece)
         }

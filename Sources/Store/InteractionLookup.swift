@@ -70,6 +70,7 @@ final class InteractionLookup: Sendable {
         let task = Task(executorPreference: lease.connection.taskExecutor) { [self] in
           let found = await find(batch, on: lease.connection)
           if readers.release(lease, after: found), !Task.isCancelled {
+            queue.withLock { $0.startsAgain(batch.key) }
             start(batch)
           } else {
             end(batch, found.mapError(\.rpcError))
@@ -86,13 +87,38 @@ final class InteractionLookup: Sendable {
     if queue.withLock({ $0.offer(giveUp, for: batch.key, isLast: isLast) }) { giveUp() }
   }
 
+  /// What gets of one statement found, and those that failed by themselves.
+  private struct Found {
+    var interactions: [InteractionID: Interaction] = [:]
+    var failures: [InteractionID: PostgresError] = [:]
+  }
+
   private func find(
     _ batch: LookupQueue<Waiter>.Batch, on connection: PostgresConnection
+  ) async -> Result<Found, PostgresError> {
+    let ids = batch.waiters.map(\.id)
+    let together = await find(ids, of: batch.tenant, on: connection)
+    guard case .failure(let error) = together, error.mayBeOfOneRow, ids.count > 1 else {
+      return together.map { Found(interactions: $0) }
+    }
+    // Each alone: a damaged row fails the gets of no other.
+    var found = Found()
+    for id in ids {
+      switch await find([id], of: batch.tenant, on: connection) {
+      case .success(let one): found.interactions.merge(one) { $1 }
+      case .failure(let error): found.failures[id] = error
+      }
+    }
+    return .success(found)
+  }
+
+  private func find(
+    _ ids: [InteractionID], of tenant: Tenant, on connection: PostgresConnection
   ) async -> Result<[InteractionID: Interaction], PostgresError> {
     // Reads change nothing, so they can be done again: PostgreSQL may have restarted since the connection's last use.
     await connection.runRepeatable { [numbers] (connection) throws(PostgresError) in
-      let found = try connection.reading(batch.tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        let command = Command(.getInteractions) { $0.add(ids: batch.waiters.map(\.id), tenant: tenant.key) }
+      let found = try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
+        let command = Command(.getInteractions) { $0.add(ids: ids, tenant: tenant.key) }
         var found: [InteractionID: Interaction] = [:]
         for row in try connection.read(command, tenant: tenant, plan: .keyed) {
           let interaction = try Interaction(row)
@@ -104,11 +130,16 @@ final class InteractionLookup: Sendable {
     }
   }
 
-  private func end(_ batch: LookupQueue<Waiter>.Batch, _ found: Result<[InteractionID: Interaction], RPCError>) {
+  private func end(_ batch: LookupQueue<Waiter>.Batch, _ found: Result<Found, RPCError>) {
     queue.withLock { $0.ended(batch.key) }
     startAll()
     var answers = AnswerBundle<Answer>()
-    for waiter in batch.waiters { answers.add(found.map { $0[waiter.id] }, to: waiter.answer, on: waiter.executor) }
+    for waiter in batch.waiters {
+      let answer = found.flatMap { (found) -> Answer in
+        found.failures[waiter.id].map { .failure($0.rpcError) } ?? .success(found.interactions[waiter.id])
+      }
+      answers.add(answer, to: waiter.answer, on: waiter.executor)
+    }
     answers.send()
   }
 }

@@ -155,10 +155,15 @@ public final class PostgresStore: InteractionStore {
     let exactUpTo = exactStatsInteractionsMax
     let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
       if let reader = StatsReader(query, tenant: tenant.key) {
-        let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-          try reader.report(on: connection, exactUpTo: exactUpTo)
+        do throws(PostgresError) {
+          let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+            try reader.report(on: connection, exactUpTo: exactUpTo)
+          }
+          if let report { return report }
+        } catch {
+          // A page of the rollups that PostgreSQL cannot read is as good as a damaged sum.
+          guard error.mayBeOfOneRow else { throw error }
         }
-        if let report { return report }
       }
       return try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
         try connection.statsOfRows(query, tenant: tenant.key)

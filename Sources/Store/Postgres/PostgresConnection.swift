@@ -39,10 +39,11 @@ actor PostgresConnection {
       }
       return """
         SELECT
-          -- An answer means durable, whatever the server's default is.
-          CASE WHEN current_setting('synchronous_commit') = 'off'
-            THEN set_config('synchronous_commit', 'on', \(isLocal))
-          END,
+          -- An answer means durable, whatever the server's default is, or becomes while the session lasts.
+          set_config(
+            'synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,
+            \(isLocal)),
           num_nonnulls(\(settings.map { "set_config('\($0)', '\($1)', \(isLocal))" }.joined(separator: ", ")))
         """
     }

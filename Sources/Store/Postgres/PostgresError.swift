@@ -49,6 +49,12 @@ struct PostgresError: Error {
       || !Self.classesOfPostgreSQL.contains(sqlClass)
   }
 
+  /// What PostgreSQL keeps, or the disk below it, may be damaged in one place: the rest can be asked for apart (XX001 and
+  /// XX002, and the system's errors, class 58).
+  var mayBeOfOneRow: Bool {
+    sqlState.map { ["58", "XX"].contains(String($0.prefix(2))) } ?? false
+  }
+
   /// The session may only read, as where it began on a standby. The next one may write.
   var isReadOnly: Bool { sqlState == "25006" }
 

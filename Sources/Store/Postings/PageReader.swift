@@ -105,10 +105,15 @@ struct PageReader {
     if !facets.isEmpty {
       let page = try page(try connection.read(command(.newest), tenant: tenant, plan: .ordered))
       if page.more { return page }
-      let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-        try search(by: facets, on: connection)
+      do throws(PostgresError) {
+        let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+          try search(by: facets, on: connection)
+        }
+        if let found { return found }
+      } catch {
+        // A page of the postings that PostgreSQL cannot read is as good as a damaged list.
+        guard error.mayBeOfOneRow else { throw error }
       }
-      if let found { return found }
     }
     let source: PageSource = query.filter.selectsByTimeAlone ? .unfiltered : .all
     return try page(try connection.read(command(source), tenant: tenant, plan: .ordered))
@@ -145,7 +150,8 @@ struct PageReader {
         continue
       }
       walk.hours = walk.hours.lowerBound..<newest.rest.upperBound
-      let candidates = (newest.ids.filter(ids.contains) + walk.takePending()).sorted(by: >)
+      // A damaged list may name an interaction twice.
+      let candidates = Set(newest.ids.filter(ids.contains)).union(walk.takePending()).sorted(by: >)
       try look(at: candidates, &found, on: connection)
     }
 

@@ -86,6 +86,9 @@ struct LookupQueue<Waiter> {
     return statement.tickets.isEmpty
   }
 
+  /// The statement waits for a connection again: it can be given up in another way.
+  mutating func startsAgain(_ key: UInt64) { statements[key]?.giveUp = nil }
+
   mutating func ended(_ key: UInt64) { statements[key] = nil }
 }
 

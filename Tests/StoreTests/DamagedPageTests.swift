@@ -1,0 +1,143 @@
+import Domain
+import TestSupport
+import Testing
+
+@testable import Store
+
+/// Pages of tables that PostgreSQL cannot read. What fails is what lies on them, and nothing beside it.
+///
+/// A trigger and policies raise here what PostgreSQL does (XX001, data_corrupted).
+@Suite(.timeLimit(.minutes(5))) struct DamagedPageTests {
+  private static let damage = """
+    CREATE FUNCTION parley.damaged(is_damaged boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+      IF is_damaged THEN RAISE data_corrupted USING MESSAGE = 'invalid page'; END IF;
+      RETURN true;
+    END $$;
+    """
+
+  private func batch(_ count: Int) -> [Interaction] {
+    (0..<count).map { place in .sample { $0.conversationID = place == count / 3 ? "damaged" : "whole" } }
+  }
+
+  private func isDamaged(_ interaction: Interaction) -> Bool { interaction.content.conversationID == "damaged" }
+
+  @Test func recordsOfOthersInTheirCommitAreKept() async throws {
+    let batch = batch(30)
+    try await TestDatabase.with { database in
+      try await database.withStore(.init(url: database.url, connections: .init(writers: 1, readers: 1))) { store in
+        try database.sql(
+          Self.damage + """
+            CREATE FUNCTION parley.damage_inserts() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+              PERFORM parley.damaged(NEW.conversation_id = 'damaged');
+              RETURN NEW;
+            END $$;
+            CREATE TRIGGER damaged BEFORE INSERT ON parley.interactions
+              FOR EACH ROW EXECUTE FUNCTION parley.damage_inserts();
+            """)
+        _ = try await store.record(.sample())
+        let session = try database.session()
+        try session.lockInteractions(against: .everybody)
+        let first = Calls(1) { _ throws(RPCError) in try await store.record(.sample()) }
+        try await eventually("the first waits in the database") { try session.waitsForLock(.owner) }
+        let calls = Calls(batch.count) { call throws(RPCError) in try await store.record(batch[call]) }
+        try await eventually("the others wait for the first") { store.recorder.waitingCount == batch.count }
+        try session.unlock()
+        for (interaction, answer) in zip(batch, await calls.all()) {
+          if isDamaged(interaction) {
+            #expect(throws: RPCError.self) { try answer.get() }
+          } else {
+            #expect(try answer.get() == .new(interaction))
+          }
+        }
+        _ = await first.all()
+        #expect(try database.rowCount() == batch.count + 1)
+      }
+    }
+  }
+
+  @Test func getsFailAlone() async throws {
+    let batch = batch(12)
+    try await TestDatabase.with { database in
+      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
+        _ = try await store.record(batch, for: .a).map { try $0.get() }
+        try database.sql(
+          Self.damage + """
+            CREATE POLICY damaged ON parley.interactions AS RESTRICTIVE TO parley_reader
+              USING (parley.damaged(conversation_id = 'damaged'));
+            """)
+        _ = try? await store.interaction(batch[0].id, of: .a)
+        let session = try database.session()
+        try session.lockInteractions(against: .everybody)
+        let first = Calls(1) { _ throws(RPCError) in try await store.interaction(batch[0].id, of: .a) }
+        try await eventually("the first waits in the database") { try session.waitsForLock(.reader) }
+        let calls = Calls(batch.count) { call throws(RPCError) in
+          try await store.interaction(batch[call].id, of: .a)
+        }
+        try await eventually("the others wait for the first") { store.lookup.waitingCount == batch.count }
+        try session.unlock()
+        for (interaction, answer) in zip(batch, await calls.all()) {
+          if isDamaged(interaction) {
+            #expect(throws: RPCError.self) { try answer.get() }
+          } else {
+            #expect(try answer.get()?.id == interaction.id)
+          }
+        }
+        _ = await first.all()
+      }
+    }
+  }
+
+  @Test(arguments: ["rollups", "postings"]) func rowsAnswerWhereWhatIsKeptOfThemCannotBeRead(table: String) async throws
+  {
+    let batch = batch(30)
+    try await TestDatabase.withRollupStore { store, database in
+      _ = try await store.record(batch, for: .a).map { try $0.get() }
+      try await eventually("all is folded") { try database.isFolded() }
+      try database.sql(
+        Self.damage + """
+          CREATE POLICY damaged ON parley.\(table) AS RESTRICTIVE TO parley_reader USING (parley.damaged(true));
+          """)
+      var filter = InteractionFilter()
+      filter.modelUsed = batch[0].content.modelUsed
+      #expect(try await store.stats(filter).totals.totalInteractions == 30)
+      #expect(try await store.pages(filter).joined().count == 30)
+    }
+  }
+
+  @Test func listShowsNothingTwiceWhateverPostingsName() async throws {
+    var random = SeededGenerator()
+    let given = (0..<40).map { _ in random.interaction(at: random.time()) }
+    try await TestDatabase.withRollupStore { store, database in
+      _ = try await store.record(given, for: .a).map { try $0.get() }
+      try await eventually("all is folded") { try database.isFolded() }
+      try database.sql(
+        """
+        UPDATE parley.postings SET ids = ids || ids;
+        INSERT INTO parley.postings (tenant, facet, hour, chunk, ids)
+          SELECT tenant, facet, hour + 1, 100, ids FROM parley.postings;
+        """)
+      for model in Set(given.map(\.content.modelUsed)) {
+        var filter = InteractionFilter()
+        filter.modelUsed = model
+        let selected = given.filter { $0.content.modelUsed.utf8.elementsEqual(model.utf8) }.map(\.id)
+        for size in [1, 2, 200] as [Int32] {
+          let listed = try await store.pages(filter, size: size).joined().map(\.id)
+          #expect(listed == selected.sorted(by: >), "seed \(random.seed)")
+        }
+      }
+    }
+  }
+
+  @Test func sessionKeepsAnswersDurableWhateverTheServersDefaultBecomes() async throws {
+    try await TestDatabase.with { database in
+      let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+      // What a session has set itself, a reload of the configuration does not change.
+      let source = try await connection.run { (connection) throws(PostgresError) in
+        try connection.script("SELECT source FROM pg_settings WHERE name = 'synchronous_commit'")
+      }.get()
+      #expect(source == [["session"]])
+    }
+  }
+}
