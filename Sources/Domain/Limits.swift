@@ -69,9 +69,9 @@ public enum Limits {
   public static let undecidedSecondsMax: Int64 = 10
   /// A ttRPC connection without calls is closed after this, unless it has made one with a valid token.
   public static let strangerIdleSecondsMax: Int64 = 60
-  /// A connection that has made a call with a valid token makes room for others when its last call is so long ago: it has
-  /// none under way then.
-  public static let knownIdleSecondsMin = 2 * callSecondsMax
+  /// A connection that has made a call with a valid token makes room for others when it has had no call under way, and no
+  /// response unread, for so long.
+  public static let knownIdleSecondsMin: Int64 = 120
   /// A frame that has begun must be complete by then.
   public static let frameSecondsMax: Int64 = 30
   public static let callsInFlightPerConnectionMax = 1024

@@ -248,6 +248,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     let unread = unreadBytes(context)
     let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: clock.now)
     if stalled >= unreadAnswerTimeout { return closeUnread(context) }
+    if unread > 0 || session.callsInFlight > 0 { connection.isInUse() }
     let isIdle = session.callsInFlight == 0 && !connection.isKnown
     if idleWatch.stalled(isWaiting: isIdle, moved: session.framesRead, at: clock.now) >= strangerIdleTime {
       logger.info("closing a connection", metadata: ["reason": "it is idle, and made no call with a valid token"])

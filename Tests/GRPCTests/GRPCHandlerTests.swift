@@ -166,6 +166,20 @@ struct GRPCHandlerTests {
     #expect(stage.client.goAways == [RawHTTP2Peer.noLastStream, 0] && !stage.server.isActive)
   }
 
+  @Test func streamsThatComeAndGoDoNotExcuseAResponseThatIsNotRead() throws {
+    let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 0))
+    stage.call("Wait", on: 1)
+    stage.move()
+    stage.methods.answer(0, .success([1, 2, 3]))
+    for number in 1...7 {
+      stage.pass(.seconds(10))
+      // Its response needs no window.
+      stage.call("Unknown", on: 1 + 2 * number)
+      stage.move()
+    }
+    #expect(!stage.server.isActive)
+  }
+
   @Test func peerThatAnswersNoPingHoldsTheDrainForItsBoundOnly() throws {
     let stage = try HandlerStage()
     stage.call("Wait", on: 1)

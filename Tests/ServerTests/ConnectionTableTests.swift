@@ -77,6 +77,19 @@ struct ConnectionTableTests {
     #expect(!stage.isOpen(stranger) && stage.isOpen(known[0]) && stage.isOpen(known[2]))
   }
 
+  @Test func knownConnectionWithCallsUnderWayOrUnreadResponsesIsNotIdle() throws {
+    let stage = Stage(connectionsMax: 1)
+    let known = try #require(try stage.connect())
+    known.authenticated()
+    for _ in 0..<10 {
+      stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin - 1))
+      known.isInUse()
+      #expect(try stage.connect() == nil)
+    }
+    stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin))
+    #expect(try stage.connect() != nil)
+  }
+
   @Test func knownConnectionsThatAreUsedNeverMakeRoom() throws {
     let stage = Stage(connectionsMax: 2)
     let known = try (0..<2).map { _ in try #require(try stage.connect()) }

@@ -39,8 +39,8 @@ final class ConnectionTable: Sendable {
     /// Of the known connections. It looks at each, which is done only where nobody else is left to make room.
     func longestIdle(of listener: Int, at now: NIODeadline) -> AcceptedConnection? {
       let known = places.values.lazy.compactMap { if case .known(let connection) = $0 { connection } else { nil } }
-      let longest = known.filter { $0.listener == listener }.min { $0.lastCall < $1.lastCall }
-      return longest.flatMap { $0.lastCall + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
+      let longest = known.filter { $0.listener == listener }.min { $0.lastUse < $1.lastUse }
+      return longest.flatMap { $0.lastUse + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
     }
 
     mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
@@ -140,7 +140,7 @@ final class AcceptedConnection: CallPeer {
   fileprivate let listener: Int
   private let table: ConnectionTable
   private let known = Atomic<Bool>(false)
-  private let lastCallNanoseconds = Atomic<UInt64>(0)
+  private let lastUseNanoseconds = Atomic<UInt64>(0)
 
   fileprivate init(channel: any Channel, listener: Int, table: ConnectionTable) {
     self.channel = channel
@@ -153,19 +153,24 @@ final class AcceptedConnection: CallPeer {
 
   func authenticated() {
     guard !isKnown, !known.exchange(true, ordering: .relaxed) else { return }
-    noteCall()
+    noteUse()
     table.authenticate(self)
   }
 
   /// It has shown its protocol, or made a call.
   func isActive() {
-    if isKnown { noteCall() } else { table.touch(self) }
+    if isKnown { noteUse() } else { table.touch(self) }
   }
 
-  fileprivate var lastCall: NIODeadline { .uptimeNanoseconds(lastCallNanoseconds.load(ordering: .relaxed)) }
+  fileprivate var lastUse: NIODeadline { .uptimeNanoseconds(lastUseNanoseconds.load(ordering: .relaxed)) }
 
-  private func noteCall() {
-    lastCallNanoseconds.store(channel.eventLoop.now.uptimeNanoseconds, ordering: .relaxed)
+  private func noteUse() {
+    lastUseNanoseconds.store(channel.eventLoop.now.uptimeNanoseconds, ordering: .relaxed)
+  }
+
+  /// Calls are under way, or responses unread: it is not idle.
+  func isInUse() {
+    if isKnown { noteUse() }
   }
 
   func closed() {

@@ -43,7 +43,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private var bufferedBytes = 0
   /// What the peer may send on the connection, as last told.
   private var windowBytes = GRPCHandler.connectionWindowBytes
-  /// How often the peer's windows have taken a part of an answer, or its end.
+  /// How often the peer's windows have taken a part of an answer. An answer without a message needs no window.
   private var answerMoves = 0
   private var stallWatch = StallWatch()
   /// How often something was read.
@@ -140,7 +140,6 @@ final class GRPCHandler: ChannelDuplexHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
     case let event as StreamClosedEvent:
-      answerMoves += 1
       if let stream = streams.removeValue(forKey: event.streamID) { closed(stream) }
       endIfAnswered(context)
     case is ChannelShouldQuiesceEvent:
@@ -316,6 +315,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     endIfAnswered(context)
     let now = clock.now
     // A peer that opens no window for what it asked for may not keep it for ever.
+    if !streams.isEmpty { connection.isInUse() }
     let waiting = streams.values.count { $0.isAnswerWaiting }
     if stallWatch.stalled(isWaiting: waiting > 0, moved: answerMoves, at: now) >= unreadAnswerTimeout {
       perform(.close(reason: "\(waiting) answers are not read"), context)

@@ -59,6 +59,8 @@ public struct GRPCMessageDecoder: Sendable {
     guard bufferedBytes >= Self.prefixBytes + length else { return nil }
     let bytes = Array(buffer[start + Self.prefixBytes..<start + Self.prefixBytes + length])
     start += Self.prefixBytes + length
+    // Its stream may stay open for long.
+    if start == buffer.count, buffer.capacity > 65_536 { (buffer, start) = ([], 0) }
     guard flag == 1 else { return GRPCMessage(bytes: bytes, wasCompressed: false) }
     guard let compression else { throw .malformed("a message is compressed, but grpc-encoding says none is") }
     do {
