@@ -79,6 +79,10 @@ public enum Limits {
   public static let callBytesInFlightMax = 512 * 1024 * 1024
   /// What the calls of one tenant may take of that, or those of one connection whose tenants are not known yet.
   public static let callBytesInFlightPerTenantMax = callBytesInFlightMax / 4
+  /// Requests that are not complete, of connections that have made a call with a valid token.
+  public static let unfinishedRequestBytesMax = 512 * 1024 * 1024
+  /// The same of all others. (Each connection has less than 64 KiB that is not counted.)
+  public static let unfinishedStrangerRequestBytesMax = 64 * 1024 * 1024
   /// Responses of one connection that its peer has not read, with the most that those to come may need; calls
   /// that ask for more wait. A connection that passes this by a message is closed.
   public static let unreadAnswerBytesPerConnectionMax = 16 * pageBytesMax

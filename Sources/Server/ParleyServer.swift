@@ -51,6 +51,7 @@ public final class ParleyServer: Service {
   private let dispatcher: Dispatcher
   private let health: Health
   private let memory = CallMemory()
+  private let requests = RequestMemory()
   private let responses: ResponseMemory
   private let methods: any GRPCMethods
   private let logger: Logger
@@ -162,9 +163,10 @@ public final class ParleyServer: Service {
     let unread = unreadResponses(of: context.channel)
     let runner = CallRunner<Reply>(memory: memory, unread: unread, loop: context.eventLoop) { .failure($0) }
     let edge = ConnectionEdge()
+    let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = TTRPCHandler(
-      dispatcher: dispatcher, runner: runner, unread: unread, edge: edge, connection: connection,
-      configuration: configuration, loop: context.eventLoop, logger: logger)
+      dispatcher: dispatcher, runner: runner, unread: unread, unfinished: unfinished, edge: edge,
+      connection: connection, configuration: configuration, loop: context.eventLoop, logger: logger)
     try context.pipeline.syncOperations.addHandlers([edge, handler])
   }
 
@@ -176,8 +178,9 @@ public final class ParleyServer: Service {
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
     let edge = ConnectionEdge()
+    let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = GRPCHandler(
-      methods: methods, runner: runner, unread: unread, edge: edge, connection: connection,
+      methods: methods, runner: runner, unread: unread, unfinished: unfinished, edge: edge, connection: connection,
       configuration: configuration.grpc, unreadAnswerTimeout: configuration.unreadAnswerTimeout,
       loop: context.eventLoop, logger: logger)
     try pipeline.addHandler(edge)

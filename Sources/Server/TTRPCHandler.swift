@@ -15,6 +15,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private let dispatcher: Dispatcher
   private let runner: CallRunner<Reply>
   private let unread: UnreadResponses
+  private let unfinished: UnfinishedRequests
   private let edge: ConnectionEdge
   private let connection: AcceptedConnection
   private let unreadAnswerTimeout: Duration
@@ -43,12 +44,14 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   init(
-    dispatcher: Dispatcher, runner: CallRunner<Reply>, unread: UnreadResponses, edge: ConnectionEdge,
-    connection: AcceptedConnection, configuration: ParleyServer.Configuration, loop: any EventLoop, logger: Logger
+    dispatcher: Dispatcher, runner: CallRunner<Reply>, unread: UnreadResponses, unfinished: UnfinishedRequests,
+    edge: ConnectionEdge, connection: AcceptedConnection, configuration: ParleyServer.Configuration,
+    loop: any EventLoop, logger: Logger
   ) {
     self.dispatcher = dispatcher
     self.runner = runner
     self.unread = unread
+    self.unfinished = unfinished
     self.edge = edge
     self.connection = connection
     self.unreadAnswerTimeout = configuration.unreadAnswerTimeout
@@ -100,6 +103,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     frameTimer?.cancel()
     runner.cancelAll()
     unread.end()
+    _ = unfinished.hold(0)
     context.fireChannelInactive()
   }
 
@@ -134,6 +138,11 @@ final class TTRPCHandler: ChannelDuplexHandler {
         send(context)
         return edge.end()
       }
+    }
+    guard unfinished.hold(session.bufferedBytes) else {
+      logger.info("closing a connection", metadata: ["reason": "the server has no room for requests that have begun"])
+      send(context)
+      return edge.end()
     }
     watchFrame(context)
   }

@@ -166,6 +166,20 @@ struct GRPCHandlerTests {
     #expect(stage.client.goAways == [RawHTTP2Peer.noLastStream, 0] && !stage.server.isActive)
   }
 
+  @Test func requestsThatHaveBegunAreRefusedWhereTheServerHasNoRoom() throws {
+    let stage = try HandlerStage(requests: RequestMemory(strangerBytesMax: 1 << 20))
+    let large = [UInt8](repeating: 0, count: 600_000)
+    for stream in [1, 3] { stage.call("Wait", on: stream, large, end: false) }
+    stage.move()
+    #expect(stage.received(on: 3).code == "8" && stage.received(on: 1).code == nil)
+    // What the first held is free again when it is under way.
+    stage.client.endSending(on: 1)
+    stage.move()
+    stage.call("Wait", on: 5, large)
+    stage.move()
+    #expect(stage.methods.waiting.count == 2)
+  }
+
   @Test func streamsThatComeAndGoDoNotExcuseAResponseThatIsNotRead() throws {
     let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 0))
     stage.call("Wait", on: 1)

@@ -55,6 +55,23 @@ struct MemoryBoundsTests {
     #expect(Limits.unreadAnswerBytesPerConnectionMax < Limits.unreadAnswerBytesMax)
   }
 
+  // MARK: Requests that are not complete
+
+  @Test func strangersRequestsLeaveRoomForOthers() throws {
+    let memory = RequestMemory(knownBytesMax: 1 << 20, strangerBytesMax: 1 << 20)
+    let loop = EmbeddedEventLoop()
+    let table = ConnectionTable(listeners: 1, connectionsMax: 3, undecidedMax: 3)
+    let connections = try (0..<3).map { _ in
+      try #require(table.add(EmbeddedChannel(loop: loop), listener: 0))
+    }
+    connections[2].authenticated()
+    let requests = connections.map { UnfinishedRequests(memory: memory, connection: $0) }
+    #expect(requests[0].hold(1 << 20) && !requests[1].hold(1 << 17))
+    #expect(requests[1].hold(1000), "a small one always has room")
+    #expect(requests[2].hold(1 << 20))
+    #expect(requests[0].hold(0) && requests[1].hold(1 << 20))
+  }
+
   // MARK: Responses
 
   private final class Stage: @unchecked Sendable {

@@ -16,7 +16,9 @@ struct TTRPCHandlerTests {
     private(set) weak var handler: TTRPCHandler?
     private var nextStream: UInt32 = 1
 
-    init(_ dispatcher: Dispatcher, _ configuration: ParleyServer.Configuration) throws {
+    init(
+      _ dispatcher: Dispatcher, _ configuration: ParleyServer.Configuration, requests: RequestMemory = RequestMemory()
+    ) throws {
       channel = EmbeddedChannel(loop: loop)
       try channel.connect(to: SocketAddress(unixDomainSocketPath: "/none")).wait()
       let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
@@ -25,7 +27,8 @@ struct TTRPCHandlerTests {
       let runner = CallRunner<Reply>(memory: CallMemory(), unread: unread, loop: loop) { .failure($0) }
       let edge = ConnectionEdge()
       let handler = TTRPCHandler(
-        dispatcher: dispatcher, runner: runner, unread: unread, edge: edge, connection: connection,
+        dispatcher: dispatcher, runner: runner, unread: unread,
+        unfinished: UnfinishedRequests(memory: requests, connection: connection), edge: edge, connection: connection,
         configuration: configuration, loop: loop, logger: .silent)
       try channel.pipeline.syncOperations.addHandlers([edge, handler])
       self.handler = handler
@@ -54,12 +57,14 @@ struct TTRPCHandlerTests {
     }
   }
 
-  private func stage(_ body: @escaping (Stage) throws -> Void) async throws {
+  private func stage(
+    requests: RequestMemory = RequestMemory(), _ body: @escaping (Stage) throws -> Void
+  ) async throws {
     let dispatcher = Dispatcher(
       verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])),
       service: InteractionService(store: noStore), health: Health(), logger: .silent)
     // The loop belongs to the thread that makes it.
-    try body(try Stage(dispatcher, ParleyServer.Configuration(addresses: [])))
+    try body(try Stage(dispatcher, ParleyServer.Configuration(addresses: []), requests: requests))
   }
 
   private let quiet = TimeAmount.milliseconds(Limits.drainQuietMilliseconds)
@@ -76,6 +81,21 @@ struct TTRPCHandlerTests {
       #expect(try stage.reasons() == [.draining, .draining] && stage.channel.isActive)
       stage.loop.advanceTime(by: quiet)
       #expect(!stage.channel.isActive)
+    }
+  }
+
+  @Test func frameThatHasBegunEndsItsConnectionWhereTheServerHasNoRoom() async throws {
+    try await stage(requests: RequestMemory(strangerBytesMax: 1 << 20)) { stage throws in
+      stage.call()
+      var frame = ByteBuffer(bytes: Envelope.frame(.withoutToken, stream: 3).prefix(FrameHeader.bytes))
+      frame.setInteger(UInt32(2 << 20), at: 0)
+      frame.writeRepeatingByte(0, count: 1_000_000)
+      _ = try? stage.channel.writeInbound(frame)
+      stage.loop.run()
+      #expect(stage.channel.isActive)
+      _ = try? stage.channel.writeInbound(ByteBuffer(repeating: 0, count: 500_000))
+      stage.loop.advanceTime(by: .seconds(Limits.lingerSecondsMax))
+      #expect(try !stage.channel.isActive && stage.reasons() == [.tokenMissing])
     }
   }
 

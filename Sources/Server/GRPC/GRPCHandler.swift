@@ -23,6 +23,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   private let methods: any GRPCMethods
   let runner: CallRunner<GRPCResponse>
   let unread: UnreadResponses
+  private let unfinished: UnfinishedRequests
   private let edge: ConnectionEdge
   private let connection: AcceptedConnection
   private let unreadAnswerTimeout: Duration
@@ -41,6 +42,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   var isFlushDue = false
   /// Of requests not yet complete.
   private var bufferedBytes = 0
+  /// The server has room for them.
+  private var hasRoom = true
   /// What the peer may send on the connection, as last told.
   private var windowBytes = GRPCHandler.connectionWindowBytes
   /// How often the peer's windows have taken a part of an answer. An answer without a message needs no window.
@@ -52,13 +55,14 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
   init(
-    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, unread: UnreadResponses, edge: ConnectionEdge,
-    connection: AcceptedConnection, configuration: GRPCConnectionConfiguration, unreadAnswerTimeout: Duration,
-    loop: any EventLoop, logger: Logger
+    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, unread: UnreadResponses, unfinished: UnfinishedRequests,
+    edge: ConnectionEdge, connection: AcceptedConnection, configuration: GRPCConnectionConfiguration,
+    unreadAnswerTimeout: Duration, loop: any EventLoop, logger: Logger
   ) {
     self.methods = methods
     self.runner = runner
     self.unread = unread
+    self.unfinished = unfinished
     self.edge = edge
     self.connection = connection
     self.unreadAnswerTimeout = unreadAnswerTimeout
@@ -92,6 +96,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     streams.removeAll()
     runner.cancelAll()
     unread.end()
+    _ = unfinished.hold(0)
     context.fireChannelInactive()
   }
 
@@ -213,6 +218,9 @@ final class GRPCHandler: ChannelDuplexHandler {
       return answer(
         stream, GRPCResponse(.failure(.overloaded("the unfinished requests of this connection are too large"))))
     }
+    guard hasRoom else {
+      return answer(stream, GRPCResponse(.failure(.overloaded("the server has no room for requests that have begun"))))
+    }
     if data.endStream { end(stream) }
   }
 
@@ -276,6 +284,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   func count(unfinished bytes: Int, of stream: GRPCStream) {
     bufferedBytes += bytes - stream.countedBytes
     stream.countedBytes = bytes
+    hasRoom = unfinished.hold(bufferedBytes)
   }
 
   /// Opens the connection's window again when it has shrunk to its half; later, when the calls under way hold

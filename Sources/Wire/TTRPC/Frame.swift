@@ -77,6 +77,9 @@ public struct FrameDecoder: Sendable {
     if case .header = state { start < buffer.count } else { true }
   }
 
+  /// What is held.
+  public var bufferedBytes: Int { buffer.count - start }
+
   public mutating func append(_ bytes: UnsafeRawBufferPointer) {
     if case .failed = state { return }
     if start > buffer.count / 2 {

@@ -36,6 +36,9 @@ public struct ServerSession: Sendable {
   /// A frame has begun and is not complete.
   public var isMidFrame: Bool { decoder.isMidFrame }
 
+  /// What has been read of frames, and is not under way.
+  public var bufferedBytes: Int { decoder.bufferedBytes }
+
   /// As much is under way as may be: read no further.
   public var isFull: Bool {
     bytesInFlight.count >= Limits.callsInFlightPerConnectionMax

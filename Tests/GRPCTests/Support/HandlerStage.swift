@@ -22,26 +22,29 @@ final class HandlerStage {
   /// - Parameter begins: whether HTTP/2 has begun on both sides.
   init(
     grpc: GRPCConnectionConfiguration = .init(), memory: CallMemory = CallMemory(),
-    responses: ResponseMemory = ResponseMemory(), client: RawHTTP2Peer = RawHTTP2Peer(), begins: Bool = true
+    responses: ResponseMemory = ResponseMemory(), requests: RequestMemory = RequestMemory(),
+    client: RawHTTP2Peer = RawHTTP2Peer(), begins: Bool = true
   ) throws {
     self.memory = memory
     self.responses = responses
     server = EmbeddedChannel(loop: loop)
     self.client = client
     try server.connect(to: SocketAddress(unixDomainSocketPath: "/none")).wait()
-    try addHandlers(grpc)
+    try addHandlers(grpc, requests)
     if begins { move() }
   }
 
-  private func addHandlers(_ grpc: GRPCConnectionConfiguration) throws {
+  private func addHandlers(_ grpc: GRPCConnectionConfiguration, _ requests: RequestMemory) throws {
     let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
     let connection = try #require(table.add(server, listener: 0))
     let unread = UnreadResponses(memory: responses, loop: loop) { [weak server] _ in server?.close(promise: nil) }
     let runner = CallRunner<GRPCResponse>(memory: memory, unread: unread, loop: loop) { GRPCResponse(.failure($0)) }
     let edge = ConnectionEdge()
     let handler = GRPCHandler(
-      methods: methods, runner: runner, unread: unread, edge: edge, connection: connection, configuration: grpc,
-      unreadAnswerTimeout: .seconds(60), loop: loop, logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
+      methods: methods, runner: runner, unread: unread,
+      unfinished: UnfinishedRequests(memory: requests, connection: connection), edge: edge, connection: connection,
+      configuration: grpc, unreadAnswerTimeout: .seconds(60), loop: loop,
+      logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
     let pipeline = server.pipeline.syncOperations
     try pipeline.addHandler(edge)
     try pipeline.addHandler(EarlySettings())
