@@ -11,6 +11,18 @@ enum JSONValue: Decodable {
   case list([JSONValue])
   case object([String: JSONValue])
 
+  /// In words.
+  var kind: String {
+    switch self {
+    case .null: "null"
+    case .bool: "a boolean"
+    case .whole, .number: "a number"
+    case .text: "a text"
+    case .list: "a list"
+    case .object: "an object"
+    }
+  }
+
   init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if let text = try? container.decode(String.self) {

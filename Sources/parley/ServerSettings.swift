@@ -39,7 +39,8 @@ struct ServerSettings: ParsableArguments {
   @Option(help: "How many seconds the clock of who signs tokens may be ahead or behind, 0 to 300 (60).")
   var jwtLeeway: Int?
 
-  @Option(help: "How many connections to PostgreSQL this server makes at most, 6 to 69 (10).")
+  @Option(
+    help: "How many connections to PostgreSQL this server makes at most, 6 to 69 (10, or five more than --readers).")
   var connections: Int?
 
   @Option(help: "How many of them are for reads, which is how many run at once, 1 to 64 (5).")
@@ -114,10 +115,29 @@ struct ServerSettings: ParsableArguments {
 }
 
 extension ServerSettings {
-  private static let keys: Set<String> = [
-    "listen", "data", "database-url", "jwt-secret-file", "jwt-public-key-file", "jwt-issuer", "jwt-audience",
-    "jwt-leeway", "connections", "readers", "prepared-statements", "socket-mode", "reflection", "grpc-max-age",
-    "grpc-max-idle", "grpc-keepalive", "log-level",
+  /// What a file may hold for a setting. Whatever else it holds there would be passed over without a word.
+  private enum Kind: String {
+    case text = "a text"
+    case texts = "a text or a list of texts"
+    case whole = "a whole number"
+    case flag = "true or false"
+    case textOrFlag = "a text, or true or false"
+
+    func allows(_ value: JSONValue) -> Bool {
+      switch (self, value) {
+      case (_, .text), (.whole, .whole), (.flag, .bool), (.textOrFlag, .bool): true
+      case (.texts, .list(let values)):
+        values.allSatisfy { if case .text = $0 { true } else { false } }
+      default: false
+      }
+    }
+  }
+
+  private static let kinds: [String: Kind] = [
+    "listen": .texts, "data": .text, "database-url": .text, "jwt-secret-file": .text, "jwt-public-key-file": .texts,
+    "jwt-issuer": .text, "jwt-audience": .text, "jwt-leeway": .whole, "connections": .whole, "readers": .whole,
+    "prepared-statements": .textOrFlag, "socket-mode": .whole, "reflection": .flag, "grpc-max-age": .whole,
+    "grpc-max-idle": .whole, "grpc-keepalive": .whole, "log-level": .text,
   ]
 
   /// A setting that nobody reads is a mistake of whoever wrote it.
@@ -128,11 +148,17 @@ extension ServerSettings {
     guard let settings = try? JSONDecoder().decode([String: JSONValue].self, from: content) else {
       throw CommandFailure("--config \(file): is not a JSON object")
     }
-    let unknown = Set(settings.keys).subtracting(Self.keys)
+    let unknown = Set(settings.keys).subtracting(Self.kinds.keys)
     guard unknown.isEmpty else {
       throw CommandFailure(
-        "--config \(file): unknown settings \(unknown.sorted().joined(separator: ", ")); known are \(Self.keys.sorted().joined(separator: ", "))"
+        "--config \(file): unknown settings \(unknown.sorted().joined(separator: ", ")); known are \(Self.kinds.keys.sorted().joined(separator: ", "))"
       )
+    }
+    for (name, value) in settings.sorted(by: { $0.key < $1.key }) {
+      let kind = Self.kinds[name]!
+      guard kind.allows(value) else {
+        throw CommandFailure("--config \(file): \(name): is \(value.kind); allowed is \(kind.rawValue)")
+      }
     }
   }
 }
@@ -155,7 +181,7 @@ extension ConfigReader {
     let readers = try count("readers", in: 1...64)
     guard let budget = ConnectionBudget(total: total, readers: readers) else {
       throw CommandFailure(
-        "connections \(total ?? 0): are too few for \(readers ?? 0) readers beside four others; give more of them or fewer readers"
+        "connections \(total ?? 0): are too few for \(readers ?? 0) readers beside four others at least; give more of them or fewer readers"
       )
     }
     return budget

@@ -211,6 +211,18 @@ class WrongValues(SettingsScenario):
         self._serve("--config", self._config({"lisen": ["127.0.0.1:0"]})).refused("lisen")
 
     @check
+    def valuesOfAnotherTypeInAFileAreRefused(self):
+        for name, value, is_, allowed in [
+            ("jwt-issuer", ["acme"], "a list", "a text"), ("jwt-issuer", 5, "a number", "a text"),
+            ("jwt-audience", None, "null", "a text"), ("listen", 5, "a number", "list of texts"),
+            ("listen", [5], "a list", "list of texts"), ("listen", {"a": 1}, "an object", "list of texts"),
+            ("connections", 8.5, "a number", "a whole number"), ("connections", True, "a boolean", "a whole number"),
+            ("readers", [3], "a list", "a whole number"), ("log-level", 3, "a number", "a text"),
+            ("reflection", 1, "a number", "true or false"),
+        ]:
+            self._serve("--config", self._config({name: value})).refused("--config", name, f"is {is_}", allowed)
+
+    @check
     def absentFileIsNamed(self):
         self._serve("--config", self.folder / "absent.json").refused(
             str(self.folder / "absent.json"), "not found|no such"
