@@ -118,7 +118,7 @@ struct JSONFields {
       number = I(text)
     default: number = nil
     }
-    guard let number else { throw Failure("\(path)\(name): is not a whole number from \(I.min) to \(I.max)") }
+    guard let number else { throw Failure("\(path)\(name): is not a whole number from 0 to \(I.max)") }
     return number
   }
 

@@ -95,7 +95,9 @@ private func short(_ text: String, _ width: Int) -> String {
 
 struct ShowStats: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "stats", abstract: "Show cost, confidence, hand-offs and latency; of the last 30 days unless told.")
+    commandName: "stats",
+    abstract: "Show cost, confidence, hand-offs and latency: of the last 30 days, or 30 days from --from or up to --to."
+  )
 
   enum Interval: String, CaseIterable, ExpressibleByArgument {
     case hour, day
