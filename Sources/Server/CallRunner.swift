@@ -58,8 +58,9 @@ final class CallRunner<Answer: Sendable> {
   private let memory: CallMemory
   /// Of calls whose tenant is not known.
   private let ownShare: CallMemory.Share
-  /// Of the tenant of the last call: most connections have one.
-  private var lastShare: CallMemory.Share?
+  /// Of the tenants of the last calls: most connections have one, and few have many.
+  private var shares: [CallMemory.Share] = []
+  private static var sharesMax: Int { 8 }
   private let unread: UnreadResponses
   private let loop: any EventLoop
   private let executor: EventLoopExecutor
@@ -205,9 +206,10 @@ final class CallRunner<Answer: Sendable> {
   private func share(of progress: CallProgress<Answer>) -> CallMemory.Share {
     switch progress {
     case .working(let tenant?, _), .answering(let tenant?, _):
-      if let lastShare, lastShare.isOf(tenant) { return lastShare }
+      if let share = shares.first(where: { $0.isOf(tenant) }) { return share }
+      if shares.count == Self.sharesMax { shares.removeFirst() }
       let share = memory.share(of: tenant)
-      lastShare = share
+      shares.append(share)
       return share
     default: return ownShare
     }

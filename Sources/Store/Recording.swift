@@ -1,4 +1,5 @@
 import Domain
+import Foundation
 
 extension Statement {
   fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)
@@ -18,14 +19,18 @@ extension Command {
 func beginRecordingText(_ tenants: [NumberedTenant]) -> String {
   let names = tenants.map { escapedLiteral($0.name.description) }.joined(separator: ", ")
   let keys = tenants.map { "\($0.key.rawValue)" }.joined(separator: ", ")
-  // The names last, for they may hold anything.
-  return Statement.beginRecording.text
-    .replacing("$2::int4[]", with: "ARRAY[\(keys)]::int4[]").replacing("$1::text[]", with: "ARRAY[\(names)]::text[]")
+  return beginRecordingPieces.map { $0.joined(separator: "ARRAY[\(keys)]::int4[]") }
+    .joined(separator: "ARRAY[\(names)]::text[]")
 }
+
+/// What stands around the names, and of each part of it what stands around the numbers.
+private let beginRecordingPieces = Statement.beginRecording.text.components(separatedBy: "$1::text[]")
+  .map { $0.components(separatedBy: "$2::int4[]") }
 
 /// A text as SQL, whatever the server takes backslashes for.
 private func escapedLiteral(_ text: String) -> String {
-  "E'" + text.replacing("\\", with: "\\\\").replacing("'", with: "''") + "'"
+  let isPlain = text.utf8.allSatisfy { $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "'") }
+  return "E'" + (isPlain ? text : text.replacing("\\", with: "\\\\").replacing("'", with: "''")) + "'"
 }
 
 extension Collection<RecordRow> {
