@@ -29,6 +29,7 @@ public struct Migrator: Sendable {
   let lockTimeout: Duration
   let logger: Logger
   private let pauseMax: Duration
+  private let readerRole: String
   private let onProgress: (@Sendable (String) -> Void)?
 
   /// - Parameter onProgress: is told, in a line each, of what begins and ends; the log is, where there is none.
@@ -37,7 +38,7 @@ public struct Migrator: Sendable {
   }
 
   init(
-    url: String, logger: Logger, lockTimeout: Duration, pauseMax: Duration,
+    url: String, logger: Logger, lockTimeout: Duration, pauseMax: Duration, readerRole: String = "parley_reader",
     onProgress: (@Sendable (String) -> Void)? = nil
   ) {
     // A migration may take as long as it must.
@@ -51,6 +52,7 @@ public struct Migrator: Sendable {
     self.lockTimeout = lockTimeout
     self.logger = logger
     self.pauseMax = pauseMax
+    self.readerRole = readerRole
     self.onProgress = onProgress
   }
 
@@ -248,13 +250,23 @@ public struct Migrator: Sendable {
 
   private func closing<R>(_ body: () async throws -> R) async throws -> R {
     let result: Result<R, any Error>
-    do { result = .success(try await body()) } catch { result = .failure(error) }
+    do {
+      result = .success(try await body())
+    } catch let error as PostgresError {
+      result = .failure(Failure(description: await words(of: error), isConnectionLost: error.isConnectionLost))
+    } catch {
+      result = .failure(error)
+    }
     await connection.close()
     await watch.close()
-    do {
-      return try result.get()
-    } catch let error as PostgresError {
-      throw Failure(description: error.message, isConnectionLost: error.isConnectionLost)
+    return try result.get()
+  }
+
+  private func words(of error: PostgresError) async -> String {
+    guard error.isRightMissing else { return error.message }
+    let missing = try? await ask { [readerRole] (connection) throws(PostgresError) in
+      try connection.missingRight(readerRole: readerRole)
     }
+    return missing ?? error.message
   }
 }

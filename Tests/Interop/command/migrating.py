@@ -131,7 +131,19 @@ class Migrations(Scenario):
     def userWithoutRightsIsTold(self):
         self.postgres.sql("CREATE ROLE guest LOGIN")
         self.postgres.new_database("closed")
-        self._migrate(self.postgres.url("closed", user="guest")).refused("permission denied")
+        says = "^Error: the user guest may not make a schema in the database closed: run GRANT CREATE ON DATABASE closed TO guest;$"
+        self._migrate(self.postgres.url("closed", user="guest")).refused(says)
+
+    @check
+    def userWithoutRightsOnAMigratedDatabaseIsTold(self):
+        self.postgres.sql("CREATE ROLE passer LOGIN")
+        self._migrate(self.postgres.new_database("kept")).succeeded()
+        url = self.postgres.url("kept", user="passer")
+        says = "Error: the user passer may not work with the schema parley, which is postgres's: use that user, or run GRANT postgres TO passer;$"
+        for command in (["migrate"], ["migrate", "--plan"], ["migrate", "--require", "9"], ["verify"]):
+            self.workshop.run(*command, "--database-url", url).refused(says)
+        flags = ["--database-url", url, "--jwt-secret-file", self.secret, "--listen", "127.0.0.1:0"]
+        self.workshop.run("serve", *flags).refused(says)
 
     @check
     def userWhoOwnsTheDatabaseSuffices(self):
