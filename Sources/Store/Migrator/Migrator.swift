@@ -113,7 +113,11 @@ public struct Migrator: Sendable {
     try await closing {
       let state = try await checkedState(migrations)
       let pending = state.pending(of: migrations)
-      if pending.isEmpty { return [outcome([], state, migrations).notice ?? "the schema is up to date"] }
+      if pending.isEmpty {
+        return [
+          outcome([], state, migrations).notice ?? "the schema is up to date (version \(state.version.newest))"
+        ]
+      }
       var lines = ["the schema is at version \(state.version.newest), and would come to \(pending.last!.version):"]
       for migration in pending {
         lines.append(
