@@ -51,8 +51,11 @@ struct ClientOptions: ParsableArguments {
   }
 
   /// Asks the service, and ends with its words where it refuses.
+  ///
+  /// - Parameter retry: how to ask again, said where it is not known whether the call was done.
   func ask<Answer: Sendable>(
-    absenceTimeout: Duration? = readAbsenceTimeout, _ question: (ParleyClient) async throws(RPCError) -> Answer
+    absenceTimeout: Duration? = readAbsenceTimeout, retry: String? = nil,
+    _ question: (ParleyClient) async throws(RPCError) -> Answer
   ) async throws -> Answer {
     let client = try client(absenceTimeout: absenceTimeout)
     do throws(RPCError) {
@@ -61,7 +64,9 @@ struct ClientOptions: ParsableArguments {
       return answer
     } catch {
       await client.close()
-      throw error.forTerminal
+      var failure = error.forTerminal
+      if let retry, [.unavailable, .deadlineExceeded].contains(error.code) { failure.description += "\n\(retry)" }
+      throw failure
     }
   }
 }

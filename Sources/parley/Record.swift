@@ -68,8 +68,9 @@ struct Record: AsyncParsableCommand {
     if conversation == nil, hasContent {
       throw CommandFailure("--conversation is missing; without any of these flags, JSON is read from standard input")
     }
-    let draft = try conversation == nil ? readDraft() : flagsDraft()
-    let recorded = try await client.ask(absenceTimeout: nil) { (client) throws(RPCError) in
+    var draft = try conversation == nil ? readDraft() : flagsDraft()
+    let retry = requestID == nil && draft.id.isEmpty ? makeID(&draft) : nil
+    let recorded = try await client.ask(absenceTimeout: nil, retry: retry) { [draft] (client) throws(RPCError) in
       try await client.record(draft, requestID: requestID ?? "")
     }
     if client.json {
@@ -80,6 +81,16 @@ struct Record: AsyncParsableCommand {
     } else {
       try printLine("\(recorded.alreadyRecorded ? "already recorded" : "recorded") \(recorded.id)")
     }
+  }
+
+  /// Gives the draft an id. A time that no id can hold is left to the service to refuse.
+  ///
+  /// - Returns: how to record it again.
+  private func makeID(_ draft: inout InteractionDraft) -> String? {
+    let time = draft.createdAt ?? .now
+    guard time.milliseconds >= 0 else { return nil }
+    draft.id = InteractionID(at: time).description
+    return "Retry with \(conversation == nil ? "\"id\": \"\(draft.id)\" in the JSON" : "--id \(draft.id)")."
   }
 
   /// Any flag was given that says what to record.

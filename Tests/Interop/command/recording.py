@@ -332,6 +332,7 @@ class WrongPeers(RecordScenario):
             "host.invalid:7310",
         ]
         self.asked = {address: self._ask(address) for address in addresses}
+        self.recording = self._ask(self.absent, "record", "--conversation", "c")
 
     def finish(self):
         self.silent.close()
@@ -356,14 +357,21 @@ class WrongPeers(RecordScenario):
             except OSError:
                 return
 
-    def _ask(self, address):
+    def _ask(self, address, *question):
         pipe = subprocess.PIPE
-        return self.caller.popen("list", "--address", address, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+        question = question or ["list"]
+        return self.caller.popen(*question, "--address", address, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
 
     def _answer(self, address):
-        child = self.asked[address]
+        return self._outcome(self.asked[address])
+
+    def _outcome(self, child):
         out, err = child.communicate(timeout=60)
         return Outcome(child.returncode, out, err)
+
+    @check
+    def madeIdIsToldForTheNextTry(self):
+        self._outcome(self.recording).refused("\nRetry with --id [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.")
 
     @check
     def addressIsAskedFor(self):
