@@ -90,7 +90,7 @@ struct BenchRecords: ParsableArguments {
 
   func pool(seed: UInt64, arrivals: Arrivals?) throws -> ContentPool {
     guard let replay else { return arrivals.map { ContentPool(seed: seed, arrivals: $0) } ?? ContentPool(seed: seed) }
-    guard let lines = LineReader(path: replay) else { throw CommandFailure("--replay \(replay): it cannot be read") }
+    let lines = try LineReader(path: replay, as: "--replay \(replay)")
     var contents: [InteractionContent] = []
     while let (number, text) = try lines.next() {
       do {

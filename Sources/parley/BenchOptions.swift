@@ -89,10 +89,8 @@ struct BenchTarget: ParsableArguments {
 
   private func givenToken() throws -> String? {
     if let tokenFile {
-      guard let content = try? String(contentsOfFile: tokenFile, encoding: .utf8) else {
-        throw CommandFailure("--token-file \(tokenFile): it cannot be read")
-      }
-      return content.trimmingCharacters(in: .whitespacesAndNewlines)
+      return try ReadableFile(tokenFile, as: "--token-file \(tokenFile)").text()
+        .trimmingCharacters(in: .whitespacesAndNewlines)
     }
     if let token { return token }
     return directory == nil && jwtSecretFile == nil ? ProcessInfo.processInfo.environment["PARLEY_TOKEN"] : nil

@@ -32,22 +32,29 @@ struct ClientOptions: ParsableArguments {
     guard let address = Address(text) else {
       throw CommandFailure("the address \(text): allowed is \(Address.form)")
     }
-    var token = token ?? environment["PARLEY_TOKEN"]
-    if let tokenFile {
-      guard let content = try? String(contentsOfFile: tokenFile, encoding: .utf8) else {
-        throw CommandFailure("--token-file \(tokenFile): it cannot be read")
-      }
-      token = content
-    }
-    guard let token else {
-      throw CommandFailure("no token: give --token-file, --token or PARLEY_TOKEN; parley token mints one")
-    }
-    let trimmed = token.trimmingCharacters(in: .whitespacesAndNewlines)
+    let token = try givenToken(environment)
     var configuration = ParleyClient.Configuration(address: address, absenceTimeout: absenceTimeout) {
-      () throws(RPCError) in trimmed
+      () throws(RPCError) in token
     }
     configuration.onRetry = WaitingNotice(configuration).show
     return ParleyClient(configuration)
+  }
+
+  private func givenToken(_ environment: [String: String]) throws -> String {
+    let (text, name): (String, String)
+    if let tokenFile {
+      name = "--token-file \(tokenFile)"
+      text = try ReadableFile(tokenFile, as: name).text()
+    } else if let token {
+      (text, name) = (token, "--token")
+    } else if let token = environment["PARLEY_TOKEN"] {
+      (text, name) = (token, "PARLEY_TOKEN")
+    } else {
+      throw CommandFailure("no token: give --token-file, --token or PARLEY_TOKEN; parley token mints one")
+    }
+    let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard !token.isEmpty else { throw CommandFailure("\(name) is empty; parley token mints a token") }
+    return token
   }
 
   /// Asks the service, and ends with its words where it refuses.

@@ -24,7 +24,7 @@ struct Import: AsyncParsableCommand {
   @OptionGroup var client: ClientOptions
 
   func run() async throws {
-    guard let lines = LineReader(path: file) else { throw CommandFailure("\(file): it cannot be read") }
+    let lines = try LineReader(path: file, as: file)
     let client = try client.client()
     let progress = ImportProgress()
     let lastWord = LastWord { "interrupted: \(progress.summary)" }

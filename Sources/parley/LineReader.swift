@@ -13,16 +13,14 @@ final class LineReader {
   /// nil where it cannot be known, as of a pipe.
   let bytesTotal: Int64?
 
-  init?(path: String) {
+  init(path: String, as name: String) throws {
     if path == "-" {
       handle = .standardInput
       bytesTotal = nil
     } else {
-      guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
-      let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-      guard attributes?[.type] as? FileAttributeType != .typeDirectory else { return nil }
-      self.handle = handle
-      bytesTotal = attributes?[.size] as? Int64
+      let file = try ReadableFile(path, as: name)
+      handle = file.handle
+      bytesTotal = file.size
     }
   }
 

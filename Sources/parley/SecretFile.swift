@@ -16,9 +16,7 @@ struct SecretFile {
   }
 
   func secret() throws -> [UInt8] {
-    guard let bytes = FileManager.default.contents(atPath: path) else {
-      throw CommandFailure("the secret file \(path) cannot be read")
-    }
+    let bytes = try ReadableFile(path, as: "the secret file \(path)").contents()
     do {
       return try TokenVerifier.Key.secret(fileBytes: Array(bytes))
     } catch {

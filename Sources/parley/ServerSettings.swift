@@ -267,12 +267,11 @@ extension ConfigReader {
       keys.append(.hs256(secret: try SecretFile(path: file).secret()))
     }
     for file in texts("jwt-public-key-file") {
+      let pem = try ReadableFile(file, as: "--jwt-public-key-file \(file)").text()
       do {
-        keys.append(try TokenVerifier.Key(pem: try String(contentsOfFile: file, encoding: .utf8)))
-      } catch let error as TokenVerifier.Key.KeyError {
-        throw CommandFailure("--jwt-public-key-file \(file) \(error)")
+        keys.append(try TokenVerifier.Key(pem: pem))
       } catch {
-        throw CommandFailure("--jwt-public-key-file \(file): it cannot be read")
+        throw CommandFailure("--jwt-public-key-file \(file) \(error)")
       }
     }
     return keys

@@ -258,7 +258,7 @@ class LineForms(ImportScenario):
     @check
     def absentFileIsRefused(self):
         caller = self._new_caller("absent")
-        caller.run("import", self.folder / "absent").refused(str(self.folder / "absent"), "read|no such")
+        caller.run("import", self.folder / "absent").refused(str(self.folder / "absent"), "cannot be read: no such file")
         caller.run("import", self.folder).refused(str(self.folder), "read|directory|folder")
         caller.run("import").refused("<file>")
 

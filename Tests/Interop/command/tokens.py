@@ -163,8 +163,17 @@ class MintedTokens(Scenario):
         # The flag is nearer than the environment.
         self.workshop.run("list", "--token-file", path, env=env | {"PARLEY_TOKEN": "nonsense"}).succeeded()
         self.workshop.run("list", "--token-file", self.folder / "absent", env=env).refused(
-            "--token-file", "absent", "read"
+            "--token-file", "absent", "cannot be read: no such file or directory"
         )
+        self.workshop.run("list", "--token-file", self.folder, env=env).refused("cannot be read: is a directory")
+
+    @check
+    def emptyTokenIsNamed(self):
+        env = {"PARLEY_ADDRESS": self.server.addresses[0]}
+        path = self.folder / "empty"
+        path.write_text("\n")
+        self.workshop.run("list", "--token-file", path, env=env).refused(f"--token-file {path} is empty")
+        self.workshop.run("list", env=env | {"PARLEY_TOKEN": ""}).refused("PARLEY_TOKEN is empty")
 
     @check
     def otherIssuersClaimsAreUnderstood(self):
