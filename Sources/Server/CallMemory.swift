@@ -15,10 +15,6 @@ final class CallMemory: Sendable {
       self.tenant = tenant
     }
 
-    deinit {
-      if let tenant { memory.forget(ObjectIdentifier(self), of: tenant) }
-    }
-
     func isOf(_ tenant: Tenant) -> Bool { self.tenant == tenant }
 
     /// Takes that much of the memory for a call.
@@ -41,15 +37,29 @@ final class CallMemory: Sendable {
     }
   }
 
-  private struct Entry {
-    var id: ObjectIdentifier
-    weak var share: Share?
+  /// The tenants' shares. Those that nobody else keeps are forgotten once as many have come as were kept; a share
+  /// that were referred to weakly would have slower reference counts, of which a call has several.
+  private struct Shares {
+    private(set) var ofTenant: [Tenant: Share] = [:]
+    private var sweepCount = Shares.sweepCountMin
+
+    static var sweepCountMin: Int { 64 }
+
+    mutating func add(_ share: Share, of tenant: Tenant) {
+      if ofTenant.count >= sweepCount { sweep() }
+      ofTenant[tenant] = share
+    }
+
+    private mutating func sweep() {
+      for tenant in Array(ofTenant.keys) where isKnownUniquelyReferenced(&ofTenant[tenant]) { ofTenant[tenant] = nil }
+      sweepCount = max(2 * ofTenant.count, Self.sweepCountMin)
+    }
   }
 
   private let bytesMax: Int
   private let bytesPerCallerMax: Int
   private let bytes = Atomic<Int>(0)
-  private let shares = Mutex<[Tenant: Entry]>([:])
+  private let shares = Mutex(Shares())
 
   init(
     bytesMax: Int = Limits.callBytesInFlightMax, bytesPerCallerMax: Int = Limits.callBytesInFlightPerTenantMax
@@ -61,9 +71,9 @@ final class CallMemory: Sendable {
   /// A tenant's: the same one for as long as anybody keeps it.
   func share(of tenant: Tenant) -> Share {
     shares.withLock { shares in
-      if let entry = shares[tenant], let share = entry.share { return share }
+      if let share = shares.ofTenant[tenant] { return share }
       let share = Share(of: self, tenant: tenant)
-      shares[tenant] = Entry(id: ObjectIdentifier(share), share: share)
+      shares.add(share, of: tenant)
       return share
     }
   }
@@ -72,12 +82,7 @@ final class CallMemory: Sendable {
   func shareOfOneConnection() -> Share { Share(of: self, tenant: nil) }
 
   /// How many tenants have a share.
-  var sharesCount: Int { shares.withLock(\.count) }
-
-  private func forget(_ id: ObjectIdentifier, of tenant: Tenant) {
-    // Another share of the tenant's may have taken its place.
-    shares.withLock { if $0[tenant]?.id == id { $0[tenant] = nil } }
-  }
+  var sharesCount: Int { shares.withLock(\.ofTenant.count) }
 }
 
 extension Atomic<Int> {

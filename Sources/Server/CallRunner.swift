@@ -192,7 +192,9 @@ final class CallRunner<Answer: Sendable> {
     }
     switch progress {
     case .replied: break
-    case .answering(_, let work): call.giveUp = work(executor, finish)
+    case .answering(_, let work):
+      let giveUp = work(executor, finish)
+      if call.answer != nil { call.giveUp = giveUp }
     case .working(_, let work):
       let task = Task(executorPreference: executor) { [loop] in
         let reply = await work()
@@ -226,6 +228,7 @@ final class CallRunner<Answer: Sendable> {
   private func finish(_ call: RunningCall<Answer>, _ reply: Answer) {
     guard let answer = call.answer else { return }
     call.answer = nil
+    call.giveUp = nil
     running.removeValue(forKey: ObjectIdentifier(call))
     answer(reply)
   }

@@ -123,9 +123,9 @@ final class Recorder: Sendable {
         state.withLock { $0.queue.written(by: place, isConnected: connection.isOpen) }
         answer(batch, outcomes)
       case .wait(let until, _):
-        let alarm = Task { [weak self] in
+        let alarm = Task {
           try? await Task.sleep(until: until, clock: .continuous)
-          if !Task.isCancelled { self?.call(place) }
+          if !Task.isCancelled { self.call(place) }
         }
         await sleep(place)
         alarm.cancel()

@@ -3,7 +3,7 @@ import Foundation
 /// A file that a flag names, open to be read; what hinders that is told in the system's words.
 struct ReadableFile {
   let handle: FileHandle
-  /// nil where it cannot be known, as of a pipe.
+  /// nil where it is not known beforehand, as of a pipe.
   let size: Int64?
 
   /// - Parameter name: the file as its user knows it, such as by the flag it was given with.
@@ -11,11 +11,11 @@ struct ReadableFile {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Self.failure(name, errno) }
     handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw Self.failure(name, errno) }
-    let kind = status.st_mode & S_IFMT
-    guard kind != S_IFDIR else { throw Self.failure(name, EISDIR) }
-    size = kind == S_IFREG ? Int64(status.st_size) : nil
+    // A folder opens, and tells by the first read that it is none of what can be read.
+    guard read(descriptor, nil, 0) == 0 else { throw Self.failure(name, errno) }
+    let end = lseek(descriptor, 0, SEEK_END)
+    size = end > 0 ? Int64(end) : nil
+    lseek(descriptor, 0, SEEK_SET)
   }
 
   func contents() throws -> Data { try handle.readToEnd() ?? Data() }

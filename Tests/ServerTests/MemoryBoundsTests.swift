@@ -29,13 +29,18 @@ struct MemoryBoundsTests {
     try one.reserve(40)
   }
 
-  @Test func shareThatNobodyKeepsIsForgotten() throws {
+  @Test func tenantHasOneShare() {
     let memory = CallMemory(bytesMax: 100, bytesPerCallerMax: 40)
-    for _ in 0..<2 {
-      let shares = [memory.share(of: acme), memory.share(of: acme), memory.share(of: globex)]
-      #expect(shares[0] === shares[1] && memory.sharesCount == 2)
-    }
-    #expect(memory.sharesCount == 0)
+    let shares = [memory.share(of: acme), memory.share(of: acme), memory.share(of: globex)]
+    #expect(shares[0] === shares[1] && shares[0] !== shares[2] && memory.sharesCount == 2)
+  }
+
+  @Test func sharesThatNobodyKeepsAreForgotten() throws {
+    let memory = CallMemory(bytesMax: 100, bytesPerCallerMax: 40)
+    let kept = memory.share(of: acme)
+    for number in 0..<1000 { _ = memory.share(of: try #require(Tenant("t-\(number)"))) }
+    #expect(memory.sharesCount < 100)
+    #expect(memory.share(of: acme) === kept)
   }
 
   @Test func refusedCallTakesNothing() throws {

@@ -93,5 +93,8 @@ extension Migration {
     Migration(
       version: 9, name: "clock", oldestVersion: 4, PackageResources.v0009_clock_sql,
       locks: "interactions and its partitions against everything, for a moment"),
+    Migration(
+      version: 10, name: "begin_recording", oldestVersion: 4, PackageResources.v0010_begin_recording_sql,
+      locks: "nothing that exists"),
   ]
 }
