@@ -145,6 +145,8 @@ public enum Limits {
   public static let postingsWeighedMax = 1000
   /// Chunks of postings, of up to 120 interactions each.
   public static let postingsReadAtOnce = 64
+  /// Hours whose posting lists have more chunks than this together are read through row by row.
+  public static let postingsReadMax = 4096
   public static let deltasPerFold = 4096
   /// Some 50 bytes an interaction, which takes several times as much in memory.
   public static let deltaBytesPerFold = 4 * 1024 * 1024

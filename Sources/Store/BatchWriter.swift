@@ -334,8 +334,18 @@ extension PostgresConnection {
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
   private func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    _ = try pipeline(
-      [Command(.begin), .beginRecording(rows.tenants)] + inserts(of: rows) + deltas(of: rows) + [Command(.commit)])
+    let facts = facts(of: rows)
+    if rows.count == 1 {
+      _ = try run(
+        Command(.recordInteraction) {
+          $0.append(rows[0].values)
+          $0.add(rows[0].tenantName.description)
+          $0.add(facts[rows[0].tenant]!.bytes)
+        })
+      return
+    }
+    let changes = rows.tenants.map { Command.addChange(facts[$0.key]!, of: $0) }
+    _ = try pipeline([Command(.begin)] + changes + inserts(of: rows) + [Command(.commit)])
   }
 
   private func inserts(of rows: [RecordRow]) -> [Command] {
@@ -349,17 +359,6 @@ extension PostgresConnection {
       }
     }
     return commands + remaining.map { Command(.insertInteraction, $0.values) }
-  }
-
-  private func deltas(of rows: [RecordRow]) -> [Command] {
-    facts(of: rows).map { tenant, facts in
-      Command(.addDelta) {
-        $0.add(tenant.rawValue)
-        $0.add(facts.bytes)
-        $0.addNull()
-        $0.addNull()
-      }
-    }
   }
 
   private func facts(of rows: [RecordRow]) -> [TenantKey: FactsWriter] {

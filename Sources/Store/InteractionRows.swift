@@ -1,4 +1,5 @@
 import Domain
+import Foundation
 
 // How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
 // interactions_get.sql and interaction_page.sql.
@@ -19,6 +20,17 @@ extension Statement {
     }
     return Statement("interaction_insert_\(count)", parts[0] + "VALUES" + rows.joined(separator: ","))
   }
+
+  /// One interaction in a transaction of its own, which one statement is. The tenant's name and change record are the
+  /// last parameters.
+  static let recordInteraction: Statement = {
+    let change = addChangeText(name: "$18", number: "$1", additions: "$19")
+    let parts = insertInteraction.text.split(separator: "VALUES")
+    let values = parts[1].trimmingCharacters(in: CharacterSet(charactersIn: "() \n"))
+    return Statement(
+      "interaction_record",
+      "WITH change AS (\n\(change)RETURNING tenant)\n\(parts[0])SELECT \(values)\nFROM change")
+  }()
 
   static let getInteractions = Statement("interactions_get", PackageResources.interactions_get_sql)
   static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)

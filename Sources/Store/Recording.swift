@@ -3,6 +3,12 @@ import Foundation
 
 extension Statement {
   fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)
+  fileprivate static let addChange = Statement("change_add", addChangeText(name: "$1", number: "$2", additions: "$3"))
+
+  static func addChangeText(name: String, number: String, additions: String) -> String {
+    String(decoding: PackageResources.change_add_sql, as: UTF8.self).replacing("{name}", with: name)
+      .replacing("{number}", with: number).replacing("{additions}", with: additions)
+  }
 }
 
 extension Command {
@@ -13,19 +19,23 @@ extension Command {
       $0.add(tenants.map(\.key.rawValue))
     }
   }
+
+  /// The same for one tenant, with what the rows add.
+  static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant) -> Command {
+    Command(.addChange) {
+      $0.add(tenant.name.description)
+      $0.add(tenant.key.rawValue)
+      $0.add(facts.bytes)
+    }
+  }
 }
 
 /// The same as text, for COPY, beside which no parameters can be sent.
 func beginRecordingText(_ tenants: [NumberedTenant]) -> String {
   let names = tenants.map { escapedLiteral($0.name.description) }.joined(separator: ", ")
   let keys = tenants.map { "\($0.key.rawValue)" }.joined(separator: ", ")
-  return beginRecordingPieces.map { $0.joined(separator: "ARRAY[\(keys)]::int4[]") }
-    .joined(separator: "ARRAY[\(names)]::text[]")
+  return "SELECT parley.begin_recording(ARRAY[\(names)]::text[], ARRAY[\(keys)]::int4[])"
 }
-
-/// What stands around the names, and of each part of it what stands around the numbers.
-private let beginRecordingPieces = Statement.beginRecording.text.components(separatedBy: "$1::text[]")
-  .map { $0.components(separatedBy: "$2::int4[]") }
 
 /// A text as SQL, whatever the server takes backslashes for.
 private func escapedLiteral(_ text: String) -> String {

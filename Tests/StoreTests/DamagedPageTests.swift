@@ -106,6 +106,60 @@ import Testing
     }
   }
 
+  @Test func listReadsRowsWhereAnHourHasMorePostingsThanItReads() async throws {
+    let count = Limits.postingsReadMax
+    try await TestDatabase.withRollupStore { store, database in
+      let given = (0..<5).map { _ in Interaction.sample { $0.modelUsed = "common" } }
+      _ = try await store.record(given, for: .a).map { try $0.get() }
+      try await eventually("all is folded") { try database.isFolded() }
+      // So many chunks of one posting each. None names what was recorded, so that to read them all would show nothing.
+      try database.sql(
+        """
+        UPDATE parley.postings SET ids = decode(repeat('00', 16), 'hex');
+        INSERT INTO parley.postings (tenant, facet, hour, chunk, ids)
+          SELECT tenant, facet, hour, number, ids FROM parley.postings, generate_series(1, \(count)) AS number;
+        """)
+      var filter = InteractionFilter()
+      filter.modelUsed = "common"
+      #expect(try await store.pages(filter).joined().map(\.id) == given.map(\.id).sorted(by: >))
+    }
+  }
+
+  @Test(arguments: ["rollups", "postings"])
+  func verifyTellsOfThemAndGoesOn(_ table: String) async throws {
+    let days = (0..<3).map { Timestamp("2024-05-01T00:00:00.000Z") + Int64($0) * 86_400_000 }
+    try await TestDatabase.with { database in
+      try await database.withStore { store in
+        _ = try await store.record(days.map { .sample(at: $0) }, for: .a).map { try $0.get() }
+      }
+      let hour = days[1].milliseconds / 3_600_000
+      let condition = table == "rollups" ? "start" : "hour"
+      try database.sql(
+        Self.damage + """
+          CREATE POLICY damaged ON parley.\(table) AS RESTRICTIVE TO parley_reader
+            USING (parley.damaged(\(condition) = \(hour)));
+          CREATE FUNCTION parley.damage_deletes() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN
+            PERFORM parley.damaged(OLD.\(condition) = \(hour));
+            RETURN OLD;
+          END $$;
+          CREATE TRIGGER damaged BEFORE DELETE ON parley.\(table)
+            FOR EACH ROW EXECUTE FUNCTION parley.damage_deletes();
+          """)
+      let verifier = Verifier(url: database.url, logger: .silent)
+      var seen: [Verifier.Day] = []
+      try await verifier.verify(nil, from: nil, to: nil) { seen.append($0) }
+      #expect(seen.map(\.start) == days && seen.map(\.agrees) == [true, false, true])
+      #expect(seen[1].differences.map(\.what).joined().contains("invalid page"))
+      let repaired = try await verifier.repair(seen[1])
+      #expect(!repaired.agrees && repaired.differences.map(\.what).joined().contains("invalid page"))
+
+      try database.sql(
+        "DROP TRIGGER damaged ON parley.\(table); DROP POLICY damaged ON parley.\(table)")
+      #expect(try await verifier.repair(seen[1]).agrees)
+    }
+  }
+
   @Test func listShowsNothingTwiceWhateverPostingsName() async throws {
     var random = SeededGenerator()
     let given = (0..<40).map { _ in random.interaction(at: random.time()) }

@@ -101,7 +101,10 @@ import Testing
             $0.add(hour)
             $0.add(hour + 1)
             $0.add(Int32(100))
-            if statement == .readPostings { $0.add(Int32(10_000)) }
+            if statement == .readPostings {
+              $0.add(Int32(10_000))
+              $0.add(Int32(1000))
+            }
           }
         }
     }

@@ -1,7 +1,6 @@
 import Domain
 
 extension Statement {
-  static let addDelta = Statement("delta_add", PackageResources.delta_add_sql)
   static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
   fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
   static let readStaleHours = Statement("stale_hours_read", PackageResources.stale_hours_read_sql)

@@ -4,18 +4,16 @@
 -- The lock is what a foreign key would take. It keeps the tenants' names and numbers as they are until the rows are
 -- committed: a transaction that gives a tenant another number, as a restore does, waits for this one or comes first.
 --
--- It is a function because COPY comes with a text, which would be planned for every transaction; a session plans a
--- function's query once, and by the index, however few tenants there are then.
+-- It is a function because COPY comes with a text, which would be planned for every transaction. A session plans a
+-- function's queries once, and this one by the index, however few tenants there are then.
 CREATE FUNCTION parley.begin_recording(names text[], numbers int[]) RETURNS text
   LANGUAGE plpgsql SET enable_seqscan = off AS $$
-DECLARE
-  held_count bigint;
 BEGIN
-  PERFORM FROM unnest(names, numbers) AS told (name, key) JOIN parley.tenants USING (name, key)
-    FOR KEY SHARE OF tenants;
-  GET DIAGNOSTICS held_count = ROW_COUNT;
-  IF held_count <> cardinality(names) THEN
-    RETURN parley.refuse_tenant_number();
-  END IF;
+  FOR place IN 1 .. cardinality(names) LOOP
+    PERFORM FROM parley.tenants WHERE name = names[place] AND key = numbers[place] FOR KEY SHARE;
+    IF NOT FOUND THEN
+      RETURN parley.refuse_tenant_number();
+    END IF;
+  END LOOP;
   RETURN set_config('parley.inserts_are_counted', 'yes', true);
 END $$;

@@ -144,9 +144,9 @@ struct PageReader {
       }
       let fresh = walk.nextFresh
       let newest = try connection.newestIDs(of: rarest, fresh, tenant: tenant.key)
-      guard newest.damaged.isEmpty else {
+      guard newest.unlisted.isEmpty else {
         // Their interactions come from the rows, and none of them twice.
-        walk.add(newest.damaged)
+        walk.add(newest.unlisted)
         continue
       }
       walk.hours = walk.hours.lowerBound..<newest.rest.upperBound

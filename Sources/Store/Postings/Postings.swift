@@ -122,30 +122,36 @@ extension PostgresConnection {
 
   /// The newest ids that those hours have of any of these facets, in no order; all of the hours they are of.
   ///
-  /// - Returns: `rest` is what of the hours lies before those that were read; `damaged` are those of lists that cannot be
-  ///   read.
+  /// - Returns: `rest` is what of the hours lies before those that were read; `unlisted` are those whose interactions only
+  ///   their rows tell, for a list of theirs is damaged, or they have too many ids.
   func newestIDs(
     of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey
-  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>, damaged: StaleHours) {
+  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>, unlisted: StaleHours) {
     let rows = try run(
       Command(.readPostings) {
         $0.add(facets, hours, tenant)
         $0.add(Int32(Limits.postingsReadAtOnce))
         $0.add(Int32(Postings.chunkBytesMax))
+        $0.add(Int32(Limits.postingsReadMax))
       })
     var ids: [InteractionID] = []
-    var damaged = StaleHours()
+    var unlisted = StaleHours()
     var first = hours.lowerBound
+    if rows.count > Limits.postingsReadMax, let row = rows.first(where: { _ in true }) {
+      first = try row.int32(0)
+      unlisted.insert(first..<hours.upperBound)
+      return ([], hours.lowerBound..<first, unlisted)
+    }
     for row in rows {
       first = try row.int32(0)
       let hour = try row.int32(1)
       if let some = try row.postedIDs(2), some.allSatisfy({ $0.hour == hour }) {
         ids += some
       } else {
-        damaged.insert(hour..<hour + 1)
+        unlisted.insert(hour..<hour + 1)
       }
     }
-    return (ids, hours.lowerBound..<first, damaged)
+    return (ids, hours.lowerBound..<first, unlisted)
   }
 }
 

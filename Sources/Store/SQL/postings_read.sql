@@ -1,5 +1,6 @@
 -- The newest postings of some facets in some hours: so many chunks, and what else their hours have. With each
--- the first hour that was read to its end. NULL stands for what is too long to be any.
+-- the first hour that was read to its end. NULL stands for what is too long to be any. Of more than $7 chunks, one more
+-- than that is returned, whichever these are.
 WITH newest AS (
   SELECT hour
   FROM unnest($2::int8[]) AS wanted
@@ -20,3 +21,4 @@ CROSS JOIN LATERAL (
   SELECT hour, ids FROM parley.postings
   WHERE tenant = $1::int4 AND facet = wanted AND hour >= first.hour AND hour < $4::int4
 ) AS postings
+LIMIT $7::int4 + 1

@@ -104,6 +104,13 @@ extension Verifier.Day {
     differences.append((InteractionID(lowerBoundOfHour: hour).time, what))
   }
 
+  /// - Parameter reason: PostgreSQL's words.
+  mutating func addDamage(_ reason: String, _ hour: Int32) {
+    let what = "what PostgreSQL cannot read (\(reason)): repair its table, then run `parley verify --repair`"
+    // A day that could not be rebuilt may not be read either.
+    if differences.last?.what != what { add(what, hour) }
+  }
+
   fileprivate mutating func compare(_ kept: Postings, with counted: Postings, _ hour: Int32) {
     var (missing, extra) = (0, 0)
     for key in Set(kept.ids.keys).union(counted.ids.keys) {

@@ -22,6 +22,8 @@ public final class Verifier: Sendable {
 
   public struct Failure: Error, CustomStringConvertible {
     public var description: String
+    /// PostgreSQL cannot read a part of its tables; others it may.
+    fileprivate var isOfDamage = false
   }
 
   private let owner: PostgresConnection
@@ -54,12 +56,18 @@ public final class Verifier: Sendable {
   }
 
   /// Has the hours of a day rebuilt, by this or by a server that runs, and looks again. What only a newer server can
-  /// rebuild goes on to differ. Throws `Failure`.
+  /// rebuild goes on to differ, and so does what PostgreSQL cannot read. Throws `Failure`.
   public func repair(_ day: Day) async throws -> Day {
     let tenant = try await tenants(day.tenant)[0]
     let first = InteractionID(lowerBound: day.start).hour
     let hours = first..<Self.day(of: first).upperBound
-    try await rebuild(hours, of: tenant.key)
+    do {
+      try await rebuild(hours, of: tenant.key)
+    } catch let failure as Failure where failure.isOfDamage {
+      var left = try await verify(hours, of: tenant)
+      left.addDamage(failure.description, first)
+      return left
+    }
     return try await verify(hours, of: tenant)
   }
 
@@ -74,7 +82,7 @@ public final class Verifier: Sendable {
         failures = 0
       } catch {
         failures += 1
-        guard error.isTransient, failures < Self.failuresMax else { throw Failure(description: error.message) }
+        guard error.isTransient, failures < Self.failuresMax else { throw Self.failure(error) }
         continue
       }
       if case .leftToNewer = rebuilt { break }
@@ -123,7 +131,11 @@ public final class Verifier: Sendable {
   // MARK: Statements
 
   private func answer<R>(_ result: Result<R, PostgresError>) throws(Failure) -> R {
-    do throws(PostgresError) { return try result.get() } catch { throw Failure(description: error.message) }
+    do throws(PostgresError) { return try result.get() } catch { throw Self.failure(error) }
+  }
+
+  private static func failure(_ error: PostgresError) -> Failure {
+    Failure(description: error.message, isOfDamage: error.mayBeOfOneRow)
   }
 
   private func tenants(_ wanted: Tenant?) async throws(Failure) -> [NumberedTenant] {
@@ -164,14 +176,22 @@ public final class Verifier: Sendable {
   }
 
   private func verify(_ hours: Range<Int32>, of tenant: NumberedTenant) async throws(Failure) -> Day {
-    try answer(
-      await reader.run { (connection) throws(PostgresError) in
-        try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-          var day = Day(tenant: tenant.name, start: InteractionID(lowerBoundOfHour: hours.lowerBound).time)
-          try DayCheck(hours, of: tenant.key).run(on: connection, &day)
-          return day
-        }
-      })
+    let empty = Day(tenant: tenant.name, start: InteractionID(lowerBoundOfHour: hours.lowerBound).time)
+    do throws(Failure) {
+      return try answer(
+        await reader.run { (connection) throws(PostgresError) in
+          try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
+            var day = empty
+            try DayCheck(hours, of: tenant.key).run(on: connection, &day)
+            return day
+          }
+        })
+    } catch {
+      guard error.isOfDamage else { throw error }
+      var day = empty
+      day.addDamage(error.description, hours.lowerBound)
+      return day
+    }
   }
 }
 

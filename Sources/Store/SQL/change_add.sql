@@ -1,0 +1,9 @@
+-- Adds a tenant's change record, and begins to record for the tenant as parley.begin_recording does. (It costs less than
+-- that function, which a transaction of a few rows would feel.)
+INSERT INTO parley.deltas (tenant, additions)
+SELECT
+  coalesce(
+    (SELECT key FROM parley.tenants WHERE name = {name}::text AND key = {number}::int4 FOR KEY SHARE),
+    parley.refuse_tenant_number()::int4),
+  {additions}::bytea
+WHERE set_config('parley.inserts_are_counted', 'yes', true) IS NOT NULL
