@@ -21,7 +21,7 @@ final class GRPCLoadConnection: FramedLoadConnection {
         workload.callers.map { caller in
           [
             ":method": "POST", ":scheme": "http",
-            ":path": "/\(Method.service)/\(workload.method(operation).rawValue)", ":authority": "parley",
+            ":path": workload.method(operation).path, ":authority": "parley",
             "content-type": "application/grpc", "te": "trailers", "grpc-timeout": "\(timeoutSeconds)S",
             "authorization": "Bearer \(caller.token)",
           ]

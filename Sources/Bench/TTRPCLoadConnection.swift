@@ -18,7 +18,8 @@ final class TTRPCLoadConnection: FramedLoadConnection {
       heads = BenchOperation.allCases.map { operation in
         Self.envelope(
           Call(
-            service: Method.service, method: workload.method(operation).rawValue, metadata: Metadata(), timeout: nil,
+            service: MethodName.interactionService, method: workload.method(operation).name, metadata: Metadata(),
+            timeout: nil,
             payload: []))
       }
       tails = workload.callers.map { caller in

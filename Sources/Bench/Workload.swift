@@ -75,7 +75,7 @@ public struct Workload: Sendable {
     stream = RecordStream(pool: pool, tenants: shares, tenantCount: callers.count, seed: seed, freshness: freshness)
   }
 
-  func method(_ operation: BenchOperation) -> Method {
+  func method(_ operation: BenchOperation) -> MethodName {
     switch operation {
     case .record: batch == 1 ? .recordInteraction : .recordInteractions
     case .get: .getInteraction

@@ -12,32 +12,52 @@ public struct Admitted<Checked: Sendable>: Sendable {
   }
 }
 
-/// A request as a caller sends it, which knows the scope it needs and the rules it must meet.
+/// A request as a caller sends it, which knows its method, the scope that needs, and the rules it must meet.
 public protocol Request: Sendable {
   associatedtype Checked: Sendable
 
+  static var method: MethodName { get }
   static var scope: Scope { get }
 
   /// The request with every rule checked and every default filled in.
   func checked(tenant: Tenant, now: Timestamp) throws(RPCError) -> Checked
 }
 
+/// A caller whose token has a scope. Only `Gate` can make one.
+public struct Authorized: Sendable {
+  public let claims: Claims
+  public let scope: Scope
+
+  fileprivate init(claims: Claims, scope: Scope) {
+    self.claims = claims
+    self.scope = scope
+  }
+}
+
 /// The one way into the service.
 public struct Gate: Sendable {
   public init() {}
 
-  public func admit<R: Request>(
-    _ request: R, from claims: Claims, at now: Timestamp
-  ) throws(RPCError) -> Admitted<R.Checked> {
-    try require(R.scope, of: claims)
-    return Admitted(tenant: claims.tenant, request: try request.checked(tenant: claims.tenant, now: now))
-  }
-
-  private func require(_ scope: Scope, of claims: Claims) throws(RPCError) {
+  public func authorize(_ claims: Claims, for scope: Scope) throws(RPCError) -> Authorized {
     guard claims.scopes.contains(scope.rawValue) else {
       throw RPCError(
         .permissionDenied, .scopeMissing, "the token lacks the scope \(scope.rawValue)",
         metadata: ["scope": scope.rawValue])
     }
+    return Authorized(claims: claims, scope: scope)
+  }
+
+  public func admit<R: Request>(
+    _ request: R, from caller: Authorized, at now: Timestamp
+  ) throws(RPCError) -> Admitted<R.Checked> {
+    precondition(caller.scope == R.scope, "the method of \(R.self) was registered with another scope than it needs")
+    let tenant = caller.claims.tenant
+    return Admitted(tenant: tenant, request: try request.checked(tenant: tenant, now: now))
+  }
+
+  public func admit<R: Request>(
+    _ request: R, from claims: Claims, at now: Timestamp
+  ) throws(RPCError) -> Admitted<R.Checked> {
+    try admit(request, from: try authorize(claims, for: R.scope), at: now)
   }
 }

@@ -1,40 +1,48 @@
 /// Of each interaction of a call, in the order given; or the error that all of them share.
-public typealias RecordOutcome = Result<[Result<Recorded, RPCError>], RPCError>
+public typealias RecordOutcome = Completion<[Result<Recorded, RPCError>]>.Outcome
 
 /// Keeps interactions for ever and answers from them. `Store` implements it on PostgreSQL.
 ///
-/// An operation obeys the cancellation of its task, or the one it gave: it stops its work in the database, where it
-/// can, and fails.
+/// Each operation returns what cancels it: it stops its work in the database, where it can, and fails.
 public protocol InteractionStore: Sendable {
-  /// Records each; a result means committed. Many calls that end together cost the executor one turn.
+  /// Records each; a result means committed. Calls that are committed together are completed together.
   func record(
-    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (RecordOutcome) -> Void
+    _ interactions: [Interaction], for tenant: Tenant, _ completion: Completion<[Result<Recorded, RPCError>]>
   ) -> Cancellation
 
   /// nil where there is none.
   func interaction(
-    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+    _ id: InteractionID, of tenant: Tenant, _ completion: Completion<Interaction?>
   ) -> Cancellation
 
   /// The rows of one page, and whether more follow.
-  func page(_ query: ListInteractions.Checked, of tenant: Tenant) async throws(RPCError)
-    -> (interactions: [Interaction], more: Bool)
+  func page(
+    _ query: ListInteractions.Checked, of tenant: Tenant,
+    _ completion: Completion<(interactions: [Interaction], more: Bool)>
+  ) -> Cancellation
 
-  func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport
+  func stats(_ query: GetStats.Checked, of tenant: Tenant, _ completion: Completion<StatsReport>) -> Cancellation
 }
 
 extension InteractionStore {
-  /// The same for those that have a task, which may be cancelled.
   public func record(
     _ interactions: [Interaction], for tenant: Tenant
   ) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    try await awaited { record(interactions, for: tenant, on: $0, answer: $1) }
+    try await withCompletion { record(interactions, for: tenant, $0) }
   }
 
   public func interaction(_ id: InteractionID, of tenant: Tenant) async throws(RPCError) -> Interaction? {
-    try await awaited { interaction(id, of: tenant, on: $0, answer: $1) }
+    try await withCompletion { interaction(id, of: tenant, $0) }
+  }
+
+  public func page(
+    _ query: ListInteractions.Checked, of tenant: Tenant
+  ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
+    try await withCompletion { page(query, of: tenant, $0) }
+  }
+
+  public func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
+    try await withCompletion { stats(query, of: tenant, $0) }
   }
 }
 
@@ -46,57 +54,64 @@ public struct InteractionService: Sendable {
     self.store = store
   }
 
-  /// The answer goes to `answer`, once and on the executor.
-  public func record(
-    _ admitted: Admitted<Interaction>, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Result<Recorded, RPCError>) -> Void
-  ) -> Cancellation {
-    store.record([admitted.request], for: admitted.tenant, on: executor) { answer($0.flatMap { $0[0] }) }
+  public func record(_ admitted: Admitted<Interaction>, _ completion: Completion<Recorded>) -> Cancellation {
+    store.record([admitted.request], for: admitted.tenant, completion.map { $0.flatMap { $0[0] } })
   }
 
-  /// The same for many: those that break a rule are answered in their places.
+  /// The same for many: those that break a rule are refused in their places.
   public func record(
-    _ admitted: Admitted<[Result<Interaction, RPCError>]>, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (RecordOutcome) -> Void
+    _ admitted: Admitted<[Result<Interaction, RPCError>]>, _ completion: Completion<[Result<Recorded, RPCError>]>
   ) -> Cancellation {
     // Without the texts, which are long.
     let refused = admitted.request.map { $0.map { _ in } }
-    return store.record(admitted.request.compactMap { try? $0.get() }, for: admitted.tenant, on: executor) { outcome in
-      answer(
+    return store.record(
+      admitted.request.compactMap { try? $0.get() }, for: admitted.tenant,
+      completion.map { outcome in
         outcome.map { recorded in
           var recorded = recorded.makeIterator()
           return refused.map { $0.flatMap { recorded.next()! } }
-        })
-    }
+        }
+      })
   }
 
-  public func list(_ admitted: Admitted<ListInteractions.Checked>) async throws(RPCError) -> InteractionPage {
-    if admitted.request.filter.selectsNoTime { return InteractionPage(interactions: [], nextPageToken: "") }
-    let (interactions, more) = try await store.page(admitted.request, of: admitted.tenant)
-    guard more, let last = interactions.last else {
-      return InteractionPage(interactions: interactions, nextPageToken: "")
-    }
-    return InteractionPage(
-      interactions: interactions,
-      nextPageToken: PageToken.encode(after: last.id, tenant: admitted.tenant, filter: admitted.request.filter))
-  }
-
-  public func get(
-    _ admitted: Admitted<InteractionID>, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Result<Interaction, RPCError>) -> Void
+  public func list(
+    _ admitted: Admitted<ListInteractions.Checked>, _ completion: Completion<InteractionPage>
   ) -> Cancellation {
-    store.interaction(admitted.request, of: admitted.tenant, on: executor) { found in
-      answer(
+    if admitted.request.filter.selectsNoTime {
+      completion.complete(.success(InteractionPage(interactions: [], nextPageToken: "")))
+      return {}
+    }
+    return store.page(
+      admitted.request, of: admitted.tenant,
+      completion.map { outcome in
+        outcome.map { page in
+          guard page.more, let last = page.interactions.last else {
+            return InteractionPage(interactions: page.interactions, nextPageToken: "")
+          }
+          return InteractionPage(
+            interactions: page.interactions,
+            nextPageToken: PageToken.encode(after: last.id, tenant: admitted.tenant, filter: admitted.request.filter))
+        }
+      })
+  }
+
+  public func get(_ admitted: Admitted<InteractionID>, _ completion: Completion<Interaction>) -> Cancellation {
+    store.interaction(
+      admitted.request, of: admitted.tenant,
+      completion.map { found in
         found.flatMap { interaction in
           interaction.map { .success($0) }
             ?? .failure(RPCError(.notFound, .interactionNotFound, "there is no interaction \(admitted.request)"))
-        })
-    }
+        }
+      })
   }
 
-  public func stats(_ admitted: Admitted<GetStats.Checked>) async throws(RPCError) -> StatsReport {
+  public func stats(_ admitted: Admitted<GetStats.Checked>, _ completion: Completion<StatsReport>) -> Cancellation {
     let query = admitted.request
-    if query.filter.selectsNoTime { return StatsReport(start: query.start, end: query.end) }
-    return try await store.stats(query, of: admitted.tenant)
+    if query.filter.selectsNoTime {
+      completion.complete(.success(StatsReport(start: query.start, end: query.end)))
+      return {}
+    }
+    return store.stats(query, of: admitted.tenant, completion)
   }
 }

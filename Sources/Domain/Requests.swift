@@ -1,5 +1,6 @@
 /// Records one interaction.
 public struct RecordInteraction: Request {
+  public static let method = MethodName.recordInteraction
   public static let scope = Scope.record
 
   public var interaction: InteractionDraft
@@ -23,6 +24,7 @@ public struct RecordInteraction: Request {
 
 /// Records many; each meets the rules, or fails, alone.
 public struct RecordInteractions: Request {
+  public static let method = MethodName.recordInteractions
   public static let scope = Scope.record
 
   /// A draft, or why the bytes at its place could not be read as one.
@@ -54,6 +56,7 @@ public enum InteractionView: Sendable {
 
 /// Lists interactions, newest first.
 public struct ListInteractions: Request {
+  public static let method = MethodName.listInteractions
   public static let scope = Scope.view
 
   public var filter: InteractionFilter
@@ -93,6 +96,7 @@ public struct ListInteractions: Request {
 
 /// Gets one interaction.
 public struct GetInteraction: Request {
+  public static let method = MethodName.getInteraction
   public static let scope = Scope.view
 
   public var id: String
@@ -120,6 +124,7 @@ public enum StatsInterval: Sendable {
 
 /// Counts, sums and percentiles over what a filter selects.
 public struct GetStats: Request {
+  public static let method = MethodName.getStats
   public static let scope = Scope.view
 
   public var filter: InteractionFilter

@@ -59,24 +59,24 @@ public final class ParleyClient: Sendable {
   /// an id here.
   public func record(_ interaction: InteractionDraft, requestID: String = "") async throws(RPCError) -> Recorded {
     let draft = requestID.isEmpty ? interaction.withID() : interaction
-    return try await call(.recordInteraction, RecordInteraction(interaction: draft, requestID: requestID))
+    return try await call(RecordInteraction(interaction: draft, requestID: requestID))
   }
 
   /// Records up to 1,000 interactions; each has its own result, in order.
   public func record(_ interactions: [InteractionDraft]) async throws(RPCError) -> [Result<Recorded, RPCError>] {
-    try await call(.recordInteractions, RecordInteractions(interactions: interactions.map { .success($0.withID()) }))
+    try await call(RecordInteractions(interactions: interactions.map { .success($0.withID()) }))
   }
 
   public func list(_ request: ListInteractions) async throws(RPCError) -> InteractionPage {
-    try await call(.listInteractions, request)
+    try await call(request)
   }
 
   public func get(_ id: String) async throws(RPCError) -> Interaction {
-    try await call(.getInteraction, GetInteraction(id: id))
+    try await call(GetInteraction(id: id))
   }
 
   public func stats(_ request: GetStats) async throws(RPCError) -> StatsReport {
-    try await call(.getStats, request)
+    try await call(request)
   }
 
   /// Closes the connections; calls under way fail, and so do later ones.
@@ -85,9 +85,7 @@ public final class ParleyClient: Sendable {
     for connection in connections { await connection.close() }
   }
 
-  private func call<Answer: WireMessage>(
-    _ method: Method, _ request: some WireMessage
-  ) async throws(RPCError) -> Answer {
+  private func call<R: Request & WireMessage, Answer: WireMessage>(_ request: R) async throws(RPCError) -> Answer {
     let payload = request.encoded()
     let deadline = ContinuousClock.now + configuration.timeout
     var pause = Duration.milliseconds(50)
@@ -95,7 +93,7 @@ public final class ParleyClient: Sendable {
     while true {
       let begun = ContinuousClock.now
       do throws(RPCError) {
-        return try Answer(encoded: try await attempt(method, payload, until: deadline))
+        return try Answer(encoded: try await attempt(R.method, payload, until: deadline))
       } catch {
         absentSince = error.reason == .connectionLost ? absentSince ?? begun : nil
         let lastTry = min(deadline, absentSince.map { $0 + configuration.absenceTimeout } ?? deadline)
@@ -109,13 +107,13 @@ public final class ParleyClient: Sendable {
   }
 
   private func attempt(
-    _ method: Method, _ payload: [UInt8], until deadline: ContinuousClock.Instant
+    _ method: MethodName, _ payload: [UInt8], until deadline: ContinuousClock.Instant
   ) async throws(RPCError) -> [UInt8] {
     guard !isClosed.load(ordering: .relaxed) else { throw .connectionLost("this client was closed") }
     var metadata = Metadata()
     metadata.add("authorization", "Bearer \(try await configuration.token())")
     let call = Call(
-      service: Method.service, method: method.rawValue, metadata: metadata, timeout: deadline - .now, payload: payload)
+      service: method.service, method: method.name, metadata: metadata, timeout: deadline - .now, payload: payload)
     let place = turn.add(1, ordering: .relaxed).oldValue
     return try await connections[place % connections.count].reply(to: call).get()
   }

@@ -51,6 +51,21 @@ public final class Health: Sendable {
     return stream
   }
 
+  /// As methods of `grpc.health.v1.Health`. Those who ask have no token.
+  public var methods: [Method] {
+    [
+      Method(
+        MethodName(service: HealthCheck.service, name: "Check"), scope: nil,
+        .unary { [self] _, message, completion in
+          completion.complete(Result { () throws(RPCError) in Response(try check(message.bytes)) })
+          return {}
+        }),
+      Method(
+        MethodName(service: HealthCheck.service, name: "Watch"), scope: nil,
+        .streaming(.responses) { [self] _, requests, responses in await watch(requests, responses) }),
+    ]
+  }
+
   func check(_ payload: [UInt8]) throws(RPCError) -> [UInt8] {
     let service = try HealthCheck.service(inRequest: payload)
     guard HealthCheck.services.contains(service) else {
@@ -59,9 +74,9 @@ public final class Health: Sendable {
     return HealthCheck.response(isServing || service == HealthCheck.liveness ? .serving : .notServing)
   }
 
-  func watch(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+  func watch(_ requests: RequestStream, _ responses: ResponseStream) async -> Response {
     do throws(RPCError) {
-      guard let request = try await requests.next() else { return GRPCResponse(.failure(.cancelled)) }
+      guard let request = try await requests.next() else { return Response(.cancelled) }
       let service = try HealthCheck.service(inRequest: request.bytes)
       let isKnown = HealthCheck.services.contains(service)
       if !isKnown { try await responses.send(HealthCheck.response(.serviceUnknown)) }
@@ -73,11 +88,11 @@ public final class Health: Sendable {
           last = told
         }
         // A drain waits for its calls; a watch would wait for ever. It ends with the word that the drain sends.
-        if !isServing, state.withLock({ $0.isDraining }) { return GRPCResponse(.failure(.draining)) }
+        if !isServing, state.withLock({ $0.isDraining }) { return Response(.draining) }
       }
-      return GRPCResponse(.failure(.cancelled))
+      return Response(.cancelled)
     } catch {
-      return GRPCResponse(.failure(error))
+      return Response(error)
     }
   }
 }

@@ -17,8 +17,6 @@ public final class ParleyServer: Service {
     /// The permissions of Unix sockets' files.
     public var socketMode: UInt32
 
-    /// Answers gRPC's questions about the schema.
-    public var reflection = false
     /// How gRPC connections are kept and ended.
     public var grpc = GRPCConnectionConfiguration()
     /// How many connections may be open; see `DescriptorLimit`.
@@ -53,32 +51,21 @@ public final class ParleyServer: Service {
   private let memory = CallMemory()
   private let requests = RequestMemory()
   private let responses: ResponseMemory
-  private let methods: any GRPCMethods
   private let logger: Logger
   private let onListening: @Sendable ([Address]) -> Void
   private let connections: ConnectionTable
   private let group: any EventLoopGroup
 
-  /// - Parameter onListening: told the addresses once all are listened on, with the ports the system chose.
-  public convenience init(
+  /// - Parameters:
+  ///   - health: told that the server drains.
+  ///   - onListening: told the addresses once all are listened on, with the ports the system chose.
+  public init(
     _ configuration: Configuration, dispatcher: Dispatcher, health: Health, logger: Logger,
-    onListening: @escaping @Sendable ([Address]) -> Void
-  ) throws {
-    let methods = ServiceMethods(
-      dispatcher: dispatcher, health: health, reflection: configuration.reflection ? try Reflection() : nil)
-    self.init(
-      configuration, dispatcher: dispatcher, health: health, methods: methods, logger: logger, onListening: onListening)
-  }
-
-  /// With other gRPC methods than Parley's, for tests of the layer.
-  package init(
-    _ configuration: Configuration, dispatcher: Dispatcher, health: Health, methods: any GRPCMethods, logger: Logger,
     onListening: @escaping @Sendable ([Address]) -> Void
   ) {
     self.configuration = configuration
     self.dispatcher = dispatcher
     self.health = health
-    self.methods = methods
     self.logger = logger
     self.onListening = onListening
     self.group = MultiThreadedEventLoopGroup.singleton
@@ -161,7 +148,8 @@ public final class ParleyServer: Service {
 
   private func addTTRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
     let unread = unreadResponses(of: context.channel)
-    let runner = CallRunner<Reply>(memory: memory, unread: unread, loop: context.eventLoop) { .failure($0) }
+    let runner = CallRunner(
+      interceptors: dispatcher.interceptors, memory: memory, unread: unread, loop: context.eventLoop)
     let edge = ConnectionEdge()
     let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = TTRPCHandler(
@@ -172,15 +160,15 @@ public final class ParleyServer: Service {
 
   private func addGRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
     let unread = unreadResponses(of: context.channel)
-    let runner = CallRunner<GRPCResponse>(memory: memory, unread: unread, loop: context.eventLoop) {
-      GRPCResponse(.failure($0))
-    }
+    let runner = CallRunner(
+      interceptors: dispatcher.interceptors, memory: memory, unread: unread, loop: context.eventLoop)
     // One after the other: each writes through those before it as soon as it is added.
     let pipeline = context.pipeline.syncOperations
     let edge = ConnectionEdge()
     let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = GRPCHandler(
-      methods: methods, runner: runner, unread: unread, unfinished: unfinished, edge: edge, connection: connection,
+      dispatcher: dispatcher, runner: runner, unread: unread, unfinished: unfinished, edge: edge,
+      connection: connection,
       configuration: configuration.grpc, unreadAnswerTimeout: configuration.unreadAnswerTimeout,
       loop: context.eventLoop, logger: logger)
     try pipeline.addHandler(edge)

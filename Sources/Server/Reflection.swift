@@ -1,36 +1,44 @@
-import Domain
+public import Domain
 import Wire
 
 /// Tells clients such as grpcurl what the server speaks (`grpc.reflection.v1` and `v1alpha`, whose
 /// messages are the same). Off unless asked for.
-struct Reflection: Sendable {
-  static let services = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
+public struct Reflection: Sendable {
+  private static let services = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
 
   private let filesByName: [String: [UInt8]]
   private let filesBySymbol: [String: [UInt8]]
 
-  init() throws(RPCError) {
+  public init() throws(RPCError) {
     let files = try ProtoFile.files(inSet: PackageResources.descriptors_binpb)
     filesByName = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.encoded) })
     filesBySymbol = Dictionary(
       files.flatMap { file in file.symbols.map { ($0, file.encoded) } }, uniquingKeysWith: { first, _ in first })
   }
 
-  func answer(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+  public var methods: [Method] {
+    Self.services.map { service in
+      Method(
+        MethodName(service: service, name: "ServerReflectionInfo"), scope: nil,
+        .streaming(.both) { _, requests, responses in await answer(requests, responses) })
+    }
+  }
+
+  private func answer(_ requests: RequestStream, _ responses: ResponseStream) async -> Response {
     do throws(RPCError) {
       while let request = try await requests.next() {
         let answer = answer(to: try ReflectionMessages.question(request.bytes))
         try await responses.send(try ReflectionMessages.encode(answer, to: request.bytes))
       }
-      return GRPCResponse(.success([]))
+      return Response()
     } catch {
-      return GRPCResponse(.failure(error))
+      return Response(error)
     }
   }
 
   private func answer(to question: ReflectionMessages.Question) -> ReflectionMessages.Answer {
     switch question {
-    case .listServices: .services(([Method.service, HealthCheck.service] + Self.services).sorted())
+    case .listServices: .services(([MethodName.interactionService, HealthCheck.service] + Self.services).sorted())
     case .fileNamed(let name): file(filesByName[name], "file \(RPCError.excerpt(of: name))")
     case .fileDeclaring(let symbol): file(filesBySymbol[symbol], "symbol \(RPCError.excerpt(of: symbol))")
     case .extensions: .failure(RPCError(.notFound, .methodUnknown, "there are no extensions here"))

@@ -11,17 +11,19 @@ final class TTRPCHandler: ChannelDuplexHandler {
   typealias OutboundIn = Never
   typealias OutboundOut = ByteBuffer
 
-  private var session = ServerSession()
+  private(set) var session = ServerSession()
+  /// The streaming calls under way.
+  var streams: [UInt32: TTRPCStream] = [:]
   private let dispatcher: Dispatcher
-  private let runner: CallRunner<Reply>
+  let runner: CallRunner
   private let unread: UnreadResponses
   private let unfinished: UnfinishedRequests
   private let edge: ConnectionEdge
-  private let connection: AcceptedConnection
+  let connection: AcceptedConnection
   private let unreadAnswerTimeout: Duration
   private let strangerIdleTime: Duration
   private let logger: Logger
-  private var context: ChannelHandlerContext?
+  private(set) var context: ChannelHandlerContext?
   private var isProceeding = false
   private var isReadHeld = false
   /// Answers that go out together when this turn of the loop ends.
@@ -44,7 +46,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   init(
-    dispatcher: Dispatcher, runner: CallRunner<Reply>, unread: UnreadResponses, unfinished: UnfinishedRequests,
+    dispatcher: Dispatcher, runner: CallRunner, unread: UnreadResponses, unfinished: UnfinishedRequests,
     edge: ConnectionEdge, connection: AcceptedConnection, configuration: ParleyServer.Configuration,
     loop: any EventLoop, logger: Logger
   ) {
@@ -101,6 +103,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
 
   func channelInactive(context: ChannelHandlerContext) {
     frameTimer?.cancel()
+    endStreams()
     runner.cancelAll()
     unread.end()
     _ = unfinished.hold(0)
@@ -130,9 +133,14 @@ final class TTRPCHandler: ChannelDuplexHandler {
     defer { isProceeding = false }
     while let action = session.next() {
       switch action {
-      case .start(let call, let stream): start(call, stream: stream)
+      case .start(let call, let stream, let shape): start(call, stream: stream, shape)
+      case .receive(let message, let stream, let isLast): receive(message, stream: stream, isLast: isLast)
       case .answer(let error, let stream):
-        write(.failure(error), stream: stream, context)
+        if let stream = streams[stream] {
+          end(stream, .failure(error))
+        } else {
+          write(.failure(error), stream: stream, context)
+        }
       case .close(let reason):
         logger.info("closing a connection", metadata: ["reason": "\(reason)"])
         send(context)
@@ -147,20 +155,57 @@ final class TTRPCHandler: ChannelDuplexHandler {
     watchFrame(context)
   }
 
-  private func start(_ call: Call, stream: UInt32) {
-    var call = call
-    call.peer = connection
+  private func start(_ call: Call, stream: UInt32, _ shape: ServerSession.Shape) {
     connection.isActive()
-    runner.run(timeout: call.timeout, size: call.size) { [dispatcher] in
-      dispatcher.begin(call)
-    } answer: { [self] reply in
-      session.finished(stream: stream)
-      guard let context else { return }
-      write(reply, stream: stream, context)
-      proceed(context)
-      releaseHeldRead(context)
-      endIfDrained(context)
+    do throws(RPCError) {
+      if let timeout = call.timeout, timeout <= .zero { throw .deadlineExceeded }
+      let method = try dispatcher.method(service: call.service, name: call.method)
+      switch (method.handler, shape) {
+      case (.unary, .open): throw .oneMessageExpected
+      case (.unary(let body), _): start(call, stream: stream, method, body)
+      case (.streaming, .unary): throw .streamExpected
+      case (.streaming(let kind, let body), _):
+        start(TTRPCStream(id: stream, kind), method, call, isOpen: shape == .open, body)
+      }
+    } catch {
+      answer(.failure(error), stream: stream)
     }
+  }
+
+  private func start(
+    _ call: Call, stream: UInt32, _ method: Method,
+    _ body: @escaping @Sendable (CallContext, RPCMessage, Completion<Response>) -> Cancellation
+  ) {
+    let context = CallContext(metadata: call.metadata, peer: connection, bytes: call.bytes)
+    let message = RPCMessage(bytes: call.payload, wasCompressed: false)
+    runner.run(method, context, timeout: call.timeout) {
+      body($0, message, $1)
+    } answer: { [self] response in
+      answer(response.reply, stream: stream)
+    }
+  }
+
+  private func answer(_ reply: Reply, stream: UInt32) {
+    finish(stream: stream) { [self] in write(reply, stream: stream, $0) }
+  }
+
+  /// The call has ended: sends its last frame, and goes on with what waited for that.
+  func finish(stream: UInt32, _ last: (ChannelHandlerContext) -> Void) {
+    session.finished(stream: stream)
+    guard let context else { return }
+    last(context)
+    proceed(context)
+    releaseHeldRead(context)
+    endIfDrained(context)
+  }
+
+  /// A message that a stream received was taken.
+  func taken(_ bytes: Int, stream: UInt32) {
+    guard bytes > 0 else { return }
+    session.taken(bytes, stream: stream)
+    guard let context else { return }
+    proceed(context)
+    releaseHeldRead(context)
   }
 
   private func releaseHeldRead(_ context: ChannelHandlerContext) {
@@ -189,12 +234,17 @@ final class TTRPCHandler: ChannelDuplexHandler {
 
   // MARK: Out
 
-  private func write(_ reply: Reply, stream: UInt32, _ context: ChannelHandlerContext) {
+  func write(_ reply: Reply, stream: UInt32, _ context: ChannelHandlerContext) {
     var frame = Envelope.frame(reply, stream: stream)
     if frame.count - FrameHeader.bytes > Limits.frameBytesMax {
       // Old Go clients do not survive more.
       frame = Envelope.frame(.failure(.messageTooLarge(bytes: frame.count)), stream: stream)
     }
+    write(frame, context)
+  }
+
+  /// Sends a frame together with the others of this turn of the loop.
+  func write(_ frame: [UInt8], _ context: ChannelHandlerContext) {
     if unsent.capacity == 0 { unsent.reserveCapacity(1024) }
     unsent.writeBytes(frame)
     writtenBytes += frame.count
@@ -212,6 +262,17 @@ final class TTRPCHandler: ChannelDuplexHandler {
       handler.lookAtUnread(context)
       handler.endIfDrained(context)
     }
+  }
+
+  /// Sends a frame behind those of this turn of the loop, and tells when the socket has taken it.
+  func write(
+    _ frame: [UInt8], _ context: ChannelHandlerContext, done: @escaping @Sendable (Result<Void, RPCError>) -> Void
+  ) {
+    send(context)
+    writtenBytes += frame.count
+    let written = context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: frame)))
+    written.whenComplete { done($0.mapError { _ in .cancelled }) }
+    lookAtUnread(context)
   }
 
   /// From so many bytes on, answers do not wait for others.

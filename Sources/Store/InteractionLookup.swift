@@ -7,13 +7,10 @@ import Synchronization
 /// It owns the queue of those that wait, which is bounded, and lets at most `concurrency` statements run.
 /// `LookupQueue` decides which go together.
 final class InteractionLookup: Sendable {
-  typealias Answer = Result<Interaction?, RPCError>
-
   /// A call that waits for its interaction.
   private struct Waiter {
     var id: InteractionID
-    var executor: any AnswerExecutor
-    var answer: @Sendable (Answer) -> Void
+    var completion: Completion<Interaction?>
   }
 
   private let queue: Mutex<LookupQueue<Waiter>>
@@ -34,15 +31,14 @@ final class InteractionLookup: Sendable {
 
   /// Giving up leaves the queue; a statement whose last waiter gives up is cancelled, too.
   func interaction(
-    _ id: InteractionID, tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Answer) -> Void
+    _ id: InteractionID, tenant: Tenant, _ completion: Completion<Interaction?>
   ) -> Cancellation {
-    let waiter = Waiter(id: id, executor: executor, answer: answer)
+    let waiter = Waiter(id: id, completion: completion)
     let (ticket, isToStart) = queue.withLock { queue in (queue.enqueue(waiter, of: tenant), queue.isToStart()) }
     // When all has been read that has come by now, on this connection and others.
-    if isToStart { executor.execute { self.startAll() } }
+    if isToStart { completion.executor.execute { self.startAll() } }
     guard let ticket else {
-      executor.execute { answer(.failure(.overloaded("too many reads wait"))) }
+      completion.complete(.failure(.overloaded("too many reads wait")))
       return {}
     }
     return { self.cancel(ticket) }
@@ -50,8 +46,8 @@ final class InteractionLookup: Sendable {
 
   private func cancel(_ ticket: LookupQueue<Waiter>.Ticket) {
     switch queue.withLock({ $0.cancel(ticket) }) {
-    case .withdrawn(let waiter): waiter.executor.execute { waiter.answer(.failure(.cancelled)) }
-    // Answered when the statement has ended, as every cancelled read is.
+    case .withdrawn(let waiter): waiter.completion.complete(.failure(.cancelled))
+    // Completed when the statement has ended, as every cancelled read is.
     case .abandoned(let giveUp): giveUp?()
     case .ignored: break
     }
@@ -133,13 +129,13 @@ final class InteractionLookup: Sendable {
   private func end(_ batch: LookupQueue<Waiter>.Batch, _ found: Result<Found, RPCError>) {
     queue.withLock { $0.ended(batch.key) }
     startAll()
-    var answers = AnswerBundle<Answer>()
+    var bundle = CompletionBundle<Interaction?>()
     for waiter in batch.waiters {
-      let answer = found.flatMap { (found) -> Answer in
+      let outcome = found.flatMap { (found) -> Completion<Interaction?>.Outcome in
         found.failures[waiter.id].map { .failure($0.rpcError) } ?? .success(found.interactions[waiter.id])
       }
-      answers.add(answer, to: waiter.answer, on: waiter.executor)
+      bundle.add(outcome, to: waiter.completion)
     }
-    answers.send()
+    bundle.send()
   }
 }

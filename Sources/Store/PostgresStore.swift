@@ -109,49 +109,43 @@ public final class PostgresStore: InteractionStore {
   }
 
   public func record(
-    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (RecordOutcome) -> Void
+    _ interactions: [Interaction], for tenant: Tenant, _ completion: Completion<[Result<Recorded, RPCError>]>
   ) -> Cancellation {
     if let key = numbers.hint(for: tenant) {
-      return recorder.record(
-        interactions, tenant: NumberedTenant(key: key, name: tenant), on: executor, answer: answer)
+      return recorder.record(interactions, tenant: NumberedTenant(key: key, name: tenant), completion)
     }
-    return answered(on: executor, answer) { [catalog, recorder] () throws(RPCError) in
+    // A tenant's first record waits for its number.
+    return completion.complete { [catalog, recorder] () throws(RPCError) in
       let numbered = NumberedTenant(key: try await catalog.add(tenant), name: tenant)
-      return try await awaited { recorder.record(interactions, tenant: numbered, on: $0, answer: $1) }
+      return try await withCompletion { recorder.record(interactions, tenant: numbered, $0) }
     }
   }
 
   public func interaction(
-    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+    _ id: InteractionID, of tenant: Tenant, _ completion: Completion<Interaction?>
   ) -> Cancellation {
-    lookup.interaction(id, tenant: tenant, on: executor, answer: answer)
-  }
-
-  /// For a tenant's first record, which waits for its number.
-  private func answered<A: Sendable>(
-    on executor: any AnswerExecutor, _ answer: @escaping @Sendable (Result<A, RPCError>) -> Void,
-    _ work: @escaping @Sendable () async throws(RPCError) -> A
-  ) -> Cancellation {
-    let task = Task {
-      let result: Result<A, RPCError>
-      do throws(RPCError) { result = .success(try await work()) } catch { result = .failure(error) }
-      executor.execute { answer(result) }
-    }
-    return { task.cancel() }
+    lookup.interaction(id, tenant: tenant, completion)
   }
 
   public func page(
-    _ query: ListInteractions.Checked, of tenant: Tenant
-  ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
-    let page = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-      try PageReader(query, tenant: tenant).page(on: connection)
+    _ query: ListInteractions.Checked, of tenant: Tenant,
+    _ completion: Completion<(interactions: [Interaction], more: Bool)>
+  ) -> Cancellation {
+    completion.complete { [self] () throws(RPCError) in
+      let page = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
+        try PageReader(query, tenant: tenant).page(on: connection)
+      }
+      return page ?? ([], false)
     }
-    return page ?? ([], false)
   }
 
-  public func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
+  public func stats(
+    _ query: GetStats.Checked, of tenant: Tenant, _ completion: Completion<StatsReport>
+  ) -> Cancellation {
+    completion.complete { [self] () throws(RPCError) in try await report(query, of: tenant) }
+  }
+
+  private func report(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
     let exactUpTo = exactStatsInteractionsMax
     let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
       if let reader = StatsReader(query, tenant: tenant.key) {

@@ -10,8 +10,7 @@ final class Recorder: Sendable {
   /// The interactions of one call, and where their outcome goes.
   private struct Submission {
     var rows: [RecordRow]
-    var executor: any AnswerExecutor
-    var answer: @Sendable (RecordOutcome) -> Void
+    var completion: Completion<[Result<Recorded, RPCError>]>
   }
 
   private typealias Queue = CommitQueue<Submission>
@@ -57,16 +56,15 @@ final class Recorder: Sendable {
 
   /// Records each of the interactions. To give up takes them off the queue if they still wait there.
   func record(
-    _ interactions: [Interaction], tenant: NumberedTenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (RecordOutcome) -> Void
+    _ interactions: [Interaction], tenant: NumberedTenant, _ completion: Completion<[Result<Recorded, RPCError>]>
   ) -> Cancellation {
     guard !interactions.isEmpty else {
-      executor.execute { answer(.success([])) }
+      completion.complete(.success([]))
       return {}
     }
     let rows = interactions.map { RecordRow($0, tenant: tenant) }
     let size = Queue.Queue.Size(count: rows.count, bytes: interactions.reduce(0) { $0 + $1.bytes })
-    let submission = Submission(rows: rows, executor: executor, answer: answer)
+    let submission = Submission(rows: rows, completion: completion)
     let (enqueued, woken) = state.withLock { state in
       let enqueued = state.queue.enqueue(submission, of: tenant.key, size: size)
       guard case .waits(_, let wake?) = enqueued else { return (enqueued, nil as CheckedContinuation<Void, Never>?) }
@@ -75,16 +73,14 @@ final class Recorder: Sendable {
     woken?.resume()
     switch enqueued {
     case .waits(let ticket, _): return { self.withdraw(ticket) }
-    case .full:
-      executor.execute { answer(.failure(.overloaded("too many interactions wait to be recorded"))) }
-    case .closed: executor.execute { answer(.failure(.draining)) }
+    case .full: completion.complete(.failure(.overloaded("too many interactions wait to be recorded")))
+    case .closed: completion.complete(.failure(.draining))
     }
     return {}
   }
 
   private func withdraw(_ ticket: Queue.Ticket) {
-    guard let withdrawn = state.withLock({ $0.queue.cancel(ticket) }) else { return }
-    withdrawn.executor.execute { withdrawn.answer(.failure(.cancelled)) }
+    state.withLock { $0.queue.cancel(ticket) }?.completion.complete(.failure(.cancelled))
   }
 
   /// Writes until `close()` was called and the queue is empty. To cancel the task closes it: what waits is the
@@ -121,7 +117,7 @@ final class Recorder: Sendable {
       case .write(let batch, _):
         let outcomes = await writer.write(batch.flatMap(\.rows))
         state.withLock { $0.queue.written(by: place, isConnected: connection.isOpen) }
-        answer(batch, outcomes)
+        complete(batch, outcomes)
       case .wait(let until, _):
         let alarm = Task {
           try? await Task.sleep(until: until, clock: .continuous)
@@ -160,15 +156,15 @@ final class Recorder: Sendable {
     state.withLock { $0.wake(writer) }?.resume()
   }
 
-  private func answer(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
-    var answers = AnswerBundle<RecordOutcome>()
+  private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
+    var bundle = CompletionBundle<[Result<Recorded, RPCError>]>()
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count
       place = rows.upperBound
-      answers.add(outcome(of: outcomes[rows]), to: submission.answer, on: submission.executor)
+      bundle.add(outcome(of: outcomes[rows]), to: submission.completion)
     }
-    answers.send()
+    bundle.send()
   }
 
   /// A call fails as a whole where the database failed it in part: to try it again does no harm to the rest.

@@ -12,8 +12,6 @@ public struct Call: Sendable {
   public var timeout: Duration?
   /// The encoded request message.
   public var payload: [UInt8]
-  /// Whom it came from, where that matters.
-  public var peer: (any CallPeer)?
 
   public init(service: String, method: String, metadata: Metadata, timeout: Duration?, payload: [UInt8]) {
     self.service = service
@@ -80,15 +78,4 @@ public struct Metadata: Hashable, Sendable {
   public subscript(key: String) -> [String] {
     entries.lazy.filter { $0.key == key }.map(\.value)
   }
-}
-
-/// The methods of `parley.v1.InteractionService`, by their names in the schema.
-public enum Method: String, Sendable, CaseIterable {
-  case recordInteraction = "RecordInteraction"
-  case recordInteractions = "RecordInteractions"
-  case listInteractions = "ListInteractions"
-  case getInteraction = "GetInteraction"
-  case getStats = "GetStats"
-
-  public static let service = "parley.v1.InteractionService"
 }

@@ -25,6 +25,7 @@ struct Serve: AsyncParsableCommand {
     let logger = try config.logger()
     let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
     var configuration = try config.server(data: data)
+    let reflection = try config.reflection() ? Reflection() : nil
     let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
     let connections = try config.connections()
     let preparedStatements = try config.preparedStatements()
@@ -50,7 +51,7 @@ struct Serve: AsyncParsableCommand {
       storeConfiguration.preparedStatements = preparedStatements
       try await serve(
         store: PostgresStore(storeConfiguration, logger: logger), cluster: cluster, server: configuration, verifier,
-        logger)
+        reflection, logger)
     } catch {
       await cluster?.stop()
       throw error
@@ -111,12 +112,12 @@ struct Serve: AsyncParsableCommand {
 
   private func serve(
     store: PostgresStore, cluster: PrivateCluster?, server: ParleyServer.Configuration, _ verifier: TokenVerifier,
-    _ logger: Logger
+    _ reflection: Reflection?, _ logger: Logger
   ) async throws {
     let health = Health()
-    let dispatcher = Dispatcher(
-      verifier: verifier, service: InteractionService(store: store), health: health, logger: logger)
-    let server = try ParleyServer(server, dispatcher: dispatcher, health: health, logger: logger) { addresses in
+    let methods = InteractionService(store: store).methods + health.methods + (reflection?.methods ?? [])
+    let dispatcher = Dispatcher(methods, verifier: verifier, logger: logger)
+    let server = ParleyServer(server, dispatcher: dispatcher, health: health, logger: logger) { addresses in
       do {
         try printLine("parley \(Version.current) listens on \(addresses.map(\.description).joined(separator: " and "))")
       } catch {

@@ -187,13 +187,16 @@ extension ConfigReader {
     return budget
   }
 
-  func server(data: String?) throws -> ParleyServer.Configuration {
-    var server = ParleyServer.Configuration(addresses: try addresses(data: data), socketMode: try socketMode())
+  func reflection() throws -> Bool {
     let reflection = string(forKey: "reflection") ?? bool(forKey: "reflection").map { "\($0)" } ?? "false"
     guard let isOn = Bool(reflection) else {
       throw CommandFailure("reflection \(reflection): allowed are true and false")
     }
-    server.reflection = isOn
+    return isOn
+  }
+
+  func server(data: String?) throws -> ParleyServer.Configuration {
+    var server = ParleyServer.Configuration(addresses: try addresses(data: data), socketMode: try socketMode())
     let seconds = 1...86_400_000
     server.grpc.ageSecondsMax = try count("grpc-max-age", in: seconds).map(Int64.init)
     server.grpc.idleSecondsMax = try count("grpc-max-idle", in: seconds).map(Int64.init)

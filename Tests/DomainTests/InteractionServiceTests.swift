@@ -34,7 +34,7 @@ import Testing
     for bad in [0, 5, 6, 19] { drafts[bad].content.conversationID = "" }
     let batch = RecordInteractions(interactions: drafts.map { .success($0) })
     let admitted = try admit(batch)
-    let results = try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }
+    let results = try await withCompletion { InteractionService(store: store).record(admitted, $0) }
 
     #expect(results.count == 20)
     for (index, result) in results.enumerated() {
@@ -54,10 +54,10 @@ import Testing
     var filter = InteractionFilter()
     (filter.startTime, filter.endTime) = (now, now)
     let service = InteractionService(store: FakeStore(rows: [try checked(.sample(at: now))]))
-    #expect(
-      try await service.list(admit(ListInteractions(filter: filter)))
-        == InteractionPage(interactions: [], nextPageToken: ""))
-    let report = try await service.stats(admit(GetStats(filter: filter, interval: .hour)))
+    let list = try admit(ListInteractions(filter: filter))
+    #expect(try await withCompletion { service.list(list, $0) } == InteractionPage(interactions: [], nextPageToken: ""))
+    let stats = try admit(GetStats(filter: filter, interval: .hour))
+    let report = try await withCompletion { service.stats(stats, $0) }
     #expect(report == StatsReport(start: now, end: now))
   }
 
@@ -81,7 +81,8 @@ import Testing
     let service = InteractionService(store: FakeStore(rows: rows))
     var (seen, token, pages): ([Interaction], String, Int) = ([], "", 0)
     repeat {
-      let page = try await service.list(admit(ListInteractions(pageSize: 2, pageToken: token)))
+      let request = try admit(ListInteractions(pageSize: 2, pageToken: token))
+      let page = try await withCompletion { service.list(request, $0) }
       seen += page.interactions
       token = page.nextPageToken
       pages += 1
@@ -92,7 +93,8 @@ import Testing
 
   @Test func aTokenOfOneTenantIsRefusedToAnother() async throws {
     let rows = try (0..<3).map { try checked(.sample(at: now - Int64($0))) }
-    let page = try await InteractionService(store: FakeStore(rows: rows)).list(admit(ListInteractions(pageSize: 2)))
+    let request = try admit(ListInteractions(pageSize: 2))
+    let page = try await withCompletion { InteractionService(store: FakeStore(rows: rows)).list(request, $0) }
     let stolen = ListInteractions(pageSize: 2, pageToken: page.nextPageToken)
     let error = #expect(throws: RPCError.self) {
       _ = try Gate().admit(stolen, from: .all(of: "another airline"), at: now)
@@ -102,12 +104,12 @@ import Testing
 
   private func recorded(_ request: RecordInteraction, in store: FakeStore) async throws -> Recorded {
     let admitted = try admit(request)
-    return try await awaited { InteractionService(store: store).record(admitted, on: $0, answer: $1) }
+    return try await withCompletion { InteractionService(store: store).record(admitted, $0) }
   }
 
   private func got(_ id: InteractionID, from store: FakeStore) async throws -> Interaction {
     let admitted = try admit(GetInteraction(id: id.description))
-    return try await awaited { InteractionService(store: store).get(admitted, on: $0, answer: $1) }
+    return try await withCompletion { InteractionService(store: store).get(admitted, $0) }
   }
 
   private func admit<R: Request>(_ request: R) throws -> Admitted<R.Checked> {
@@ -129,29 +131,30 @@ private struct FakeStore: InteractionStore {
   }
 
   func record(
-    _ interactions: [Interaction], for tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (RecordOutcome) -> Void
+    _ interactions: [Interaction], for tenant: Tenant, _ completion: Completion<[Result<Recorded, RPCError>]>
   ) -> Cancellation {
-    executor.execute { answer(.success(interactions.map(outcome))) }
+    completion.complete(.success(interactions.map(outcome)))
     return {}
   }
 
   func interaction(
-    _ id: InteractionID, of tenant: Tenant, on executor: any AnswerExecutor,
-    answer: @escaping @Sendable (Result<Interaction?, RPCError>) -> Void
+    _ id: InteractionID, of tenant: Tenant, _ completion: Completion<Interaction?>
   ) -> Cancellation {
-    executor.execute { answer(.success(rows.first { $0.id == id })) }
+    completion.complete(.success(rows.first { $0.id == id }))
     return {}
   }
 
   func page(
-    _ query: ListInteractions.Checked, of tenant: Tenant
-  ) async throws(RPCError) -> (interactions: [Interaction], more: Bool) {
+    _ query: ListInteractions.Checked, of tenant: Tenant,
+    _ completion: Completion<(interactions: [Interaction], more: Bool)>
+  ) -> Cancellation {
     let rest = rows.filter { row in query.after.map { row.id < $0 } ?? true }
-    return (Array(rest.prefix(query.pageSize)), rest.count > query.pageSize)
+    completion.complete(.success((Array(rest.prefix(query.pageSize)), rest.count > query.pageSize)))
+    return {}
   }
 
-  func stats(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
-    StatsReport(start: query.start, end: query.end)
+  func stats(_ query: GetStats.Checked, of tenant: Tenant, _ completion: Completion<StatsReport>) -> Cancellation {
+    completion.complete(.success(StatsReport(start: query.start, end: query.end)))
+    return {}
   }
 }

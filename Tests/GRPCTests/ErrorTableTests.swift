@@ -11,7 +11,7 @@ struct ErrorTableTests {
     var method: String
     var payload: [UInt8] = []
     var metadata: [(String, String)] = []
-    var service = Method.service
+    var service = MethodName.interactionService
     var timeout: Duration?
     var code: RPCError.Code
     var reason: RPCError.Reason
@@ -36,7 +36,7 @@ struct ErrorTableTests {
       wrong.content.confidenceScore = .nan
       wrong.content.messageType = "Ünknown\n"
       let absent = InteractionID(at: .now)
-      let recordName = Method.recordInteraction.rawValue
+      let recordName = MethodName.recordInteraction.name
       let cases = [
         Case(what: "unknown method", method: "Delete%Ü", code: .unimplemented, reason: .methodUnknown),
         Case(
@@ -123,7 +123,8 @@ struct ErrorTableTests {
       var metadata = Metadata()
       metadata.add("authorization", "Bearer \(server.token)")
       let call = Call(
-        service: Method.service, method: "GetStats", metadata: metadata, timeout: nil, payload: GetStats().encoded())
+        service: MethodName.interactionService, method: "GetStats", metadata: metadata, timeout: nil,
+        payload: GetStats().encoded())
       #expect(try await TTRPCCaller.reply(to: call, at: server.address) == .failure(error))
       try admin.sql("ALTER DATABASE \(name) ALLOW_CONNECTIONS true")
     }

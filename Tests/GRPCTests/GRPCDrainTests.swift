@@ -127,7 +127,8 @@ struct GRPCDrainTests {
     try await GRPCServer.with { server in
       let client = try await server.connect()
       let known = try await client.start(healthWatch)
-      let named = try await client.start(healthWatch, [0x0a, UInt8(Method.service.utf8.count)] + Method.service.utf8)
+      let named = try await client.start(
+        healthWatch, [0x0a, UInt8(MethodName.interactionService.utf8.count)] + MethodName.interactionService.utf8)
       let unknown = try await client.start(healthWatch, [0x0a, 0x01, 0x78])
       try await client.read { client in
         [known, named, unknown].allSatisfy { !client.answerSoFar(to: $0).data.isEmpty }

@@ -16,7 +16,7 @@ struct GRPCHandlerTests {
     stage.call("Wait", on: 1)
     stage.move()
     #expect(!stage.received(on: 1).isEnded)
-    stage.methods.answer(0, .success([1, 2, 3]))
+    stage.methods.answer(0, [1, 2, 3])
     stage.move()
     #expect(stage.received(on: 1).code == "0" && stage.received(on: 1).isEnded)
     #expect(stage.received(on: 1).dataBytes == 8)
@@ -138,7 +138,7 @@ struct GRPCHandlerTests {
     stage.move()
     #expect(stage.received(on: 3).reset == RawHTTP2Peer.refusedStream)
     #expect(stage.methods.waiting.count == 1 && stage.server.isActive)
-    stage.methods.answer(0, .success([1]))
+    stage.methods.answer(0, [1])
     stage.move()
     #expect(stage.received(on: 1).code == "0" && stage.received(on: 1).isEnded)
     #expect(stage.client.goAways == [RawHTTP2Peer.noLastStream, 1] && !stage.server.isActive)
@@ -184,7 +184,7 @@ struct GRPCHandlerTests {
     let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 0))
     stage.call("Wait", on: 1)
     stage.move()
-    stage.methods.answer(0, .success([1, 2, 3]))
+    stage.methods.answer(0, [1, 2, 3])
     for number in 1...7 {
       stage.pass(.seconds(10))
       // Its response needs no window.
@@ -302,7 +302,7 @@ struct GRPCHandlerTests {
     let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 100_000))
     stage.call("Wait", on: 1)
     stage.move()
-    stage.methods.answer(0, .success([UInt8](repeating: 0, count: 300_000)))
+    stage.methods.answer(0, [UInt8](repeating: 0, count: 300_000))
     stage.move()
     #expect(stage.responses.bytes >= 300_000)
     stage.client.widenWindow(of: 1, by: 300_000)
@@ -314,15 +314,15 @@ struct GRPCHandlerTests {
     let stage = try HandlerStage(responses: ResponseMemory(bytesMax: 400_000), client: RawHTTP2Peer(windowBytes: 0))
     for stream in [1, 3] { stage.call("Wait", on: stream) }
     stage.move()
-    stage.methods.answer(0, .success([UInt8](repeating: 0, count: 300_000)))
+    stage.methods.answer(0, [UInt8](repeating: 0, count: 300_000))
     stage.move()
     #expect(stage.server.isActive)
-    stage.methods.answer(1, .success([UInt8](repeating: 0, count: 300_000)))
+    stage.methods.answer(1, [UInt8](repeating: 0, count: 300_000))
     stage.move()
     #expect(!stage.server.isActive && stage.responses.bytes == 0)
   }
 }
 
 private final class WeakInbox {
-  weak var value: GRPCInbox?
+  weak var value: MessageInbox?
 }

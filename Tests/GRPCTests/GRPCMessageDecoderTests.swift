@@ -9,14 +9,14 @@ struct GRPCMessageDecoderTests {
     return [flag] + (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + message
   }
 
-  private func decoded(_ bytes: [UInt8], compression: Compression? = nil) throws(GRPCStreamError) -> [GRPCMessage] {
+  private func decoded(_ bytes: [UInt8], compression: Compression? = nil) throws(GRPCStreamError) -> [RPCMessage] {
     var decoder = GRPCMessageDecoder(compression: compression, bytesMax: Self.limit)
     decoder.append(bytes)
     return try drained(&decoder)
   }
 
-  private func drained(_ decoder: inout GRPCMessageDecoder) throws(GRPCStreamError) -> [GRPCMessage] {
-    var messages: [GRPCMessage] = []
+  private func drained(_ decoder: inout GRPCMessageDecoder) throws(GRPCStreamError) -> [RPCMessage] {
+    var messages: [RPCMessage] = []
     while let message = try decoder.next() { messages.append(message) }
     return messages
   }
@@ -25,7 +25,7 @@ struct GRPCMessageDecoderTests {
     let plain = (0..<5).map { size in [UInt8](repeating: UInt8(size), count: size * 7) }
     let bytes = plain.flatMap { framed($0) } + framed(Compression.gzip.compress(plain[4]), flag: 1)
     let expected =
-      plain.map { GRPCMessage(bytes: $0, wasCompressed: false) } + [GRPCMessage(bytes: plain[4], wasCompressed: true)]
+      plain.map { RPCMessage(bytes: $0, wasCompressed: false) } + [RPCMessage(bytes: plain[4], wasCompressed: true)]
     #expect(try decoded(bytes, compression: .gzip) == expected)
     for cut in bytes.indices {
       var decoder = GRPCMessageDecoder(compression: .gzip, bytesMax: Self.limit)
@@ -36,7 +36,7 @@ struct GRPCMessageDecoderTests {
       #expect(decoder.bufferedBytes == 0)
     }
     var decoder = GRPCMessageDecoder(compression: .gzip, bytesMax: Self.limit)
-    var messages: [GRPCMessage] = []
+    var messages: [RPCMessage] = []
     for byte in bytes {
       decoder.append(CollectionOfOne(byte))
       messages += try drained(&decoder)
@@ -65,7 +65,7 @@ struct GRPCMessageDecoderTests {
     for size in [0, 1, 1000, Self.limit] {
       let message = (0..<size).map { UInt8(truncatingIfNeeded: $0 / 7) }
       let bytes = framed(compression.compress(message), flag: 1)
-      #expect(try decoded(bytes, compression: compression) == [GRPCMessage(bytes: message, wasCompressed: true)])
+      #expect(try decoded(bytes, compression: compression) == [RPCMessage(bytes: message, wasCompressed: true)])
       // Not every message need be.
       #expect(try decoded(framed(message), compression: compression)[0].wasCompressed == false)
     }
@@ -110,7 +110,7 @@ struct GRPCMessageDecoderTests {
     #expect(GRPCMessageDecoder.encode(long, compression: nil) == framed(long))
     let compressed = GRPCMessageDecoder.encode(long, compression: .gzip)
     #expect(compressed.count < 100)
-    #expect(try decoded(compressed, compression: .gzip) == [GRPCMessage(bytes: long, wasCompressed: true)])
+    #expect(try decoded(compressed, compression: .gzip) == [RPCMessage(bytes: long, wasCompressed: true)])
     #expect(GRPCMessageDecoder.encode([1, 2, 3], compression: .gzip) == framed([1, 2, 3]))
     #expect(GRPCMessageDecoder.encode([], compression: .deflate) == framed([]))
   }

@@ -2,23 +2,29 @@ import Domain
 import NIOCore
 import NIOEmbedded
 import Testing
+import Wire
 
 @testable import Server
 
 /// Calls of one connection: their answers, deadlines and memory, with time that the test moves.
 struct CallRunnerTests {
   /// Of one thread, though what it hands out must be fit for others.
-  private final class Stage: @unchecked Sendable {
+  fileprivate final class Stage: @unchecked Sendable {
     let loop = EmbeddedEventLoop()
     let memory: CallMemory
     let responses = ResponseMemory()
     lazy var unread = UnreadResponses(memory: responses, loop: loop) { _ in }
-    lazy var runner = CallRunner<String>(memory: memory, unread: unread, loop: loop) { "\($0.code)" }
+    lazy var runner = CallRunner(interceptors: [self], memory: memory, unread: unread, loop: loop)
     /// What each call was answered, in order.
     private(set) var answers: [String] = []
+    /// What the interceptor was told, in order.
+    fileprivate(set) var told: [String] = []
     /// Of the calls that began, those that were not answered yet.
-    private(set) var work: [@Sendable (String) -> Void] = []
+    private(set) var work: [Completion<Response>] = []
     private(set) var givenUp = 0
+    fileprivate var refusal: RPCError?
+    fileprivate var claims: Claims?
+    fileprivate var beginTakes = TimeAmount.zero
 
     init(memory: CallMemory = CallMemory()) {
       self.memory = memory
@@ -28,16 +34,28 @@ struct CallRunnerTests {
     func run(
       timeout: Duration? = nil, bytes: Int = 0, responseBytesMax: Int = 0, tenant: Tenant? = nil,
       isBounded: Bool = true, beginTakes: TimeAmount = .zero
-    ) -> RunningCall<String>? {
-      let size = CallSize(bytes: bytes, responseBytesMax: responseBytesMax)
-      return runner.run(timeout: timeout, isBounded: isBounded, size: size) { [self] in
-        loop.advanceTime(by: beginTakes)
-        return .answering(for: tenant) { [self] _, answer in
-          work.append(answer)
-          return { [self] in givenUp += 1 }
-        }
+    ) -> RunningCall? {
+      claims = tenant.map { Claims(tenant: $0, scopes: []) }
+      self.beginTakes = beginTakes
+      let method = Method(
+        MethodName(service: "stub", name: "Wait"), scope: nil, responseBytesMax: responseBytesMax,
+        .unary { _, _, _ in {} })
+      return runner.run(method, CallContext(metadata: Metadata(), bytes: bytes), timeout: timeout, isBounded: isBounded)
+      {
+        [self] _, completion in
+        work.append(completion)
+        return { [self] in givenUp += 1 }
       } answer: { [self] in
-        answers.append($0)
+        answers.append(Self.text($0.reply))
+      }
+    }
+
+    func end(_ number: Int, _ text: String) { work[number].complete(.success(Response(Array(text.utf8)))) }
+
+    fileprivate static func text(_ reply: Reply) -> String {
+      switch reply {
+      case .success(let message): String(decoding: message, as: UTF8.self)
+      case .failure(let error): "\(error.code)"
       }
     }
   }
@@ -50,8 +68,8 @@ struct CallRunnerTests {
   @Test func callIsAnsweredOnceWhateverComesLater() {
     let stage = Stage()
     stage.run(timeout: .seconds(1))
-    stage.work[0]("done")
-    stage.work[0]("again")
+    stage.end(0, "done")
+    stage.end(0, "again")
     stage.loop.advanceTime(by: .seconds(5))
     #expect(stage.answers == ["done"])
   }
@@ -97,7 +115,7 @@ struct CallRunnerTests {
     #expect(stage.answers.isEmpty && stage.givenUp == 0)
     stage.loop.advanceTime(by: .milliseconds(1))
     #expect(stage.answers == [late] && stage.givenUp == 1)
-    stage.work[0]("done")
+    stage.end(0, "done")
     #expect(stage.answers == [late])
   }
 
@@ -124,7 +142,7 @@ struct CallRunnerTests {
     let stage = Stage()
     let call = try #require(stage.run(timeout: .seconds(1)))
     stage.runner.cancel(call)
-    stage.work[0]("done")
+    stage.end(0, "done")
     stage.loop.advanceTime(by: .seconds(2))
     #expect(stage.answers.isEmpty && stage.givenUp == 1)
   }
@@ -137,7 +155,7 @@ struct CallRunnerTests {
     stage.runner.cancel(call)
     stage.run(bytes: 30)
     #expect(stage.answers == [full] && stage.runner.bytesInFlight == 80)
-    stage.work[0]("done")
+    stage.end(0, "done")
     stage.run(bytes: 30)
     #expect(stage.work.count == 2 && stage.runner.bytesInFlight == 30)
   }
@@ -151,9 +169,30 @@ struct CallRunnerTests {
     #expect(two.answers == [full])
     two.run(bytes: 60, tenant: globex)
     #expect(two.answers == [full] && two.work.count == 1)
-    one.work[0]("done")
+    one.end(0, "done")
     two.run(bytes: 60, tenant: acme)
     #expect(two.answers == [full] && two.work.count == 2)
+  }
+
+  // MARK: Interceptors
+
+  @Test func refusedCallDoesNoWorkAndIsToldOf() {
+    let stage = Stage()
+    stage.refusal = .draining
+    stage.run(bytes: 10)
+    #expect(stage.work.isEmpty && stage.runner.bytesInFlight == 0)
+    #expect(stage.answers == ["\(RPCError.draining.code)"] && stage.told == stage.answers)
+  }
+
+  @Test func everyAnsweredCallIsToldOfOnceAndNoCancelledOne() throws {
+    let stage = Stage()
+    stage.run(timeout: .seconds(1))
+    stage.run()
+    stage.runner.cancel(try #require(stage.run()))
+    stage.end(1, "done")
+    stage.loop.advanceTime(by: .seconds(1))
+    for place in 0..<3 { stage.end(place, "late") }
+    #expect(stage.answers == ["done", late] && stage.told == stage.answers)
   }
 
   // MARK: Responses that are not read
@@ -168,10 +207,10 @@ struct CallRunnerTests {
     #expect(stage.work.count == 3)
     // The first was large and lies unread.
     stage.unread.add(half)
-    stage.work[0]("first")
+    stage.end(0, "first")
     #expect(stage.work.count == 3)
     // The second was small.
-    stage.work[1]("second")
+    stage.end(1, "second")
     #expect(stage.work.count == 4)
     stage.unread.remove(half)
     stage.runner.startWaiting()
@@ -187,7 +226,7 @@ struct CallRunnerTests {
     #expect(stage.work.count == 1 && stage.runner.bytesInFlight == 30)
     stage.loop.advanceTime(by: .seconds(1))
     #expect(stage.answers == [late] && stage.runner.bytesInFlight == 20)
-    stage.work[0]("done")
+    stage.end(0, "done")
     #expect(stage.answers == [late, "done"] && stage.work.count == 2)
   }
 
@@ -197,9 +236,20 @@ struct CallRunnerTests {
     for _ in 0..<3 { stage.run(bytes: 30, responseBytesMax: all) }
     stage.runner.cancelAll()
     #expect(stage.givenUp == 1 && stage.runner.bytesInFlight == 30)
-    stage.work[0]("done")
+    stage.end(0, "done")
     #expect(stage.answers.isEmpty && stage.work.count == 1 && stage.runner.bytesInFlight == 0)
     stage.run(bytes: 100)
     #expect(stage.work.count == 2)
   }
+}
+
+extension CallRunnerTests.Stage: Interceptor {
+  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
+    loop.advanceTime(by: beginTakes)
+    context.claims = claims
+    if let refusal { throw refusal }
+    return .goOn
+  }
+
+  func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { told.append(Self.text(reply)) }
 }

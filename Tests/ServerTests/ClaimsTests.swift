@@ -8,7 +8,8 @@ import Wire
 struct ClaimsTests {
   private func get(_ metadata: Metadata) -> Call {
     Call(
-      service: Method.service, method: Method.getInteraction.rawValue, metadata: metadata, timeout: nil,
+      service: MethodName.getInteraction.service, method: MethodName.getInteraction.name, metadata: metadata,
+      timeout: nil,
       payload: GetInteraction(id: "\(InteractionID(at: .now))").encoded())
   }
 
@@ -45,7 +46,7 @@ struct ClaimsTests {
   @Test func everyMethodNeedsItsScope() async throws {
     try await TestServer.with { server in
       let peer = try server.connect()
-      let requests: [(Method, any WireMessage, Scope)] = [
+      let requests: [(MethodName, any WireMessage, Scope)] = [
         (.recordInteraction, RecordInteraction(interaction: .sample()), .record),
         (.recordInteractions, RecordInteractions(interactions: [.success(.sample())]), .record),
         (.listInteractions, ListInteractions(), .view),
@@ -77,9 +78,9 @@ struct ClaimsTests {
       draft.id = "\(id)"
       // Unknown fields 3 to 15, each the text "other".
       let unknown = (3...15 as ClosedRange<UInt8>).flatMap { field -> [UInt8] in [field << 3 | 2, 5] + "other".utf8 }
-      func call(_ method: Method, _ payload: [UInt8]) -> Call {
+      func call(_ method: MethodName, _ payload: [UInt8]) -> Call {
         Call(
-          service: Method.service, method: method.rawValue,
+          service: method.service, method: method.name,
           metadata: .of(("authorization", "Bearer \(server.token)"), ("tenant", "other"), ("tenant-id", "other")),
           timeout: nil, payload: payload + unknown)
       }
@@ -99,7 +100,8 @@ struct ClaimsTests {
     try await TestServer.with { server in
       let peer = try server.connect()
       let call = Call(
-        service: Method.service, method: Method.getInteraction.rawValue, metadata: .init(), timeout: nil,
+        service: MethodName.getInteraction.service, method: MethodName.getInteraction.name, metadata: .init(),
+        timeout: nil,
         payload: [0xff, 0xff])
       #expect(try await peer.reply(to: call).error?.code == .unauthenticated)
     }

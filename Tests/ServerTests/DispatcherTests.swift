@@ -1,4 +1,6 @@
 import Domain
+import NIOCore
+import NIOPosix
 import Synchronization
 import TestSupport
 import Testing
@@ -6,7 +8,7 @@ import Wire
 
 @testable import Server
 
-/// How far a call comes before anything is waited for, and who is taken for known by it.
+/// What every call passes before its handler, and who is taken for known by it.
 struct DispatcherTests {
   private final class Peer: CallPeer {
     let isKnown = Mutex(false)
@@ -14,81 +16,84 @@ struct DispatcherTests {
   }
 
   private let peer = Peer()
+  private let loop = MultiThreadedEventLoopGroup.singleton.any()
 
   private func dispatcher() async -> Dispatcher {
     Dispatcher(
-      verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])),
-      service: InteractionService(store: noStore), health: Health(), logger: .silent)
+      InteractionService(store: noStore).methods + Health().methods,
+      verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])), logger: .silent)
   }
 
-  private func call(_ method: String, token: String?, payload: [UInt8] = [], service: String = Method.service) -> Call {
+  /// What a call is answered, on a connection of its own.
+  private func reply(
+    _ dispatcher: Dispatcher, to method: MethodName, token: String?, payload: [UInt8] = []
+  ) async throws -> Reply {
+    let method = try dispatcher.method(service: method.service, name: method.name)
     let metadata = token.map { Metadata.authorized(by: $0) } ?? Metadata()
-    var call = Call(service: service, method: method, metadata: metadata, timeout: nil, payload: payload)
-    call.peer = peer
-    return call
-  }
-
-  private func error(_ progress: CallProgress<Reply>) -> RPCError? {
-    if case .replied(let reply) = progress { reply.error } else { nil }
+    let context = CallContext(metadata: metadata, peer: peer, bytes: payload.count)
+    return try await loop.flatSubmit { [loop] in
+      let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
+      let runner = CallRunner(
+        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, loop: loop)
+      let promise = loop.makePromise(of: Reply.self)
+      guard case .unary(let body) = method.handler else { return loop.makeFailedFuture(TestFailure("it streams")) }
+      runner.run(method, context, timeout: .seconds(60)) { context, completion in
+        body(context, RPCMessage(bytes: payload, wasCompressed: false), completion)
+      } answer: {
+        // The connection lives until then.
+        _ = runner
+        promise.succeed($0.reply)
+      }
+      return promise.futureResult
+    }.get()
   }
 
   private var isKnown: Bool { peer.isKnown.withLock(\.self) }
 
   @Test func healthIsToldWithoutAToken() async throws {
-    let progress = await dispatcher().begin(call("Check", token: nil, service: HealthCheck.service))
-    guard case .replied(.success(let message)) = progress else {
-      Issue.record("not replied")
-      return
-    }
-    #expect(message == [0x08, 0x01] && !isKnown)
+    let check = MethodName(service: HealthCheck.service, name: "Check")
+    #expect(try await reply(dispatcher(), to: check, token: nil).get() == [0x08, 0x01] && !isKnown)
   }
 
-  @Test func methodIsLookedAtBeforeTheToken() async {
+  @Test func unknownMethodIsNamed() async {
     let dispatcher = await dispatcher()
-    #expect(error(dispatcher.begin(call("Forget", token: nil)))?.reason == .methodUnknown)
-    #expect(error(dispatcher.begin(call("GetStats", token: nil, service: "other")))?.reason == .methodUnknown)
+    for (service, name) in [(MethodName.interactionService, "Forget"), ("other", "GetStats")] {
+      let error = #expect(throws: RPCError.self) { try dispatcher.method(service: service, name: name) }
+      #expect(error?.reason == .methodUnknown && error?.message.contains(name) == true)
+    }
   }
 
-  @Test func strangersHaveNothingDecoded() async {
-    let progress = await dispatcher().begin(call("GetStats", token: nil, payload: [0xff]))
-    #expect(error(progress)?.reason == .tokenMissing && !isKnown)
+  @Test func strangersHaveNothingDecoded() async throws {
+    let reply = try await reply(dispatcher(), to: .getStats, token: nil, payload: [0xff])
+    #expect(reply.error?.reason == .tokenMissing && !isKnown)
   }
 
-  @Test func newTokenIsVerifiedFirstAndThenKnown() async throws {
-    let dispatcher = await dispatcher()
-    let token = try await signedToken(of: "acme")
-    let malformed = call("GetStats", token: token, payload: [0xff])
-    guard case .working(for: nil, let work) = dispatcher.begin(malformed) else {
-      Issue.record("it does not wait")
-      return
+  @Test func callerIsKnownByAValidToken() async throws {
+    let (dispatcher, token) = (await dispatcher(), try await signedToken(of: "acme"))
+    // The first is verified, the second remembered.
+    for _ in 0..<2 {
+      #expect(try await reply(dispatcher, to: .getStats, token: token, payload: [0xff]).error?.code == .invalidArgument)
+      #expect(isKnown)
     }
-    #expect(!isKnown)
-    #expect(await work().error?.code == .invalidArgument)
-    #expect(isKnown)
-    #expect(error(dispatcher.begin(malformed))?.code == .invalidArgument)
-    guard case .working(for: let tenant?, _) = dispatcher.begin(call("GetStats", token: token)) else {
-      Issue.record("its tenant is not told")
-      return
-    }
-    #expect(tenant.description == "acme")
   }
 
   @Test func wrongTokenLeavesAStranger() async throws {
     let token = try await signedToken(of: "acme")
-    guard case .working(_, let work) = await dispatcher().begin(call("GetStats", token: token + "x")) else {
-      // Refused at once.
-      #expect(!isKnown)
-      return
-    }
-    #expect(await work().error?.code == .unauthenticated)
+    #expect(try await reply(dispatcher(), to: .getStats, token: token + "x").error?.code == .unauthenticated)
     #expect(!isKnown)
   }
 
+  @Test func scopeIsLookedAtBeforeTheRequest() async throws {
+    let token = try await signedToken(of: "acme", scope: "interactions:record")
+    let reply = try await reply(dispatcher(), to: .getStats, token: token, payload: [0xff])
+    #expect(reply.error?.reason == .scopeMissing && isKnown)
+  }
+
   @Test func onlyReadsAreSaidToHaveLargeResponses() {
-    for method in Method.allCases {
-      let isRead = ![.recordInteraction, .recordInteractions].contains(method)
-      #expect((call(method.rawValue, token: nil).size.responseBytesMax > 0) == isRead)
+    for method in InteractionService(store: noStore).methods {
+      let isRead = ![.recordInteraction, .recordInteractions].contains(method.name)
+      #expect((method.responseBytesMax > 0) == isRead && method.scope == (isRead ? .view : .record))
     }
-    #expect(call("Check", token: nil).size.responseBytesMax == 0)
+    #expect(Health().methods.allSatisfy { $0.responseBytesMax == 0 && $0.scope == nil })
   }
 }

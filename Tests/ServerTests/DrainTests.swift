@@ -119,7 +119,7 @@ struct DrainTests {
 extension Call {
   /// One that is answered without the database.
   static var withoutToken: Call {
-    Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
+    Call(service: MethodName.interactionService, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
   }
 }
 

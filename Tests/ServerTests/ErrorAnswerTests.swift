@@ -19,7 +19,7 @@ struct ErrorAnswerTests {
 
   private func call(
     _ method: String, _ payload: [UInt8], _ metadata: Metadata, timeout: Duration? = nil,
-    service: String = Method.service
+    service: String = MethodName.interactionService
   ) -> (UInt32) -> [UInt8] {
     { stream in
       Envelope.frame(
@@ -118,8 +118,12 @@ struct ErrorAnswerTests {
         Case(
           what: "even stream", bytes: { frame([], stream: $0 + 1) }, code: .invalidArgument, reason: .streamIDInvalid),
         Case(
-          what: "a ttRPC stream", bytes: { frame([], stream: $0, flags: 2) }, code: .unimplemented,
-          reason: .streamingUnsupported),
+          what: "a stream of a unary method",
+          bytes: { stream in
+            var frame = call("GetInteraction", get, mine)(stream)
+            frame[9] = 2
+            return frame
+          }, code: .unimplemented, reason: .streamingUnsupported),
         Case(
           what: "too large", bytes: { frame([UInt8](repeating: 0, count: Limits.frameBytesMax + 1), stream: $0) },
           code: .resourceExhausted, reason: .messageTooLarge, message: "\(Limits.frameBytesMax)"),
@@ -181,7 +185,7 @@ struct ErrorAnswerTests {
     for word in databaseWords { #expect(!text.contains(word), "\(word)", sourceLocation: sourceLocation) }
   }
 
-  private func requests() -> [(Method, any WireMessage)] {
+  private func requests() -> [(MethodName, any WireMessage)] {
     [
       (.listInteractions, ListInteractions()), (.getInteraction, GetInteraction(id: "\(InteractionID(at: .now))")),
       (.getStats, GetStats()), (.recordInteraction, RecordInteraction(interaction: .sample())),

@@ -31,7 +31,8 @@ struct ListeningTests {
 
   /// A call that needs no database: strangers are told so.
   private func expectAnswer(at address: Address, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-    let call = Call(service: Method.service, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
+    let call = Call(
+      service: MethodName.interactionService, method: "GetStats", metadata: .init(), timeout: nil, payload: [])
     let reply = try await RawConnection(to: address).reply(to: call)
     #expect(reply.error?.reason == .tokenMissing, sourceLocation: sourceLocation)
   }

@@ -24,7 +24,8 @@ struct TTRPCHandlerTests {
       let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
       let connection = try #require(table.add(channel, listener: 0))
       let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
-      let runner = CallRunner<Reply>(memory: CallMemory(), unread: unread, loop: loop) { .failure($0) }
+      let runner = CallRunner(
+        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, loop: loop)
       let edge = ConnectionEdge()
       let handler = TTRPCHandler(
         dispatcher: dispatcher, runner: runner, unread: unread,
@@ -61,8 +62,8 @@ struct TTRPCHandlerTests {
     requests: RequestMemory = RequestMemory(), _ body: @escaping (Stage) throws -> Void
   ) async throws {
     let dispatcher = Dispatcher(
-      verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])),
-      service: InteractionService(store: noStore), health: Health(), logger: .silent)
+      InteractionService(store: noStore).methods,
+      verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])), logger: .silent)
     // The loop belongs to the thread that makes it.
     try body(try Stage(dispatcher, ParleyServer.Configuration(addresses: []), requests: requests))
   }

@@ -95,7 +95,7 @@ struct TenantIsolationTests {
 
   /// Any answer's bytes, in which the other tenant is not named.
   private func answer(
-    to method: Method, _ request: some WireMessage, _ party: Party, _ peer: RawConnection, seed: UInt64
+    to method: MethodName, _ request: some WireMessage, _ party: Party, _ peer: RawConnection, seed: UInt64
   ) async throws -> [UInt8] {
     try await peer.start(method, request, party.token)
     let data = try await peer.nextFrame().data

@@ -1,3 +1,4 @@
+import Domain
 import Testing
 import Wire
 
@@ -40,12 +41,14 @@ import Wire
   }
 }
 
-@Suite struct MethodTests {
+@Suite struct MethodNameTests {
   @Test func methodsAreNamedAsInTheSchema() {
-    #expect(Method.service == "parley.v1.InteractionService")
+    let names: [MethodName] = [.recordInteraction, .recordInteractions, .listInteractions, .getInteraction, .getStats]
+    #expect(names.allSatisfy { $0.service == "parley.v1.InteractionService" })
     #expect(
-      Method.allCases.map(\.rawValue) == [
+      names.map(\.name) == [
         "RecordInteraction", "RecordInteractions", "ListInteractions", "GetInteraction", "GetStats",
       ])
+    #expect(MethodName.getStats.path == "/parley.v1.InteractionService/GetStats")
   }
 }

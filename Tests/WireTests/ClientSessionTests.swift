@@ -20,7 +20,7 @@ import Wire
     var (client, server) = (ClientSession(), ServerSession())
     let opened = try client.open(Self.call)
     opened.frame.withUnsafeBytes { server.receive($0) }
-    guard case .start(let call, let stream) = server.next() else {
+    guard case .start(let call, let stream, .unary) = server.next() else {
       Issue.record("the server started no call")
       return
     }

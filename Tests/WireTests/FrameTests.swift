@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct FrameHeaderTests {
   @Test func theHeaderIsTenBytesBigEndian() {
-    let header = FrameHeader(dataBytes: 0x0001_0203, stream: 0x0405_0607, kind: .response, flags: 9)
+    let header = FrameHeader(
+      dataBytes: 0x0001_0203, stream: 0x0405_0607, kind: .response, flags: FrameFlags(rawValue: 9))
     let bytes: [UInt8] = [
       0x00, 0x01, 0x02, 0x03,  // 0-3: length
       0x04, 0x05, 0x06, 0x07,  // 4-7: stream
@@ -30,7 +31,7 @@ import Testing
         dataBytes: Int(UInt32.random(in: .min ... .max, using: &chance)),
         stream: .random(in: .min ... .max, using: &chance),
         kind: .init(rawValue: .random(in: .min ... .max, using: &chance)),
-        flags: .random(in: .min ... .max, using: &chance))
+        flags: FrameFlags(rawValue: .random(in: .min ... .max, using: &chance)))
       #expect(written(header).withUnsafeBytes { FrameHeader($0) } == header, "seed \(chance.seed)")
     }
   }
@@ -55,7 +56,7 @@ import Testing
     var decoder = FrameDecoder.server
     #expect(
       decoder.events(after: frame(stream: 7, kind: 2, flags: 5, [1, 2, 3])) == [
-        .frame(FrameHeader(dataBytes: 3, stream: 7, kind: .response, flags: 5), data: [1, 2, 3])
+        .frame(FrameHeader(dataBytes: 3, stream: 7, kind: .response, flags: FrameFlags(rawValue: 5)), data: [1, 2, 3])
       ])
     #expect(!decoder.isMidFrame)
   }

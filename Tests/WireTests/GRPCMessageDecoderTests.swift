@@ -10,11 +10,11 @@ import Wire
       7, 8, 9,
     ]
     #expect(GRPCMessageDecoder.encode([7, 8, 9], compression: nil) == bytes)
-    #expect(try messages(bytes) == [GRPCMessage(bytes: [7, 8, 9], wasCompressed: false)])
+    #expect(try messages(bytes) == [RPCMessage(bytes: [7, 8, 9], wasCompressed: false)])
   }
 
   @Test func aMessageMayHoldNothing() throws {
-    #expect(try messages([0, 0, 0, 0, 0]) == [GRPCMessage(bytes: [], wasCompressed: false)])
+    #expect(try messages([0, 0, 0, 0, 0]) == [RPCMessage(bytes: [], wasCompressed: false)])
     #expect(GRPCMessageDecoder.encode([], compression: .gzip) == [0, 0, 0, 0, 0])
   }
 
@@ -95,13 +95,13 @@ import Wire
     let bytes = GRPCMessageDecoder.encode(long, compression: compression)
     #expect(bytes.first == 1)
     #expect(bytes.count < 200)
-    #expect(try messages(bytes, compression: compression) == [GRPCMessage(bytes: long, wasCompressed: true)])
+    #expect(try messages(bytes, compression: compression) == [RPCMessage(bytes: long, wasCompressed: true)])
     #expect(GRPCMessageDecoder.encode([1, 2, 3], compression: compression) == [0, 0, 0, 0, 3, 1, 2, 3])
   }
 
   @Test func anUncompressedMessageIsReadWhateverTheEncoding() throws {
     #expect(
-      try messages([0, 0, 0, 0, 1, 9], compression: .gzip) == [GRPCMessage(bytes: [9], wasCompressed: false)])
+      try messages([0, 0, 0, 0, 1, 9], compression: .gzip) == [RPCMessage(bytes: [9], wasCompressed: false)])
   }
 
   // MARK: Memory
@@ -121,10 +121,10 @@ import Wire
 
   private func messages(
     _ bytes: [UInt8], compression: Compression? = nil, bytesMax: Int = 100_000
-  ) throws -> [GRPCMessage] {
+  ) throws -> [RPCMessage] {
     var decoder = GRPCMessageDecoder(compression: compression, bytesMax: bytesMax)
     decoder.append(bytes)
-    var messages: [GRPCMessage] = []
+    var messages: [RPCMessage] = []
     while let message = try decoder.next() { messages.append(message) }
     return messages
   }

@@ -1,10 +1,13 @@
+import Domain
 import Testing
 import Wire
 
 /// proto/grpc/health/v1/health.proto.
 @Suite struct HealthMessageTests {
   @Test func aCheckNamesAService() throws {
-    #expect(try HealthCheck.service(inRequest: field(1, text: "parley.v1.InteractionService")) == Method.service)
+    #expect(
+      try HealthCheck.service(inRequest: field(1, text: "parley.v1.InteractionService"))
+        == MethodName.interactionService)
     #expect(try HealthCheck.service(inRequest: []) == "")
     #expect(
       violations { _ = try HealthCheck.service(inRequest: field(1, bytes: [0xff])) } == ["service: is not valid UTF-8"])

@@ -7,6 +7,7 @@ import Wire
   /// What a session says to do, in words that can be compared.
   enum Step: Equatable {
     case start(UInt32)
+    case receive([UInt8]?, UInt32, isLast: Bool)
     case answer(RPCError.Code, RPCError.Reason, UInt32)
     case close
   }
@@ -21,7 +22,7 @@ import Wire
         envelope(
           service: "s", method: "m", payload: [1, 2], timeoutNanoseconds: 3, metadata: [("Authorization", "Bearer x")]))
     )
-    guard case .start(let call, stream: 5) = session.next() else {
+    guard case .start(let call, stream: 5, .unary) = session.next() else {
       Issue.record("no call was started")
       return
     }
@@ -118,17 +119,77 @@ import Wire
 
   // MARK: Types and flags
 
-  @Test(arguments: [0, 2, 3, 4, 16, 255] as [UInt8]) func framesThatAreNoRequestsAreIgnored(kind: UInt8) {
+  @Test(arguments: [0, 2, 4, 16, 255] as [UInt8]) func framesThatAreNoRequestsAreIgnored(kind: UInt8) {
     var session = ServerSession()
     #expect(session.steps(after: frame(stream: 9, kind: kind, envelope()) + request(stream: 1)) == [.start(1)])
   }
 
-  @Test(arguments: [1, 2, 4, 6, 0x80, 0xff] as [UInt8]) func streamsAreUnimplementedAndTheirIDsAreUsed(flags: UInt8) {
+  @Test(arguments: [3, 4, 6, 0x80, 0xff] as [UInt8]) func requestsWithUnknownFlagsAreRefusedAndTheirIDsAreUsed(
+    flags: UInt8
+  ) {
     var session = ServerSession()
     #expect(
       session.steps(after: frame(stream: 1, flags: flags, envelope()) + request(stream: 1) + request(stream: 3)) == [
         .answer(.unimplemented, .streamingUnsupported, 1), .answer(.invalidArgument, .streamIDInvalid, 1), .start(3),
       ])
+  }
+
+  // MARK: Streams
+
+  @Test func openStreamReceivesUntilItsClientCloses() {
+    var session = ServerSession()
+    #expect(session.steps(after: frame(stream: 1, flags: 2, envelope())) == [.start(1)])
+    #expect(
+      session.steps(
+        after: frame(stream: 1, kind: 3, [7]) + request(stream: 3) + frame(stream: 1, kind: 3, [])
+          + frame(stream: 1, kind: 3, flags: 5, [])) == [
+          .receive([7], 1, isLast: false), .start(3), .receive([], 1, isLast: false), .receive(nil, 1, isLast: true),
+        ])
+    #expect(
+      session.steps(after: frame(stream: 1, kind: 3, [8])) == [.answer(.invalidArgument, .streamIDInvalid, 1)])
+    #expect(session.callsInFlight == 2)
+  }
+
+  @Test func lastDataFrameMayHaveAMessage() {
+    var session = ServerSession()
+    _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
+    #expect(
+      session.steps(after: frame(stream: 1, kind: 3, flags: 1, [7])) == [.receive([7], 1, isLast: true)])
+  }
+
+  @Test func dataWithoutAnOpenStreamIsRefused() {
+    var session = ServerSession()
+    let refusal = Step.answer(.invalidArgument, .streamIDInvalid, 1)
+    #expect(session.steps(after: frame(stream: 1, kind: 3, [1])) == [refusal])
+    #expect(
+      session.steps(after: request(stream: 1) + frame(stream: 1, kind: 3, [1])) == [.start(1), refusal])
+    #expect(
+      session.steps(after: frame(stream: 3, flags: 1, envelope()) + frame(stream: 3, kind: 3, [1])) == [
+        .start(3), .answer(.invalidArgument, .streamIDInvalid, 3),
+      ])
+  }
+
+  /// Its client may not know that yet.
+  @Test func dataForAStreamThatHasEndedIsIgnored() {
+    var session = ServerSession()
+    _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
+    session.finished(stream: 1)
+    #expect(session.steps(after: frame(stream: 1, kind: 3, [1]) + request(stream: 3)) == [.start(3)])
+  }
+
+  @Test func streamWhoseMessagesNobodyTakesStopsReading() {
+    var session = ServerSession()
+    _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
+    let message = [UInt8](repeating: 1, count: 1 << 20)
+    let count = Limits.callBytesInFlightPerConnectionMax >> 20
+    for _ in 0...count { session.receive(frame(stream: 1, kind: 3, message)) }
+    var received = 0
+    while session.next() != nil { received += 1 }
+    #expect(session.isFull && received == count)
+    session.taken(message.count, stream: 1)
+    #expect(session.next() != nil && session.next() == nil)
+    session.finished(stream: 1)
+    #expect(!session.isFull && session.callsInFlight == 0)
   }
 
   // MARK: Broken envelopes
@@ -180,7 +241,7 @@ import Wire
       ])
   }
 
-  @Test(arguments: [2, 3, 77] as [UInt8]) func anOversizedFrameThatIsNoRequestIsIgnored(kind: UInt8) {
+  @Test(arguments: [2, 77] as [UInt8]) func anOversizedFrameOfAnotherTypeIsIgnored(kind: UInt8) {
     var session = ServerSession()
     let oversized = frame(stream: 1, kind: kind, [UInt8](repeating: 0, count: 4_194_305))
     #expect(session.steps(after: oversized + request(stream: 1)) == [.start(1)])
@@ -299,7 +360,8 @@ extension ServerSession {
     var steps: [ServerSessionTests.Step] = []
     while let action = next() {
       switch action {
-      case .start(_, let stream): steps.append(.start(stream))
+      case .start(_, let stream, _): steps.append(.start(stream))
+      case .receive(let message, let stream, let isLast): steps.append(.receive(message, stream, isLast: isLast))
       case .answer(let error, let stream): steps.append(.answer(error.code, error.reason, stream))
       case .close: steps.append(.close)
       }

@@ -13,16 +13,16 @@ extension GRPCHandler {
       stream.isAnswered = true
       write(stream.id, .headers(.init(headers: [":status": "\(status)"], endStream: true)))
       reset(stream)
-    case .rpc(let error): answer(stream, GRPCResponse(.failure(error)))
+    case .rpc(let error): answer(stream, Response(error))
     case .encoding(let error):
-      var response = GRPCResponse(.failure(error))
+      var response = Response(error)
       response.trailingMetadata.add("grpc-accept-encoding", GRPCRequestHead.acceptEncoding)
       answer(stream, response)
     }
   }
 
   /// Ends the call. Nothing is sent on the stream afterwards.
-  func answer(_ stream: GRPCStream, _ response: GRPCResponse) {
+  func answer(_ stream: GRPCStream, _ response: Response) {
     guard !stream.isAnswered else { return }
     stream.isAnswered = true
     count(unfinished: 0, of: stream)
@@ -33,7 +33,7 @@ extension GRPCHandler {
         guard payload.count <= Limits.frameBytesMax else {
           stream.isAnswered = false
           stream.call = nil
-          return answer(stream, GRPCResponse(.failure(.messageTooLarge(bytes: payload.count))))
+          return answer(stream, Response(.messageTooLarge(bytes: payload.count)))
         }
         sendInitial(stream, response.initialMetadata)
         send(payload, compress: response.compress, on: stream, promise: nil)
@@ -135,7 +135,7 @@ extension GRPCHandler {
 }
 
 /// Sends the messages of one streaming response.
-struct StreamOutlet: GRPCOutlet {
+struct StreamOutlet: MessageOutlet {
   let handler: GRPCHandler
   let stream: GRPCStream
 

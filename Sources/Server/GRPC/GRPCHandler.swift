@@ -20,8 +20,8 @@ final class GRPCHandler: ChannelDuplexHandler {
   static let streamWindowBytes = 256 * 1024
   private static let connectionWindowBytes = 4 * 1024 * 1024
 
-  private let methods: any GRPCMethods
-  let runner: CallRunner<GRPCResponse>
+  private let dispatcher: Dispatcher
+  let runner: CallRunner
   let unread: UnreadResponses
   private let unfinished: UnfinishedRequests
   private let edge: ConnectionEdge
@@ -55,11 +55,11 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   /// - Parameter unreadAnswerTimeout: how long answers may wait for the peer's windows without moving.
   init(
-    methods: any GRPCMethods, runner: CallRunner<GRPCResponse>, unread: UnreadResponses, unfinished: UnfinishedRequests,
+    dispatcher: Dispatcher, runner: CallRunner, unread: UnreadResponses, unfinished: UnfinishedRequests,
     edge: ConnectionEdge, connection: AcceptedConnection, configuration: GRPCConnectionConfiguration,
     unreadAnswerTimeout: Duration, loop: any EventLoop, logger: Logger
   ) {
-    self.methods = methods
+    self.dispatcher = dispatcher
     self.runner = runner
     self.unread = unread
     self.unfinished = unfinished
@@ -183,16 +183,19 @@ final class GRPCHandler: ChannelDuplexHandler {
     streamsEver += 1
     do throws(GRPCRequestHead.Refusal) {
       let head = try GRPCRequestHead(headers.headers.lazy.map { ($0.name, $0.value) })
-      guard let method = methods.method(service: head.service, name: head.method) else {
-        throw .rpc(.methodUnknown(service: head.service, method: head.method))
+      do throws(RPCError) {
+        stream.open(head, try dispatcher.method(service: head.service, name: head.method))
+      } catch {
+        throw .rpc(error)
       }
-      stream.open(head, method)
     } catch {
       if headers.endStream { stream.isRequestEnded = true }
       refuse(stream, error)
       return
     }
-    if case .streaming(let requestsMax, let body) = stream.method { start(stream, requestsMax, body) }
+    if let method = stream.method, case .streaming(let streams, let body) = method.handler {
+      start(stream, method, requestsMax: streams.requestsMax, body)
+    }
     if headers.endStream { end(stream) }
   }
 
@@ -205,21 +208,21 @@ final class GRPCHandler: ChannelDuplexHandler {
     do throws(GRPCStreamError) {
       while let message = try stream.decoder.next() {
         guard stream.messageCount < stream.requestsMax else {
-          return answer(stream, GRPCResponse(.failure(.wrongMessageCount)))
+          return answer(stream, Response(.wrongMessageCount))
         }
         stream.messageCount += 1
         if let inbox = stream.inbox { inbox.add(message) } else { stream.message = message }
       }
     } catch {
-      return answer(stream, GRPCResponse(.failure(RPCError(error))))
+      return answer(stream, Response(RPCError(error)))
     }
     count(unfinished: stream.heldBytes, of: stream)
     guard bufferedBytes <= 2 * Limits.callBytesInFlightPerConnectionMax else {
       return answer(
-        stream, GRPCResponse(.failure(.overloaded("the unfinished requests of this connection are too large"))))
+        stream, Response(.overloaded("the unfinished requests of this connection are too large")))
     }
     guard hasRoom else {
-      return answer(stream, GRPCResponse(.failure(.overloaded("the server has no room for requests that have begun"))))
+      return answer(stream, Response(.overloaded("the server has no room for requests that have begun")))
     }
     if data.endStream { end(stream) }
   }
@@ -229,28 +232,23 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.isRequestEnded = true
     guard !stream.isAnswered else { return }
     guard stream.decoder.bufferedBytes == 0 else {
-      return answer(stream, GRPCResponse(.failure(RPCError(.malformed("the request ended within a message")))))
+      return answer(stream, Response(RPCError(.malformed("the request ended within a message"))))
     }
     if let inbox = stream.inbox {
       return inbox.finish(
         stream.messageCount == 0 && stream.requestsMax == 1 ? .failure(.wrongMessageCount) : .success(()))
     }
-    guard let message = stream.message, let head = stream.head else {
-      return answer(stream, GRPCResponse(.failure(.wrongMessageCount)))
+    guard let message = stream.message, let head = stream.head, let method = stream.method,
+      case .unary(let body) = method.handler
+    else {
+      return answer(stream, Response(.wrongMessageCount))
     }
     stream.message = nil
     count(unfinished: 0, of: stream)
-    var call = Call(
-      service: head.service, method: head.method, metadata: head.metadata, timeout: head.timeout,
-      payload: message.bytes)
-    call.peer = connection
-    stream.call = runner.run(timeout: stream.timeLeft(at: clock.now), size: call.size) { [call] in
-      switch stream.method {
-      case .unary(let method): method(call).map { GRPCResponse($0) }
-      case .unaryWithMetadata(let method):
-        .working(for: nil) { await method(GRPCRequest(head: head, message: message)) }
-      case .streaming, nil: .replied(GRPCResponse(.failure(.wrongMessageCount)))
-      }
+    let bytes = message.bytes.count + head.metadata.bytes + head.service.utf8.count + head.method.utf8.count
+    let call = CallContext(metadata: head.metadata, peer: connection, bytes: bytes)
+    stream.call = runner.run(method, call, timeout: stream.timeLeft(at: clock.now)) {
+      body($0, message, $1)
     } answer: { [self] in
       answer(stream, $0)
       replenishConnection()
@@ -258,11 +256,11 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   private func start(
-    _ stream: GRPCStream, _ requestsMax: Int,
-    _ body: @escaping @Sendable (GRPCRequestHead, GRPCRequestMessages, GRPCResponseMessages) async -> GRPCResponse
+    _ stream: GRPCStream, _ method: Method, requestsMax: Int,
+    _ body: @escaping @Sendable (CallContext, RequestStream, ResponseStream) async -> Response
   ) {
     guard let context, let head = stream.head else { return }
-    let inbox = GRPCInbox()
+    let inbox = MessageInbox()
     // The stream keeps its inbox, and this handler the stream.
     inbox.onTake = { [unowned self, unowned stream] in
       if !stream.isAnswered { count(unfinished: stream.heldBytes, of: stream) }
@@ -270,11 +268,12 @@ final class GRPCHandler: ChannelDuplexHandler {
     }
     stream.inbox = inbox
     stream.requestsMax = requestsMax
-    let requests = GRPCRequestMessages(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
+    let requests = RequestStream(inbox: NIOLoopBound(inbox, eventLoop: context.eventLoop))
     let outlet = StreamOutlet(handler: self, stream: stream)
-    let responses = GRPCResponseMessages(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
-    stream.call = runner.run(timeout: head.timeout, isBounded: false, size: CallSize(bytes: 0)) {
-      .working(for: nil) { await body(head, requests, responses) }
+    let responses = ResponseStream(outlet: NIOLoopBound(outlet, eventLoop: context.eventLoop))
+    let call = CallContext(metadata: head.metadata, peer: connection)
+    stream.call = runner.run(method, call, timeout: head.timeout, isBounded: false) { context, completion in
+      completion.complete { await body(context, requests, responses) }
     } answer: { [self] in
       answer(stream, $0)
     }
@@ -312,7 +311,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     let now = clock.now
     for stream in streams.values
     where stream.call == nil && !stream.isAnswered && stream.timeLeft(at: now) <= .zero {
-      answer(stream, GRPCResponse(.failure(.deadlineExceeded)))
+      answer(stream, Response(.deadlineExceeded))
     }
   }
 
@@ -386,7 +385,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   }
 
   /// Nobody sends or takes messages of the stream any longer.
-  func end(_ inbox: GRPCInbox?) {
+  func end(_ inbox: MessageInbox?) {
     inbox?.onTake = {}
     inbox?.finish(.failure(.cancelled))
   }

@@ -7,7 +7,7 @@ final class GRPCStream {
   let id: HTTP2StreamID
   let opened: ContinuousClock.Instant
   var head: GRPCRequestHead?
-  var method: GRPCMethod?
+  var method: Method?
   var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
   var requestsMax = 1
   var messageCount = 0
@@ -16,10 +16,10 @@ final class GRPCStream {
   /// What it counts of small messages of the response, until the stream is closed.
   var unreadBytes = 0
   /// Of a unary request, until it is complete.
-  var message: GRPCMessage?
+  var message: RPCMessage?
   /// Of a streaming request.
-  var inbox: GRPCInbox?
-  var call: RunningCall<GRPCResponse>?
+  var inbox: MessageInbox?
+  var call: RunningCall?
   var windowBytes = GRPCHandler.streamWindowBytes
   /// What the peer may be sent on this stream, as last told.
   var answerWindowBytes: Int?
@@ -36,7 +36,7 @@ final class GRPCStream {
     self.opened = opened
   }
 
-  func open(_ head: GRPCRequestHead, _ method: GRPCMethod) {
+  func open(_ head: GRPCRequestHead, _ method: Method) {
     self.head = head
     self.method = method
     decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)

@@ -38,7 +38,7 @@ final class ReaderPool: Sendable {
     _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
   ) async throws(RPCError) -> R {
     while true {
-      let lease = try await awaited { acquire(of: tenant, kind, $1) }
+      let lease = try await withCompletion { completion in acquire(of: tenant, kind) { completion.complete($0) } }
       let result = await lease.connection.runRepeatable(body)
       let triesAgain = release(lease, after: result)
       switch result {

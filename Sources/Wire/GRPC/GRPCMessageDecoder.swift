@@ -1,5 +1,5 @@
 /// One message of a gRPC stream.
-public struct GRPCMessage: Hashable, Sendable {
+public struct RPCMessage: Hashable, Sendable {
   public var bytes: [UInt8]
   /// It travelled compressed.
   public var wasCompressed: Bool
@@ -50,7 +50,7 @@ public struct GRPCMessageDecoder: Sendable {
   }
 
   /// The next message, or nil when more bytes are needed.
-  public mutating func next() throws(GRPCStreamError) -> GRPCMessage? {
+  public mutating func next() throws(GRPCStreamError) -> RPCMessage? {
     guard bufferedBytes >= Self.prefixBytes else { return nil }
     let flag = buffer[start]
     let length = buffer[start + 1..<start + 5].reduce(0) { $0 << 8 | Int($1) }
@@ -61,10 +61,10 @@ public struct GRPCMessageDecoder: Sendable {
     start += Self.prefixBytes + length
     // Its stream may stay open for long.
     if start == buffer.count, buffer.capacity > 65_536 { (buffer, start) = ([], 0) }
-    guard flag == 1 else { return GRPCMessage(bytes: bytes, wasCompressed: false) }
+    guard flag == 1 else { return RPCMessage(bytes: bytes, wasCompressed: false) }
     guard let compression else { throw .malformed("a message is compressed, but grpc-encoding says none is") }
     do {
-      return GRPCMessage(bytes: try compression.decompress(bytes, bytesMax: bytesMax), wasCompressed: true)
+      return RPCMessage(bytes: try compression.decompress(bytes, bytesMax: bytesMax), wasCompressed: true)
     } catch {
       switch error {
       case .malformed: throw .malformed("a message is not of the form its grpc-encoding, \(compression.rawValue), says")

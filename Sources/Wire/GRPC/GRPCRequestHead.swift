@@ -163,7 +163,8 @@ extension RPCError {
   public static func methodUnknown(service: String, method: String) -> RPCError {
     RPCError(
       .unimplemented, .methodUnknown,
-      "there is no method \(excerpt(of: method)) of service \(excerpt(of: service)); the service is \(Method.service)")
+      "there is no method \(excerpt(of: method)) of service \(excerpt(of: service)); the service is \(MethodName.interactionService)"
+    )
   }
 
   /// A caller's name for something as an error may repeat it. By scalars, for a character may be of

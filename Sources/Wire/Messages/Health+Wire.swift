@@ -7,7 +7,7 @@ public enum HealthCheck {
   /// The name by which it is asked whether the process works, whatever the database does.
   public static let liveness = "liveness"
   /// The names it answers for: the server as a whole, the service, and the process.
-  public static let services: Set<String> = ["", Method.service, liveness]
+  public static let services: Set<String> = ["", MethodName.interactionService, liveness]
 
   public enum Status: UInt32, Sendable {
     case serving = 1

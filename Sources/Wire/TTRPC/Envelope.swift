@@ -92,6 +92,15 @@ public enum Envelope {
     return frame(.ttrpcResponse, response, in: arena, stream: stream, kind: .response)
   }
 
+  /// A whole data frame; nil: without a message.
+  public static func frame(_ message: [UInt8]?, stream: UInt32, flags: FrameFlags = []) -> [UInt8] {
+    let header = FrameHeader(
+      dataBytes: message?.count ?? 0, stream: stream, kind: .data, flags: message == nil ? flags.union(.noData) : flags)
+    var frame = [UInt8](repeating: 0, count: FrameHeader.bytes)
+    frame.withUnsafeMutableBytes { header.write(to: $0) }
+    return frame + (message ?? [])
+  }
+
   private static func frame<M>(
     _ kind: MessageKind<M>, _ message: UnsafePointer<M>, in arena: Arena, stream: UInt32,
     kind frameKind: FrameHeader.Kind

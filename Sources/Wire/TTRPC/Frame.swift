@@ -2,7 +2,7 @@
 ///
 /// Bytes 0-3 the length of the data after the header, 4-7 the stream, 8 the type, 9 the flags
 /// (containerd's ttRPC, PROTOCOL.md).
-public struct FrameHeader: Hashable, Sendable {
+public struct FrameHeader: Equatable, Sendable {
   public static let bytes = 10
 
   /// Types not known here are kept as they are: a receiver ignores such frames.
@@ -17,9 +17,9 @@ public struct FrameHeader: Hashable, Sendable {
   public var dataBytes: Int
   public var stream: UInt32
   public var kind: Kind
-  public var flags: UInt8
+  public var flags: FrameFlags
 
-  public init(dataBytes: Int, stream: UInt32, kind: Kind, flags: UInt8 = 0) {
+  public init(dataBytes: Int, stream: UInt32, kind: Kind, flags: FrameFlags = []) {
     self.dataBytes = dataBytes
     self.stream = stream
     self.kind = kind
@@ -30,15 +30,27 @@ public struct FrameHeader: Hashable, Sendable {
     dataBytes = Int(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
     stream = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
     kind = Kind(rawValue: bytes[8])
-    flags = bytes[9]
+    flags = FrameFlags(rawValue: bytes[9])
   }
 
   func write(to bytes: UnsafeMutableRawBufferPointer) {
     bytes.storeBytes(of: UInt32(dataBytes).bigEndian, as: UInt32.self)
     bytes.storeBytes(of: stream.bigEndian, toByteOffset: 4, as: UInt32.self)
     bytes[8] = kind.rawValue
-    bytes[9] = flags
+    bytes[9] = flags.rawValue
   }
+}
+
+/// What a frame says by its flags (containerd's ttRPC, PROTOCOL.md; streams are of its version 1.2).
+public struct FrameFlags: OptionSet, Sendable {
+  public let rawValue: UInt8
+  public init(rawValue: UInt8) { self.rawValue = rawValue }
+  /// The sender sends no more on this stream. Of a request: it has all that the client sends.
+  public static let remoteClosed = FrameFlags(rawValue: 0x01)
+  /// Of a request: data frames follow.
+  public static let remoteOpen = FrameFlags(rawValue: 0x02)
+  /// There is no message in this data frame, not even an empty one.
+  public static let noData = FrameFlags(rawValue: 0x04)
 }
 
 /// Cuts a stream of bytes into frames, however the bytes arrive. Pure: it does no I/O.
@@ -46,7 +58,7 @@ public struct FrameHeader: Hashable, Sendable {
 /// It holds the bytes of at most one unfinished frame and of what was appended since `next()` last
 /// answered nil.
 public struct FrameDecoder: Sendable {
-  public enum Event: Hashable, Sendable {
+  public enum Event: Equatable, Sendable {
     case frame(FrameHeader, data: [UInt8])
     /// The data passed `Limits.frameBytesMax` and was thrown away; the next frame may follow.
     case oversized(FrameHeader)

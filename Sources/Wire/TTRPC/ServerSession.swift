@@ -8,19 +8,37 @@ public import Domain
 /// `Limits.callBytesInFlightPerConnectionMax` but for one.
 public struct ServerSession: Sendable {
   public enum Action: Sendable {
-    /// Run the call; say `finished` when its answer is on its way.
-    case start(Call, stream: UInt32)
+    /// Run the call; say `finished` when its response is on its way.
+    case start(Call, stream: UInt32, Shape)
+    /// A message of a stream that is open; nil with the last frame, if that has none.
+    case receive([UInt8]?, stream: UInt32, isLast: Bool)
     /// Send this at once.
     case answer(RPCError, stream: UInt32)
     /// Nothing more can be read from this peer.
     case close(reason: String)
   }
 
+  /// What a request's flags say of its call.
+  public enum Shape: Sendable {
+    /// One message each way.
+    case unary
+    /// A stream whose requests are all there: the request's payload is the only one.
+    case streaming
+    /// A stream whose client sends on in data frames. The request's payload is the first message, unless it is empty.
+    case open
+  }
+
+  private struct Stream {
+    /// Of its request, and of messages that nobody has taken so far.
+    var bytes: Int
+    var isOpen: Bool
+  }
+
   private var decoder = FrameDecoder(
     frameBytesMax: Limits.frameBytesMax, discardBytesMax: Limits.frameDiscardBytesMax)
   private var lastStream: UInt32 = 0
   private var lastHead = Envelope.Head()
-  private var bytesInFlight: [UInt32: Int] = [:]
+  private var streams: [UInt32: Stream] = [:]
   private var bytesInFlightSum = 0
   private var pendingClose: String?
   /// Frames and oversized frames so far: tells one unfinished frame from the next.
@@ -31,7 +49,7 @@ public struct ServerSession: Sendable {
 
   public init() {}
 
-  public var callsInFlight: Int { bytesInFlight.count }
+  public var callsInFlight: Int { streams.count }
 
   /// A frame has begun and is not complete.
   public var isMidFrame: Bool { decoder.isMidFrame }
@@ -41,7 +59,7 @@ public struct ServerSession: Sendable {
 
   /// As much is under way as may be: read no further.
   public var isFull: Bool {
-    bytesInFlight.count >= Limits.callsInFlightPerConnectionMax
+    streams.count >= Limits.callsInFlightPerConnectionMax
       || bytesInFlightSum >= Limits.callBytesInFlightPerConnectionMax
   }
 
@@ -61,8 +79,9 @@ public struct ServerSession: Sendable {
       case .frame(let header, let data):
         // containerd: frames of other types are ignored, for what may come.
         if header.kind == .request { return open(header, data) }
+        if header.kind == .data, let action = receive(header, data) { return action }
       case .oversized(let header):
-        if header.kind == .request { return .answer(tooLarge(header), stream: header.stream) }
+        if [.request, .data].contains(header.kind) { return .answer(tooLarge(header), stream: header.stream) }
       case .fatal(let header):
         pendingClose = "a frame of \(header.dataBytes) bytes"
         return .answer(tooLarge(header), stream: header.stream)
@@ -72,7 +91,31 @@ public struct ServerSession: Sendable {
   }
 
   public mutating func finished(stream: UInt32) {
-    bytesInFlightSum -= bytesInFlight.removeValue(forKey: stream) ?? 0
+    bytesInFlightSum -= streams.removeValue(forKey: stream)?.bytes ?? 0
+  }
+
+  /// A message that a stream received was taken.
+  public mutating func taken(_ bytes: Int, stream: UInt32) {
+    guard streams[stream] != nil else { return }
+    streams[stream]!.bytes -= bytes
+    bytesInFlightSum -= bytes
+  }
+
+  /// A data frame: of a stream that is open, or one that has just ended, of which its client may not know.
+  private mutating func receive(_ header: FrameHeader, _ data: [UInt8]) -> Action? {
+    let stream = header.stream
+    guard stream % 2 == 1, stream <= lastStream else {
+      return .answer(streamIDInvalid("data for stream \(stream), which no request has begun"), stream: stream)
+    }
+    guard let state = streams[stream] else { return nil }
+    guard state.isOpen else {
+      return .answer(streamIDInvalid("data for stream \(stream), whose request said that none follows"), stream: stream)
+    }
+    let isLast = header.flags.contains(.remoteClosed)
+    let message = header.flags.contains(.noData) ? nil : data
+    streams[stream] = Stream(bytes: state.bytes + (message?.count ?? 0), isOpen: !isLast)
+    bytesInFlightSum += message?.count ?? 0
+    return .receive(message, stream: stream, isLast: isLast)
   }
 
   private mutating func open(_ header: FrameHeader, _ data: [UInt8]) -> Action {
@@ -86,17 +129,21 @@ public struct ServerSession: Sendable {
         stream: stream)
     }
     lastStream = stream
-    guard header.flags == 0 else {
+    guard [[], .remoteClosed, .remoteOpen].contains(header.flags) else {
       return .answer(
-        RPCError(.unimplemented, .streamingUnsupported, "ttRPC streams are not supported; send unary requests"),
+        RPCError(
+          .unimplemented, .streamingUnsupported,
+          "the request's flags are \(header.flags.rawValue); known are 0, 1 (no data follows) and 2 (data follows)"),
         stream: stream)
     }
     guard !isDraining else { return .answer(.draining, stream: stream) }
     do throws(RPCError) {
       let call = try Envelope.call(data, after: &lastHead)
-      bytesInFlight[stream] = call.bytes
+      let shape: Shape =
+        header.flags.contains(.remoteOpen) ? .open : header.flags.contains(.remoteClosed) ? .streaming : .unary
+      streams[stream] = Stream(bytes: call.bytes, isOpen: shape == .open)
       bytesInFlightSum += call.bytes
-      return .start(call, stream: stream)
+      return .start(call, stream: stream, shape)
     } catch {
       return .answer(error, stream: stream)
     }

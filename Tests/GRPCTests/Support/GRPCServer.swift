@@ -30,11 +30,11 @@ struct GRPCServer: Sendable {
       var configuration = ParleyServer.Configuration(addresses: [.unix(path: path)])
       configuration.grpc = grpc
       if let unreadAnswerTimeout { configuration.unreadAnswerTimeout = unreadAnswerTimeout }
-      let server = try ParleyServer(
+      let server = ParleyServer(
         configuration,
         dispatcher: Dispatcher(
-          verifier: await TokenVerifier(.init(keys: [.hs256(secret: secret)])),
-          service: InteractionService(store: store), health: health, logger: .silent),
+          InteractionService(store: store).methods + health.methods,
+          verifier: await TokenVerifier(.init(keys: [.hs256(secret: secret)])), logger: .silent),
         health: health, logger: .silent
       ) { continuation.yield($0[0]) }
       let group = ServiceGroup(
@@ -108,7 +108,7 @@ struct GRPCServer: Sendable {
 }
 
 /// The path of a method of the service.
-func path(_ method: Method) -> String { "/\(Method.service)/\(method.rawValue)" }
+func path(_ method: MethodName) -> String { method.path }
 
 let healthWatch = "/grpc.health.v1.Health/Watch"
 let healthCheck = "/grpc.health.v1.Health/Check"

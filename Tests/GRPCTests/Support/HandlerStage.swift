@@ -38,10 +38,11 @@ final class HandlerStage {
     let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
     let connection = try #require(table.add(server, listener: 0))
     let unread = UnreadResponses(memory: responses, loop: loop) { [weak server] _ in server?.close(promise: nil) }
-    let runner = CallRunner<GRPCResponse>(memory: memory, unread: unread, loop: loop) { GRPCResponse(.failure($0)) }
+    let dispatcher = Dispatcher(methods.methods, interceptors: [])
+    let runner = CallRunner(interceptors: [], memory: memory, unread: unread, loop: loop)
     let edge = ConnectionEdge()
     let handler = GRPCHandler(
-      methods: methods, runner: runner, unread: unread,
+      dispatcher: dispatcher, runner: runner, unread: unread,
       unfinished: UnfinishedRequests(memory: requests, connection: connection), edge: edge, connection: connection,
       configuration: grpc, unreadAnswerTimeout: .seconds(60), loop: loop,
       logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
@@ -99,32 +100,33 @@ final class HandlerStage {
 }
 
 /// Methods whose calls the test answers: `Wait`; and `Stream`, which sends back what it gets.
-final class StubMethods: GRPCMethods, @unchecked Sendable {
+final class StubMethods: @unchecked Sendable {
   /// In the order the calls began.
-  private(set) var waiting: [(Reply) -> Void] = []
+  private(set) var waiting: [Completion<Response>] = []
   private(set) var givenUp = 0
 
-  func method(service: String, name: String) -> GRPCMethod? {
-    switch name {
-    case "Wait": .unary { [self] _ in .answering(for: nil, wait) }
-    case "Stream": .streaming { _, requests, responses in await Self.echo(requests, responses) }
-    default: nil
-    }
+  var methods: [Method] {
+    [
+      Method(
+        MethodName(service: "stub", name: "Wait"), scope: nil,
+        .unary { [self] _, _, completion in
+          waiting.append(completion)
+          return { [self] in givenUp += 1 }
+        }),
+      Method(
+        MethodName(service: "stub", name: "Stream"), scope: nil,
+        .streaming(.both) { _, requests, responses in await Self.echo(requests, responses) }),
+    ]
   }
 
-  func answer(_ number: Int, _ reply: Reply = .success([])) { waiting[number](reply) }
+  func answer(_ number: Int, _ message: [UInt8] = []) { waiting[number].complete(.success(Response(message))) }
 
-  private func wait(_ executor: any AnswerExecutor, _ answer: @escaping @Sendable (Reply) -> Void) -> Cancellation {
-    waiting.append { reply in executor.execute { answer(reply) } }
-    return { [self] in givenUp += 1 }
-  }
-
-  private static func echo(_ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages) async -> GRPCResponse {
+  private static func echo(_ requests: RequestStream, _ responses: ResponseStream) async -> Response {
     do throws(RPCError) {
       while let request = try await requests.next() { try await responses.send(request.bytes) }
-      return GRPCResponse(.success([]))
+      return Response()
     } catch {
-      return GRPCResponse(.failure(error))
+      return Response(error)
     }
   }
 }

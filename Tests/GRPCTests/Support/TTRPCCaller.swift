@@ -3,9 +3,17 @@ import NIOCore
 import NIOPosix
 import Wire
 
-/// Makes one ttRPC call on a connection of its own.
+/// One ttRPC call on a connection of its own.
 enum TTRPCCaller {
   static func reply(to call: Call, at address: Address) async throws -> Reply {
+    try await frames(sending: [Envelope.frame(call, stream: 1)], to: address).last.map { try Envelope.reply($0.data) }
+      ?? .failure(.cancelled)
+  }
+
+  /// Sends frames of stream 1, and answers with those that come back, up to the one that ends the stream.
+  static func frames(
+    sending frames: [[UInt8]], to address: Address
+  ) async throws -> [(header: FrameHeader, data: [UInt8])] {
     guard case .unix(let path) = address else { throw GRPCTestFailure("a Unix socket is asked for") }
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .connect(unixDomainSocketPath: path) { channel in
@@ -14,14 +22,18 @@ enum TTRPCCaller {
         }
       }
     return try await channel.executeThenClose { inbound, outbound in
-      try await outbound.write(ByteBuffer(bytes: Envelope.frame(call, stream: 1)))
+      for frame in frames { try await outbound.write(ByteBuffer(bytes: frame)) }
       var decoder = FrameDecoder(
         frameBytesMax: Limits.frameBytesMax, discardBytesMax: Limits.frameDiscardBytesMax)
+      var received: [(header: FrameHeader, data: [UInt8])] = []
       for try await bytes in inbound {
         bytes.withUnsafeReadableBytes { decoder.append($0) }
-        if case .frame(_, let data) = decoder.next() { return try Envelope.reply(data) }
+        while case .frame(let header, let data) = decoder.next() {
+          received.append((header, data))
+          if header.kind == .response || header.flags.contains(.remoteClosed) { return received }
+        }
       }
-      throw GRPCTestFailure("no answer came")
+      throw GRPCTestFailure("the stream has not ended")
     }
   }
 }

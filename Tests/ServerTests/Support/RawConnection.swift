@@ -175,10 +175,10 @@ final class RawConnection {
 
   /// The frame of a call on the next stream.
   func makeFrame(
-    _ method: Method, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
+    _ method: MethodName, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
   ) -> (stream: UInt32, bytes: [UInt8]) {
     let call = Call(
-      service: Method.service, method: method.rawValue, metadata: .authorized(by: token), timeout: timeout,
+      service: method.service, method: method.name, metadata: .authorized(by: token), timeout: timeout,
       payload: request.encoded())
     return makeFrame(call)
   }
@@ -190,7 +190,7 @@ final class RawConnection {
 
   @discardableResult
   func start(
-    _ method: Method, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
+    _ method: MethodName, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
   ) async throws -> UInt32 {
     let (stream, bytes) = makeFrame(method, request, token, timeout: timeout)
     try await send(bytes)
@@ -205,7 +205,7 @@ final class RawConnection {
 
   /// The reply to a call when no other is under way.
   func reply(
-    _ method: Method, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
+    _ method: MethodName, _ request: some WireMessage, _ token: String, timeout: Duration? = nil
   ) async throws -> Reply {
     let stream = try await start(method, request, token, timeout: timeout)
     let (answered, reply) = try await nextReply()
@@ -221,7 +221,7 @@ final class RawConnection {
     return reply
   }
 
-  func answer<Answer: WireMessage>(_ method: Method, _ request: some WireMessage, _ token: String) async throws
+  func answer<Answer: WireMessage>(_ method: MethodName, _ request: some WireMessage, _ token: String) async throws
     -> Answer
   {
     try Answer(encoded: try await reply(method, request, token).get())

@@ -81,11 +81,10 @@ final class RunningServer: Sendable {
     let (listening, continuation) = AsyncThrowingStream.makeStream(of: [Address].self)
     let verifier = await TokenVerifier(.init(keys: [.hs256(secret: testSecret)]))
     let health = Health()
-    let server = try ParleyServer(
-      configuration,
-      dispatcher: Dispatcher(
-        verifier: verifier, service: InteractionService(store: store), health: health, logger: .silent),
-      health: health, logger: .silent
+    let methods = InteractionService(store: store).methods + health.methods
+    let server = ParleyServer(
+      configuration, dispatcher: Dispatcher(methods, verifier: verifier, logger: .silent), health: health,
+      logger: .silent
     ) { continuation.yield($0) }
     let group = ServiceGroup(
       configuration: .init(

@@ -65,12 +65,13 @@ import Testing
   }
 }
 
-@Suite struct AnswerBundleTests {
+@Suite struct CompletionBundleTests {
   /// Keeps what it is to do.
-  private final class Executor: AnswerExecutor {
+  private final class Executor: CompletionExecutor {
     let work = Mutex<[@Sendable () -> Void]>([])
 
     var thread: ObjectIdentifier { ObjectIdentifier(self) }
+    var isCurrent: Bool { false }
 
     func execute(_ work: @escaping @Sendable () -> Void) { self.work.withLock { $0.append(work) } }
   }
@@ -78,9 +79,12 @@ import Testing
   @Test func callsUponEachExecutorOnce() {
     let executors = [Executor(), Executor()]
     let taken = Mutex<[Int]>([])
-    var bundle = AnswerBundle<Int>()
-    for answer in 0..<10 {
-      bundle.add(answer, to: { answer in taken.withLock { $0.append(answer) } }, on: executors[answer % 2])
+    var bundle = CompletionBundle<Int>()
+    for value in 0..<10 {
+      let completion = Completion<Int>(on: executors[value % 2]) { outcome in
+        if let value = try? outcome.get() { taken.withLock { $0.append(value) } }
+      }
+      bundle.add(.success(value), to: completion)
     }
     #expect(executors.allSatisfy { $0.work.withLock(\.isEmpty) }, "nothing is sent before its time")
     bundle.send()
@@ -93,7 +97,7 @@ import Testing
   }
 
   @Test func ofNothingCallsUponNobody() {
-    AnswerBundle<Int>().send()
+    CompletionBundle<Int>().send()
   }
 }
 

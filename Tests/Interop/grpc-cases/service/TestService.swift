@@ -4,40 +4,42 @@ import Wire
 
 /// `grpc.testing.TestService`, as gRPC's doc/interop-test-descriptions.md has its server side.
 /// `UnimplementedCall` and `grpc.testing.UnimplementedService` are absent, as they must be.
-struct TestService: GRPCMethods {
-  func method(service: String, name: String) -> GRPCMethod? {
-    guard service == "grpc.testing.TestService" else { return nil }
-    return switch name {
-    case "EmptyCall": .unary { _ in .replied(.success([])) }
-    case "UnaryCall": .unaryWithMetadata(unary)
-    case "StreamingOutputCall": .streaming(requestsMax: 1, fullDuplex)
-    case "StreamingInputCall": .streaming(streamingInput)
-    case "FullDuplexCall": .streaming(fullDuplex)
-    case "HalfDuplexCall": .streaming(halfDuplex)
-    default: nil
-    }
+struct TestService {
+  var methods: [Method] {
+    [
+      method("EmptyCall", .unary { _, _, completion in completion.complete { Response() } }),
+      method("UnaryCall", .unary { context, message, completion in completion.complete { unary(context, message) } }),
+      method("StreamingOutputCall", .streaming(.responses, fullDuplex)),
+      method("StreamingInputCall", .streaming(.requests, streamingInput)),
+      method("FullDuplexCall", .streaming(.both, fullDuplex)),
+      method("HalfDuplexCall", .streaming(.both, halfDuplex)),
+    ]
   }
 
-  private func unary(_ request: GRPCRequest) async -> GRPCResponse {
-    var response = GRPCResponse(.success([]))
+  private func method(_ name: String, _ handler: Method.Handler) -> Method {
+    Method(MethodName(service: "grpc.testing.TestService", name: name), scope: nil, handler)
+  }
+
+  private func unary(_ context: CallContext, _ message: RPCMessage) -> Response {
+    var response = Response()
     do throws(RPCError) {
       // SimpleRequest
-      let fields = try decoded(request.message)
-      try checkCompression(fields.message(8), of: request.message)
+      let fields = try decoded(message)
+      try checkCompression(fields.message(8), of: message)
       try checkStatus(fields.message(7))
       response.reply = .success(payload(ofSize: fields.number(2)))
       response.compress = fields.message(6).map { $0.number(1) == 1 }
     } catch {
       response.reply = .failure(error)
     }
-    echo(request.head, into: &response)
+    echo(context, into: &response)
     return response
   }
 
   private func streamingInput(
-    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
-  ) async -> GRPCResponse {
-    await answer(head) { () throws(RPCError) in
+    _ context: CallContext, _ requests: RequestStream, _ responses: ResponseStream
+  ) async -> Response {
+    await answer(context) { () throws(RPCError) in
       var size = 0
       while let request = try await requests.next() {
         // StreamingInputCallRequest
@@ -50,18 +52,18 @@ struct TestService: GRPCMethods {
   }
 
   private func fullDuplex(
-    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
-  ) async -> GRPCResponse {
-    responses.setInitialMetadata(initialEcho(head))
-    return await answer(head) { () throws(RPCError) in
+    _ context: CallContext, _ requests: RequestStream, _ responses: ResponseStream
+  ) async -> Response {
+    responses.setInitialMetadata(initialEcho(context))
+    return await answer(context) { () throws(RPCError) in
       while let request = try await requests.next() { try await answer(decoded(request), responses) }
     }
   }
 
   private func halfDuplex(
-    _ head: GRPCRequestHead, _ requests: GRPCRequestMessages, _ responses: GRPCResponseMessages
-  ) async -> GRPCResponse {
-    await answer(head) { () throws(RPCError) in
+    _ context: CallContext, _ requests: RequestStream, _ responses: ResponseStream
+  ) async -> Response {
+    await answer(context) { () throws(RPCError) in
       var all: [Fields] = []
       while let request = try await requests.next() { all.append(try decoded(request)) }
       for request in all { try await answer(request, responses) }
@@ -69,7 +71,7 @@ struct TestService: GRPCMethods {
   }
 
   /// Sends what a StreamingOutputCallRequest asks for.
-  private func answer(_ request: Fields, _ responses: GRPCResponseMessages) async throws(RPCError) {
+  private func answer(_ request: Fields, _ responses: ResponseStream) async throws(RPCError) {
     try checkStatus(request.message(7))
     for parameters in request.messages(2) {
       do {
@@ -83,26 +85,26 @@ struct TestService: GRPCMethods {
   }
 
   private func answer(
-    _ head: GRPCRequestHead, _ body: () async throws(RPCError) -> Void
-  ) async -> GRPCResponse {
-    var response = GRPCResponse(.success([]))
+    _ context: CallContext, _ body: () async throws(RPCError) -> Void
+  ) async -> Response {
+    var response = Response()
     do throws(RPCError) {
       try await body()
     } catch {
       response.reply = .failure(error)
     }
-    echo(head, into: &response)
+    echo(context, into: &response)
     return response
   }
 
-  private func decoded(_ message: GRPCMessage) throws(RPCError) -> Fields {
+  private func decoded(_ message: RPCMessage) throws(RPCError) -> Fields {
     guard let fields = Fields(message.bytes) else {
       throw RPCError(.invalidArgument, .requestMalformed, "a message cannot be decoded")
     }
     return fields
   }
 
-  private func checkCompression(_ expected: Fields?, of message: GRPCMessage) throws(RPCError) {
+  private func checkCompression(_ expected: Fields?, of message: RPCMessage) throws(RPCError) {
     guard let expected, (expected.number(1) == 1) != message.wasCompressed else { return }
     throw RPCError(.invalidArgument, .requestMalformed, "the message is not compressed as it says")
   }
@@ -118,18 +120,18 @@ struct TestService: GRPCMethods {
     Encoded.bytes(1, Encoded.bytes(2, [UInt8](repeating: 0, count: max(size, 0))))
   }
 
-  private func initialEcho(_ head: GRPCRequestHead) -> Metadata {
-    echo("x-grpc-test-echo-initial", of: head)
+  private func initialEcho(_ context: CallContext) -> Metadata {
+    echo("x-grpc-test-echo-initial", of: context)
   }
 
-  private func echo(_ head: GRPCRequestHead, into response: inout GRPCResponse) {
-    response.initialMetadata = initialEcho(head)
-    response.trailingMetadata = echo("x-grpc-test-echo-trailing-bin", of: head)
+  private func echo(_ context: CallContext, into response: inout Response) {
+    response.initialMetadata = initialEcho(context)
+    response.trailingMetadata = echo("x-grpc-test-echo-trailing-bin", of: context)
   }
 
-  private func echo(_ key: String, of head: GRPCRequestHead) -> Metadata {
+  private func echo(_ key: String, of context: CallContext) -> Metadata {
     var metadata = Metadata()
-    for value in head.metadata[key] { metadata.add(key, value) }
+    for value in context.metadata[key] { metadata.add(key, value) }
     return metadata
   }
 }

@@ -2,55 +2,13 @@ public import Domain
 import NIOCore
 public import Wire
 
-/// The gRPC methods a server has, found by service and name.
-public protocol GRPCMethods: Sendable {
-  func method(service: String, name: String) -> GRPCMethod?
-}
-
-/// A gRPC method, by the shape of its call.
-public enum GRPCMethod: Sendable {
-  /// One message in, one out: the fast path, which may reply at once.
-  case unary(@Sendable (Call) -> CallProgress<Reply>)
-
-  /// One message in, one out, with a say in metadata and compression.
-  case unaryWithMetadata(@Sendable (GRPCRequest) async -> GRPCResponse)
-
-  /// Messages in, messages out, each side in its own time. `requestsMax: 1` is server streaming; a
-  /// method that sends one message at its end is client streaming.
-  case streaming(
-    requestsMax: Int = .max,
-    @Sendable (GRPCRequestHead, GRPCRequestMessages, GRPCResponseMessages) async -> GRPCResponse)
-}
-
-/// A unary request with all that came with it.
-public struct GRPCRequest: Sendable {
-  public var head: GRPCRequestHead
-  public var message: GRPCMessage
-}
-
-/// How a call ends.
-public struct GRPCResponse: Sendable {
-  /// The message of a unary call, or the error. Of a streaming call the message is not sent.
-  public var reply: Reply
-  /// Sent before the first message.
-  public var initialMetadata = Metadata()
-  /// Sent after the last.
-  public var trailingMetadata = Metadata()
-  /// Whether to compress; nil: as the caller compresses, where it is worth it.
-  public var compress: Bool?
-
-  public init(_ reply: Reply) {
-    self.reply = reply
-  }
-}
-
 /// The messages of a streaming request, in order. Back-pressure: the peer may send only a window's
 /// worth beyond what was taken from here.
-public struct GRPCRequestMessages: Sendable {
-  let inbox: NIOLoopBound<GRPCInbox>
+public struct RequestStream: Sendable {
+  let inbox: NIOLoopBound<MessageInbox>
 
   /// The next message; nil after the last. One task at a time may wait.
-  public func next() async throws(RPCError) -> GRPCMessage? {
+  public func next() async throws(RPCError) -> RPCMessage? {
     let result = await withCheckedContinuation { continuation in
       inbox.onLoop { $0.next { continuation.resume(returning: $0) } }
     }
@@ -59,15 +17,15 @@ public struct GRPCRequestMessages: Sendable {
 }
 
 /// Where the messages of a streaming response go.
-public struct GRPCResponseMessages: Sendable {
-  let outlet: NIOLoopBound<any GRPCOutlet>
+public struct ResponseStream: Sendable {
+  let outlet: NIOLoopBound<any MessageOutlet>
 
   /// To be sent before the first message; to no effect afterwards.
   public func setInitialMetadata(_ metadata: Metadata) {
     outlet.onLoop { $0.setInitialMetadata(metadata) }
   }
 
-  /// Sends a message; returns when the peer's windows have taken it.
+  /// Sends a message; returns when the peer has room for more.
   public func send(_ message: [UInt8], compress: Bool? = nil) async throws(RPCError) {
     let result = await withCheckedContinuation { continuation in
       outlet.onLoop { $0.send(message, compress: compress) { continuation.resume(returning: $0) } }
@@ -77,7 +35,7 @@ public struct GRPCResponseMessages: Sendable {
 }
 
 /// The side of a stream that messages leave by. Used on its event loop alone.
-protocol GRPCOutlet {
+protocol MessageOutlet {
   func setInitialMetadata(_ metadata: Metadata)
   func send(_ message: [UInt8], compress: Bool?, done: @escaping @Sendable (Result<Void, RPCError>) -> Void)
 }
@@ -94,10 +52,10 @@ extension NIOLoopBound where Value: Any {
 }
 
 /// Messages on their way from a connection to the task that takes them. Used on its event loop alone.
-final class GRPCInbox {
-  typealias Taker = @Sendable (Result<GRPCMessage?, RPCError>) -> Void
+final class MessageInbox {
+  typealias Taker = @Sendable (Result<RPCMessage?, RPCError>) -> Void
 
-  private var messages = CircularBuffer<GRPCMessage>()
+  private var messages = CircularBuffer<RPCMessage>()
   private var end: Result<Void, RPCError>?
   private var taker: Taker?
   /// Called when a message was taken. Must not keep the inbox, nor what keeps it.
@@ -107,7 +65,7 @@ final class GRPCInbox {
 
   var isEmpty: Bool { messages.isEmpty }
 
-  func add(_ message: GRPCMessage) {
+  func add(_ message: RPCMessage) {
     if let taker {
       self.taker = nil
       taker(.success(message))

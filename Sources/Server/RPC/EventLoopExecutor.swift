@@ -1,8 +1,8 @@
 import Domain
 import NIOCore
 
-/// Runs tasks on an event loop, so that a call costs no hop between threads, and takes answers there.
-final class EventLoopExecutor: TaskExecutor, AnswerExecutor {
+/// Runs tasks and completions on an event loop, so that a call costs no hop between threads.
+final class EventLoopExecutor: TaskExecutor, CompletionExecutor {
   private let loop: any EventLoop
 
   init(_ loop: any EventLoop) {
@@ -10,6 +10,8 @@ final class EventLoopExecutor: TaskExecutor, AnswerExecutor {
   }
 
   var thread: ObjectIdentifier { ObjectIdentifier(loop) }
+  var isCurrent: Bool { loop.inEventLoop }
+  var taskExecutor: (any TaskExecutor)? { self }
 
   func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)

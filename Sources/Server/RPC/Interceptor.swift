@@ -1,0 +1,76 @@
+public import Domain
+import Logging
+public import Wire
+
+/// A step that every call of every protocol and shape takes before its method's handler, in the order the dispatcher
+/// has them.
+public protocol Interceptor: Sendable {
+  /// Lets the call go on, with what this adds to its context; throws to refuse it.
+  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception
+
+  /// The call was answered. (One that its caller gave up is not.)
+  func answered(_ method: Method, _ context: CallContext, _ reply: Reply)
+}
+
+public enum Interception: Sendable {
+  case goOn
+  /// Nobody can tell yet: this does, with the context to go on with.
+  case wait(@Sendable (CallContext) async throws(RPCError) -> CallContext)
+}
+
+extension Interceptor {
+  public func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception { .goOn }
+  public func answered(_ method: Method, _ context: CallContext, _ reply: Reply) {}
+}
+
+/// Logs calls that failed for a reason that operators should know.
+struct FailureLog: Interceptor {
+  let logger: Logger
+
+  /// What PostgreSQL said, and what should not happen, is for the log alone. What any stranger can cause is not worth a
+  /// line of it.
+  func answered(_ method: Method, _ context: CallContext, _ reply: Reply) {
+    guard case .failure(let error) = reply, let cause = error.cause else { return }
+    let level: Logger.Level =
+      switch error.code {
+      case .internal: .error
+      case .unauthenticated, .deadlineExceeded, .cancelled: .debug
+      default: .warning
+      }
+    logger.log(
+      level: level, "a call failed",
+      metadata: ["method": "\(method.name.name)", "code": "\(error.code.name)", "cause": "\(cause)"])
+  }
+}
+
+/// Finds out who calls, by the token in the call's metadata. Before the request is looked at: strangers decode nothing.
+struct Authentication: Interceptor {
+  let verifier: TokenVerifier
+
+  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
+    guard method.scope != nil else { return .goOn }
+    guard let claims = try verifier.knownClaims(from: context.metadata) else {
+      return .wait { [verifier] (context) throws(RPCError) in
+        var context = context
+        context.claims = try await verifier.claims(from: context.metadata)
+        context.peer?.authenticated()
+        return context
+      }
+    }
+    context.claims = claims
+    context.peer?.authenticated()
+    return .goOn
+  }
+}
+
+/// Refuses callers whose token lacks the method's scope.
+struct Authorization: Interceptor {
+  private let gate = Gate()
+
+  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
+    guard let scope = method.scope else { return .goOn }
+    guard let claims = context.claims else { throw .internal(cause: "the call was not authenticated") }
+    context.caller = try gate.authorize(claims, for: scope)
+    return .goOn
+  }
+}
