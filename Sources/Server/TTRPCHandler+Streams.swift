@@ -9,6 +9,8 @@ final class TTRPCStream {
   let inbox = MessageInbox()
   var call: RunningCall?
   var requestCount = 0
+  /// Messages that the method has not been given.
+  var waiting: [RPCMessage] = []
   /// What of its messages the session counts.
   var countedBytes = 0
   /// The response of a method that has but one.
@@ -56,7 +58,12 @@ extension TTRPCHandler {
       guard stream.requestCount < stream.kind.requestsMax else { return end(stream, .failure(.wrongMessageCount)) }
       stream.requestCount += 1
       if isCounted { stream.countedBytes += message.count }
-      stream.inbox.add(RPCMessage(bytes: message, wasCompressed: false))
+      stream.waiting.append(RPCMessage(bytes: message, wasCompressed: false))
+    }
+    // A method that takes exactly one begins when it is known that there is no other.
+    if isLast || stream.kind != .responses {
+      for message in stream.waiting { stream.inbox.add(message) }
+      stream.waiting = []
     }
     if isLast {
       let isMissing = stream.requestCount == 0 && stream.kind == .responses

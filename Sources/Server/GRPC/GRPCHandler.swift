@@ -211,7 +211,8 @@ final class GRPCHandler: ChannelDuplexHandler {
           return answer(stream, Response(.wrongMessageCount))
         }
         stream.messageCount += 1
-        if let inbox = stream.inbox { inbox.add(message) } else { stream.message = message }
+        // A method that takes exactly one begins when it is known that there is no other.
+        if let inbox = stream.inbox, stream.requestsMax > 1 { inbox.add(message) } else { stream.message = message }
       }
     } catch {
       return answer(stream, Response(RPCError(error)))
@@ -235,6 +236,10 @@ final class GRPCHandler: ChannelDuplexHandler {
       return answer(stream, Response(RPCError(.malformed("the request ended within a message"))))
     }
     if let inbox = stream.inbox {
+      if let message = stream.message {
+        stream.message = nil
+        inbox.add(message)
+      }
       return inbox.finish(
         stream.messageCount == 0 && stream.requestsMax == 1 ? .failure(.wrongMessageCount) : .success(()))
     }
