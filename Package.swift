@@ -54,6 +54,7 @@ let package = Package(
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
+      exclude: ["Queues/README.md", "Rollups/README.md"],
       resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
       swiftSettings: strict),
     .target(
@@ -81,6 +82,7 @@ let package = Package(
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
+      exclude: ["README.md"],
       swiftSettings: strict),
     .executableTarget(
       name: "parley",
