@@ -19,7 +19,7 @@ public enum ReflectionMessages {
   }
 
   public static func question(_ payload: [UInt8]) throws(RPCError) -> Question {
-    try MessageKind.reflectionRequest.decode(payload) { (request) throws(RPCError) in
+    try MessageKind.serverReflectionRequest.decode(payload) { (request) throws(RPCError) in
       // The cases are the fields' numbers.
       switch request.message_request_case.rawValue {
       case 3: .fileNamed(try text(request.file_by_filename, "file_by_filename"))
@@ -33,11 +33,11 @@ public enum ReflectionMessages {
 
   /// - Parameter request: the encoded question, which the answer repeats.
   public static func encode(_ answer: Answer, to request: [UInt8]) throws(RPCError) -> [UInt8] {
-    try MessageKind.reflectionRequest.decode(request) { (question) throws(RPCError) in
+    try MessageKind.serverReflectionRequest.decode(request) { (question) throws(RPCError) in
       let arena = Arena()
-      let original = arena.make(.reflectionRequest)
+      let original = arena.make(.serverReflectionRequest)
       original.pointee = question
-      let message = arena.make(.reflectionResponse)
+      let message = arena.make(.serverReflectionResponse)
       message.pointee.valid_host = question.host
       message.pointee.original_request = original
       switch answer {
@@ -64,7 +64,7 @@ public enum ReflectionMessages {
         message.pointee.message_response_case = .init(7)
         message.pointee.error_response = failure
       }
-      return arena.encode(.reflectionResponse, message)
+      return arena.encode(.serverReflectionResponse, message)
     }
   }
 }
@@ -87,7 +87,7 @@ public struct ProtoFile: Sendable {
 
   private init(_ file: UnsafeMutablePointer<Google__Protobuf__FileDescriptorProto>) {
     name = String(cString: file.pointee.name)
-    encoded = MessageKind.fileDescriptor.encode(file)
+    encoded = MessageKind.fileDescriptorProto.encode(file)
     symbols = []
     let package = file.pointee.package.map { String(cString: $0) + "." } ?? ""
     for message in elements(file.pointee.n_message_type, file.pointee.message_type) {
