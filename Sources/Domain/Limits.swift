@@ -18,7 +18,7 @@ public enum Limits {
 
   // MARK: A request
 
-  /// Of its rules a request can break told at once: gRPC clients take some 8 KiB of trailers.
+  /// An error names at most this many broken rules, because gRPC clients accept about 8 KiB of trailers.
   public static let violationsMax = 16
 
   public static let batchInteractionsMax = 1000
@@ -111,7 +111,7 @@ public enum Limits {
   /// One tenant may fill half of the queue, so that the others still get in.
   public static let recordQueueInteractionsPerTenantMax = recordQueueInteractionsMax / 2
   public static let recordQueueBytesPerTenantMax = recordQueueBytesMax / 2
-  /// Of one tenant, before the next tenant that waits has its turn.
+  /// A tenant's turn is this many interactions long; then the next tenant has its turn.
   public static let recordTurnInteractions = 64
   public static let recordBatchInteractionsMax = 2000
   public static let recordBatchBytesMax = 16 * 1024 * 1024
@@ -126,9 +126,9 @@ public enum Limits {
   public static let healthCheckSecondsMax: Int64 = 2
   /// Records of tenants not seen since the server's start.
   public static let tenantLookupsWaitingMax = 4096
-  /// Of one tenant, asked for at the same time.
+  /// One statement reads at most this many interactions, which gets of one tenant ask for at the same time.
   public static let getsPerStatementMax = 64
-  /// Statistics of so few interactions are read from the rows, whose percentiles are exact.
+  /// For up to this many interactions statistics are computed from the rows, so that percentiles are exact.
   public static let exactStatsInteractionsMax = 2000
   /// Statistics with more groups than are held in memory are read from the rows by PostgreSQL.
   public static let statsGroupsHeldMax = 50_000
@@ -162,7 +162,7 @@ public enum Limits {
   public static let rollupLockMillisecondsMax = 1000
   /// Tenants whose work is put off after a failure; one more is tried as if it had not failed.
   public static let tenantsPutOffMax = 1000
-  /// Of rollups and of postings.
+  /// One statement reads or writes at most this many rollups, or posting lists.
   public static let keysPerStatement = 1000
   public static let factsPerStatement = 5000
   public static let tenantsCachedMax = 65_536

@@ -41,14 +41,16 @@ struct RecordRow: Sendable {
 
 /// Commits a batch of rows in one transaction and says of each what became of it.
 ///
-/// The rows go in with the deltas they add to the statistics, in the hope that all are new, many of them by COPY.
-/// Where a key is taken nothing was written; then one statement tells which keys are, and the others go in as before.
-/// Keys that were found taken are remembered, and asked for first when they come again: who repeats one id costs
-/// nobody else the batch. A row the database refuses fails alone: the batch is halved until it is found. A connection
-/// lost in COMMIT leaves open whether it happened; the batch is done again, and finds by the ids what is there.
+/// The rows are inserted together with their change records, by COPY if there are many. The first try assumes that all keys
+/// are new. If a key is taken, nothing was written: one statement then finds the taken keys, and the other rows are inserted
+/// as before. Taken keys are remembered. When they come again they are looked up first, so that a client which repeats one id
+/// does not make the batches of others fail.
 ///
-/// The transaction tells the database which number it takes each tenant to have. If the registry says otherwise, as
-/// after a failover, nothing was written; the tenants are looked up again and the batch is done again.
+/// If the database refuses a row, that row fails alone: the batch is halved until the row is found. If the connection is lost
+/// in COMMIT, nobody knows whether it happened: the batch is written again, and the ids show what is there.
+///
+/// The transaction checks the number that each tenant is taken to have. If the registry has another one, as after a failover,
+/// nothing was written: the tenants are looked up again, and the batch is written again.
 final class BatchWriter: Sendable {
   enum Outcome: Sendable {
     case told(Result<Recorded, RPCError>)

@@ -7,9 +7,9 @@ public struct GRPCConnectionConfiguration: Sendable {
   public var idleSecondsMax: Int64?
   /// A connection is closed after this, gently; nil: never.
   public var ageSecondsMax: Int64?
-  /// A silent peer is asked for a sign of life after this.
+  /// If nothing was read from a peer for this long, the server sends it a PING (keepalive).
   public var keepaliveSeconds: Int64 = 60
-  /// It must give it within this.
+  /// If the peer does not acknowledge the PING within this time, its connection is closed.
   public var keepaliveTimeoutSeconds: Int64 = 20
 
   public init() {}

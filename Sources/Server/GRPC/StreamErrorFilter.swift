@@ -1,13 +1,12 @@
 import NIOCore
 import NIOHTTP2
 
-/// Keeps what swift-nio-http2 tells of an error on one stream from being taken for more, and its word of
-/// windows from going round.
+/// Stops two kinds of events of swift-nio-http2 from reaching the handlers behind it.
 ///
-/// It resets such a stream itself, tells of the stream's end, and then of the error, which often does
-/// not say that it is one stream's alone; all other errors end the connection.
+/// Errors of one stream: swift-nio-http2 resets such a stream itself, fires an event for the stream's end, and then fires
+/// the error, which often does not say that it concerns one stream alone. Every other error ends the connection.
 ///
-/// Windows change five times in a small call, and every handler that looks what an event is takes its time.
+/// Window updates: there are five in a small call, and each handler would look at each of them.
 final class StreamErrorFilter: ChannelInboundHandler {
   typealias InboundIn = HTTP2Frame
 

@@ -1,13 +1,12 @@
 import Domain
 
-/// Answers statistics from rollups and the change log, and from rows where these do not reach: the parts of hours
-/// at a range's ends, and stale hours. All in one snapshot.
+/// Computes statistics from rollups and the change log, in one snapshot. README.md in this folder has an example.
 ///
-/// Hours are stale that have to be rebuilt, and those of rollups that turn out to be damaged or of a newer format: then
-/// everything is added up once more, without them.
+/// It reads rows for stale hours. If a rollup turns out to be damaged or of a newer format, its hours count as stale, and
+/// everything is added up once more without them.
 ///
-/// Of an hour that a range cuts, the shorter part is read from rows: what lies in the range is added, or what
-/// does not is taken away from the whole hour.
+/// If the range starts or ends inside an hour, it reads the rows of the shorter side of that hour. Rows inside the range
+/// are added to the sums; rows outside it are taken away from the whole hour's.
 struct StatsReader {
   private let query: GetStats.Checked
   private let tenant: TenantKey
@@ -24,7 +23,8 @@ struct StatsReader {
     let end = InteractionID(lowerBound: query.end)
     let startOffset = start.time.milliseconds % .millisecondsPerHour
     let first = startOffset <= .millisecondsPerHour / 2 ? start.hour : start.hour + 1
-    // Of the end's hour: the part before it against the part after it that is not ahead, where hardly anything is.
+    // The end cuts its hour in two: the part before it, and the part after it. The part after it ends now, because
+    // hardly any interaction lies in the future. We read the shorter one.
     let endOffset = end.time.milliseconds % .millisecondsPerHour
     let afterEnd = min(.millisecondsPerHour - endOffset, now.milliseconds - end.time.milliseconds)
     let last = afterEnd < endOffset ? end.hour + 1 : end.hour

@@ -1,7 +1,7 @@
 import Domain
 
-/// Compares what is kept of a day's hours with what their rows say: every sum of every grain, every posting,
-/// and the sums in turn with plain SQL. What waits in the change log counts as kept.
+/// Compares the rollups and posting lists of a day's hours with their rows: every sum of every grain, and every posting.
+/// It also compares the sums with those of plain SQL. Change records that are not merged yet count as if they were.
 struct DayCheck {
   private let hours: Range<Int32>
   private let tenant: TenantKey
@@ -72,7 +72,7 @@ struct DayCheck {
     }
   }
 
-  /// With what `GetStats` says where it reads rows.
+  /// Compares the day's sums with those that `GetStats` computes when it reads rows.
   private func compare(
     _ totals: Sums, on connection: isolated PostgresConnection, _ day: inout Verifier.Day
   ) throws(PostgresError) {
