@@ -11,8 +11,8 @@ final class TTRPCStream {
   var requestCount = 0
   /// Messages that the method has not been given.
   var waiting: [RPCMessage] = []
-  /// What of its messages the session counts.
-  var countedBytes = 0
+  /// What the session counts of each message that was not taken.
+  var weights = CircularBuffer<Int>()
   /// The response of a method that has but one.
   var response: [UInt8]?
 
@@ -34,7 +34,7 @@ extension TTRPCHandler {
     guard let loop = context?.eventLoop else { return }
     streams[stream.id] = stream
     // The stream keeps its inbox, and this handler the stream.
-    stream.inbox.onTake = { [unowned self, unowned stream] in countTaken(of: stream) }
+    stream.inbox.onTake = { [unowned self, unowned stream] in taken(stream.weights.removeFirst(), stream: stream.id) }
     let requests = RequestStream(inbox: NIOLoopBound(stream.inbox, eventLoop: loop))
     let outlet = TTRPCOutlet(handler: self, stream: stream)
     let responses = ResponseStream(outlet: NIOLoopBound(outlet, eventLoop: loop))
@@ -57,7 +57,7 @@ extension TTRPCHandler {
     if let message {
       guard stream.requestCount < stream.kind.requestsMax else { return end(stream, .failure(.wrongMessageCount)) }
       stream.requestCount += 1
-      if isCounted { stream.countedBytes += message.count }
+      stream.weights.append(isCounted ? ServerSession.weight(of: message) : 0)
       stream.waiting.append(RPCMessage(bytes: message, wasCompressed: false))
     }
     // A method that takes exactly one begins when it is known that there is no other.
@@ -75,7 +75,7 @@ extension TTRPCHandler {
   func end(_ stream: TTRPCStream, _ reply: Reply) {
     guard streams.removeValue(forKey: stream.id) != nil else { return }
     if let call = stream.call { runner.cancel(call) }
-    close(stream.inbox)
+    stream.inbox.close()
     finish(stream: stream.id) { context in
       switch reply {
       case .success where stream.kind == .requests:
@@ -91,20 +91,8 @@ extension TTRPCHandler {
 
   /// The connection is gone.
   func endStreams() {
-    for stream in streams.values { close(stream.inbox) }
+    for stream in streams.values { stream.inbox.close() }
     streams.removeAll()
-  }
-
-  /// Nobody takes messages of the stream any longer.
-  private func close(_ inbox: MessageInbox) {
-    inbox.onTake = {}
-    inbox.finish(.failure(.cancelled))
-  }
-
-  private func countTaken(of stream: TTRPCStream) {
-    let held = min(stream.inbox.bytes, stream.countedBytes)
-    taken(stream.countedBytes - held, stream: stream.id)
-    stream.countedBytes = held
   }
 }
 

@@ -23,6 +23,9 @@ struct CallRunnerTests {
     private(set) var work: [Completion<Response>] = []
     private(set) var givenUp = 0
     fileprivate var refusal: RPCError?
+    /// The interceptor needs a turn of the loop.
+    fileprivate var waits = false
+    fileprivate(set) var abandoned: [String] = []
     fileprivate var claims: Claims?
     fileprivate var beginTakes = TimeAmount.zero
 
@@ -191,8 +194,20 @@ struct CallRunnerTests {
     stage.runner.cancel(try #require(stage.run()))
     stage.end(1, "done")
     stage.loop.advanceTime(by: .seconds(1))
-    for place in 0..<3 { stage.end(place, "late") }
+    for place in [0, 2] { stage.end(place, "late") }
     #expect(stage.answers == ["done", late] && stage.told == stage.answers)
+    #expect(stage.abandoned == ["late", "late"])
+  }
+
+  @Test func callThatWaitsForItsInterceptorsKeepsTheRoomOfItsResponse() {
+    let stage = Stage()
+    stage.waits = true
+    for _ in 0..<3 { stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax) }
+    stage.loop.run()
+    #expect(stage.work.count == 1)
+    stage.end(0, "done")
+    stage.loop.run()
+    #expect(stage.work.count == 2)
   }
 
   // MARK: Responses that are not read
@@ -248,8 +263,9 @@ extension CallRunnerTests.Stage: Interceptor {
     loop.advanceTime(by: beginTakes)
     context.claims = claims
     if let refusal { throw refusal }
-    return .goOn
+    return waits ? .wait { $0 } : .goOn
   }
 
   func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { told.append(Self.text(reply)) }
+  func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) { abandoned.append(Self.text(reply)) }
 }

@@ -177,6 +177,27 @@ import Wire
     #expect(session.steps(after: frame(stream: 1, kind: 3, [1]) + request(stream: 3)) == [.start(3)])
   }
 
+  @Test func emptyMessagesThatNobodyTakesStopReadingToo() {
+    var session = ServerSession()
+    _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
+    let some = (0..<1000).flatMap { _ in frame(stream: 1, kind: 3, []) }
+    var received = 0
+    while !session.isFull, received < 1_000_000 {
+      session.receive(some)
+      while session.next() != nil { received += 1 }
+    }
+    #expect(session.isFull && received < 1_000_000)
+  }
+
+  @Test func oversizedMessageOfAStreamIsRefused() {
+    var session = ServerSession()
+    _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
+    #expect(
+      session.steps(after: frame(stream: 1, kind: 3, [UInt8](repeating: 0, count: 4_194_305))) == [
+        .answer(.resourceExhausted, .messageTooLarge, 1)
+      ])
+  }
+
   @Test func streamWhoseMessagesNobodyTakesStopsReading() {
     var session = ServerSession()
     _ = session.steps(after: frame(stream: 1, flags: 2, envelope()))
@@ -186,7 +207,7 @@ import Wire
     var received = 0
     while session.next() != nil { received += 1 }
     #expect(session.isFull && received == count)
-    session.taken(message.count, stream: 1)
+    session.taken(ServerSession.weight(of: message), stream: 1)
     #expect(session.next() != nil && session.next() == nil)
     session.finished(stream: 1)
     #expect(!session.isFull && session.callsInFlight == 0)
@@ -241,7 +262,7 @@ import Wire
       ])
   }
 
-  @Test(arguments: [2, 77] as [UInt8]) func anOversizedFrameOfAnotherTypeIsIgnored(kind: UInt8) {
+  @Test(arguments: [2, 3, 77] as [UInt8]) func anOversizedFrameThatIsNoRequestIsIgnored(kind: UInt8) {
     var session = ServerSession()
     let oversized = frame(stream: 1, kind: kind, [UInt8](repeating: 0, count: 4_194_305))
     #expect(session.steps(after: oversized + request(stream: 1)) == [.start(1)])

@@ -47,7 +47,7 @@ extension GRPCHandler {
       trailers.add(error)
       sendTrailers(stream, trailers, response.trailingMetadata)
     }
-    end(stream.inbox)
+    stream.inbox?.close()
     reset(stream)
   }
 

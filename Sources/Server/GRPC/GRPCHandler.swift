@@ -92,7 +92,7 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   func channelInactive(context: ChannelHandlerContext) {
     isActive = false
-    for stream in streams.values { end(stream.inbox) }
+    for stream in streams.values { stream.inbox?.close() }
     streams.removeAll()
     runner.cancelAll()
     unread.end()
@@ -385,14 +385,8 @@ final class GRPCHandler: ChannelDuplexHandler {
     stream.isAnswered = true
     count(unfinished: 0, of: stream)
     if let call = stream.call { runner.cancel(call) }
-    end(stream.inbox)
+    stream.inbox?.close()
     wasRead(stream.unreadBytes)
-  }
-
-  /// Nobody sends or takes messages of the stream any longer.
-  func end(_ inbox: MessageInbox?) {
-    inbox?.onTake = {}
-    inbox?.finish(.failure(.cancelled))
   }
 }
 

@@ -183,17 +183,21 @@ final class CallRunner {
     then next: Int
   ) throws(RPCError) {
     try hold(call)
+    // Its response needs room all the same, which no other call may take meanwhile.
+    responseBytesExpected += call.responseBytesMax
     watch(call)
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
     let completion = Completion<CallContext>(on: executor) { outcome in
       let (runner, call) = bound.value
       runner.release(call)
+      runner.responseBytesExpected -= call.responseBytesMax
       switch outcome {
       case .success(let context):
         call.context = context
         if call.answer != nil { runner.start(call, at: next) }
       case .failure(let error): runner.finish(call, Response(error))
       }
+      runner.startWaiting()
     }
     let context = call.context
     call.cancellation = completion.complete { () throws(RPCError) in try await operation(context) }
@@ -228,6 +232,9 @@ final class CallRunner {
   private func isDone(_ call: RunningCall, _ response: Response) {
     limits.ended(call.context)
     bytesInFlight -= call.bytes
+    if call.answer == nil {
+      for interceptor in interceptors { interceptor.abandoned(call.method, call.context, response.reply) }
+    }
     finish(call, response)
     responseBytesExpected -= call.responseBytesMax
     startWaiting()

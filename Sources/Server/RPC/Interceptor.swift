@@ -10,6 +10,9 @@ public protocol Interceptor: Sendable {
 
   /// The call was answered. (One that its caller gave up is not.)
   func answered(_ method: Method, _ context: CallContext, _ reply: Reply)
+
+  /// The work of a call has ended with this reply, which nobody waits for any longer.
+  func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply)
 }
 
 public enum Interception: Sendable {
@@ -21,15 +24,19 @@ public enum Interception: Sendable {
 extension Interceptor {
   public func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception { .goOn }
   public func answered(_ method: Method, _ context: CallContext, _ reply: Reply) {}
+  public func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) {}
 }
 
 /// Logs calls that failed for a reason that operators should know.
 struct FailureLog: Interceptor {
   let logger: Logger
 
+  func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
+  func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
+
   /// What PostgreSQL said, and what should not happen, is for the log alone. What any stranger can cause is not worth a
   /// line of it.
-  func answered(_ method: Method, _ context: CallContext, _ reply: Reply) {
+  private func log(_ method: Method, _ reply: Reply) {
     guard case .failure(let error) = reply, let cause = error.cause else { return }
     let level: Logger.Level =
       switch error.code {

@@ -86,6 +86,12 @@ final class MessageInbox {
     }
   }
 
+  /// Nobody sends or takes messages any longer.
+  func close() {
+    onTake = {}
+    finish(.failure(.cancelled))
+  }
+
   func next(_ taker: @escaping Taker) {
     if !messages.isEmpty {
       let message = messages.removeFirst()

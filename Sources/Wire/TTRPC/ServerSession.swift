@@ -81,7 +81,8 @@ public struct ServerSession: Sendable {
         if header.kind == .request { return open(header, data) }
         if header.kind == .data, let action = receive(header, data) { return action }
       case .oversized(let header):
-        if [.request, .data].contains(header.kind) { return .answer(tooLarge(header), stream: header.stream) }
+        let isOfStream = header.kind == .data && streams[header.stream] != nil
+        if header.kind == .request || isOfStream { return .answer(tooLarge(header), stream: header.stream) }
       case .fatal(let header):
         pendingClose = "a frame of \(header.dataBytes) bytes"
         return .answer(tooLarge(header), stream: header.stream)
@@ -93,6 +94,9 @@ public struct ServerSession: Sendable {
   public mutating func finished(stream: UInt32) {
     bytesInFlightSum -= streams.removeValue(forKey: stream)?.bytes ?? 0
   }
+
+  /// What a message counts that nobody has taken: it takes memory however short it is.
+  public static func weight(of message: [UInt8]) -> Int { message.count + 64 }
 
   /// A message that a stream received was taken.
   public mutating func taken(_ bytes: Int, stream: UInt32) {
@@ -113,8 +117,9 @@ public struct ServerSession: Sendable {
     }
     let isLast = header.flags.contains(.remoteClosed)
     let message = header.flags.contains(.noData) ? nil : data
-    streams[stream] = Stream(bytes: state.bytes + (message?.count ?? 0), isOpen: !isLast)
-    bytesInFlightSum += message?.count ?? 0
+    let weight = message.map(Self.weight) ?? 0
+    streams[stream] = Stream(bytes: state.bytes + weight, isOpen: !isLast)
+    bytesInFlightSum += weight
     return .receive(message, stream: stream, isLast: isLast)
   }
 
