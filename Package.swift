@@ -36,7 +36,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
   ],
   targets: [
-    .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(
       name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -45,14 +45,27 @@ let package = Package(
       name: "Domain",
       dependencies: [.product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
+    // Connections to PostgreSQL. It knows nothing of Parley.
     .target(
-      name: "Store",
+      name: "Postgres",
+      dependencies: ["CLibpq", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
+    // initdb and pg_ctl.
+    .target(
+      name: "PrivateCluster",
       dependencies: [
-        "CPostgres", "Domain",
-        .product(name: "Crypto", package: "swift-crypto"),
+        "Postgres",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "Store",
+      dependencies: [
+        "Domain", "Postgres",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       exclude: ["Queues/README.md", "Rollups/README.md"],
       resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
@@ -76,7 +89,7 @@ let package = Package(
     .target(
       name: "Bench",
       dependencies: [
-        "CPostgres", "Domain", "Wire",
+        "CLibpq", "Domain", "Wire",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
@@ -87,7 +100,7 @@ let package = Package(
     .executableTarget(
       name: "parley",
       dependencies: [
-        "Bench", "Domain", "ParleyClient", "Server", "Store", "Wire",
+        "Bench", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Store", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
@@ -107,7 +120,9 @@ let package = Package(
     .target(name: "Wire", dependencies: ["CMessages", "CZlib", "Domain"], swiftSettings: strict),
     .target(
       name: "TestSupport",
-      dependencies: ["CPostgres", "Domain", "Store", .product(name: "Logging", package: "swift-log")],
+      dependencies: [
+        "CLibpq", "Domain", "PrivateCluster", "Store", .product(name: "Logging", package: "swift-log"),
+      ],
       path: "Tests/TestSupport",
       swiftSettings: strict),
     // The Swift program of README.md, letter for letter, so that it can be compiled and run.
@@ -127,8 +142,12 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "PostgresTests",
+      dependencies: ["Postgres", "TestSupport", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
+    .testTarget(
       name: "StoreTests",
-      dependencies: ["Domain", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Domain", "Postgres", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .testTarget(
       name: "ServerTests",

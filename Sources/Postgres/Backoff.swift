@@ -1,25 +1,25 @@
 /// The pause after a failure before the next try: doubling, with chance in it so that many who failed
 /// together do not return together.
-struct Backoff {
+package struct Backoff {
   private let least: Duration
   private let most: Duration
   private var pause: Duration
   private var nextTry = ContinuousClock.now
 
-  init(from least: Duration, to most: Duration) {
+  package init(from least: Duration, to most: Duration) {
     self.least = least
     self.most = most
     self.pause = least
   }
 
-  var mayTry: Bool { ContinuousClock.now >= nextTry }
+  package var mayTry: Bool { ContinuousClock.now >= nextTry }
 
-  mutating func failed() {
+  package mutating func failed() {
     nextTry = .now + pause * Double.random(in: 0.5...1)
     pause = min(pause * 2, most)
   }
 
-  mutating func succeeded() {
+  package mutating func succeeded() {
     pause = least
     nextTry = .now
   }

@@ -1,4 +1,4 @@
-import CPostgres
+import CLibpq
 import Foundation
 import Synchronization
 

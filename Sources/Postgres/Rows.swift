@@ -1,8 +1,7 @@
-import CPostgres
-import Domain
+import CLibpq
 
 /// The rows a statement answered with, in binary format. Owns the libpq result.
-final class Rows: Sequence {
+package final class Rows: Sequence {
   private let result: OpaquePointer
 
   init(owning result: OpaquePointer) {
@@ -13,13 +12,23 @@ final class Rows: Sequence {
     PQclear(result)
   }
 
-  var count: Int { Int(PQntuples(result)) }
+  package var count: Int { Int(PQntuples(result)) }
 
   /// How many rows an INSERT, UPDATE or DELETE touched.
-  var affectedCount: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
+  package var affectedCount: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
 
-  func makeIterator() -> some IteratorProtocol<Row> {
-    (0..<PQntuples(result)).lazy.map { Row(rows: self, index: $0) }.makeIterator()
+  package func makeIterator() -> Iterator { Iterator(rows: self, end: PQntuples(result)) }
+
+  package struct Iterator: IteratorProtocol {
+    fileprivate let rows: Rows
+    fileprivate var index: Int32 = 0
+    fileprivate let end: Int32
+
+    package mutating func next() -> Row? {
+      guard index < end else { return nil }
+      defer { index += 1 }
+      return Row(rows: rows, index: index)
+    }
   }
 
   fileprivate func value(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
@@ -30,42 +39,47 @@ final class Rows: Sequence {
 }
 
 /// One row. A column that is NULL or of another type than asked for is `unexpectedAnswer`.
-struct Row {
+package struct Row {
   fileprivate let rows: Rows
   fileprivate let index: Int32
 
-  func bool(_ column: Int) throws(PostgresError) -> Bool { try integer(column, UInt8.self) != 0 }
-  func int16(_ column: Int) throws(PostgresError) -> Int16 { try integer(column) }
-  func int32(_ column: Int) throws(PostgresError) -> Int32 { try integer(column) }
-  func int64(_ column: Int) throws(PostgresError) -> Int64 { try integer(column) }
-  func double(_ column: Int) throws(PostgresError) -> Double { Double(bitPattern: try integer(column)) }
-  func isNull(_ column: Int) -> Bool { rows.value(index, column) == nil }
+  package func bool(_ column: Int) throws(PostgresError) -> Bool { try integer(column, UInt8.self) != 0 }
+  package func int16(_ column: Int) throws(PostgresError) -> Int16 { try integer(column) }
+  package func int32(_ column: Int) throws(PostgresError) -> Int32 { try integer(column) }
+  package func int64(_ column: Int) throws(PostgresError) -> Int64 { try integer(column) }
+  package func double(_ column: Int) throws(PostgresError) -> Double { Double(bitPattern: try integer(column)) }
+  package func isNull(_ column: Int) -> Bool { rows.value(index, column) == nil }
 
-  func text(_ column: Int) throws(PostgresError) -> String { String(decoding: try bytes(column), as: UTF8.self) }
-
-  func id(_ column: Int) throws(PostgresError) -> InteractionID {
-    let bytes = try bytes(column)
-    guard bytes.count == 16 else { throw unexpected(column) }
-    return InteractionID(high: bytes.bigEndian(at: 0), low: bytes.bigEndian(at: 8))
+  package func text(_ column: Int) throws(PostgresError) -> String {
+    String(decoding: try bytes(column), as: UTF8.self)
   }
 
-  /// A timestamptz: microseconds since 2000-01-01.
-  func timestamp(_ column: Int) throws(PostgresError) -> Timestamp {
-    Timestamp(milliseconds: try int64(column) / 1000 + Timestamp.postgresEpochMilliseconds)
+  /// A uuid, by its halves.
+  package func uuid(_ column: Int) throws(PostgresError) -> (high: UInt64, low: UInt64) {
+    let bytes = try bytes(column)
+    guard bytes.count == 16 else { throw unexpected(column) }
+    return (bytes.bigEndian(at: 0), bytes.bigEndian(at: 8))
+  }
+
+  /// A timestamptz, by its milliseconds since 1970. (On the wire: microseconds since 2000.)
+  package func timestampMilliseconds(_ column: Int) throws(PostgresError) -> Int64 {
+    try int64(column) / 1000 + PostgresType.epochMilliseconds
   }
 
   /// A NULL among them, which no server writes, is empty.
-  func texts(_ column: Int) throws(PostgresError) -> [String] {
-    try array(column, elementType: 25).map { String(decoding: $0, as: UTF8.self) }
+  package func texts(_ column: Int) throws(PostgresError) -> [String] {
+    try array(column, elementType: PostgresType.text).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// A NULL among them is 0.
-  func doubles(_ column: Int) throws(PostgresError) -> [Double] {
-    try array(column, elementType: 701).map { $0.count == 8 ? Double(bitPattern: $0.bigEndian(at: 0)) : 0 }
+  package func doubles(_ column: Int) throws(PostgresError) -> [Double] {
+    try array(column, elementType: PostgresType.float8).map {
+      $0.count == 8 ? Double(bitPattern: $0.bigEndian(at: 0)) : 0
+    }
   }
 
   /// As long as the rows live.
-  func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
+  package func bytes(_ column: Int) throws(PostgresError) -> UnsafeRawBufferPointer {
     guard let value = rows.value(index, column) else { throw unexpected(column) }
     return value
   }
@@ -102,10 +116,6 @@ struct Row {
   private func unexpected(_ column: Int) -> PostgresError {
     PostgresError(kind: .unexpectedAnswer, message: "column \(column) is not of its expected form")
   }
-}
-
-extension Timestamp {
-  static let postgresEpochMilliseconds: Int64 = 946_684_800_000
 }
 
 extension UnsafeRawBufferPointer {

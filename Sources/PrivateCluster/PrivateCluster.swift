@@ -1,6 +1,6 @@
-import CPostgres
 import Foundation
 public import Logging
+import Postgres
 import Subprocess
 import SystemPackage
 
@@ -166,7 +166,7 @@ public final class PrivateCluster: Sendable {
       throw Failure(description: "whether the private PostgreSQL runs cannot be seen: \(reason)")
     }
     for _ in 0..<600 {
-      if PQping(Self.url(sockets: sockets, user: "postgres", database: "postgres")) == PQPING_OK { return }
+      if isAnswering(url: superuserURL) { return }
       try await Task.sleep(for: .milliseconds(100))
     }
     throw Failure(description: "the private PostgreSQL does not answer (see \(cluster)/server.log)")
@@ -188,8 +188,7 @@ public final class PrivateCluster: Sendable {
   }
 
   private func createDatabase() async throws {
-    let superuser = PostgresConnection(
-      .init(url: Self.url(sockets: sockets, user: "postgres", database: "postgres")), purpose: .owner, logger: logger)
+    let superuser = OwnerConnection(.init(url: superuserURL, applicationName: "parley"), logger: logger)
     let result = await superuser.run { (connection) throws(PostgresError) in
       defer { connection.close() }
       try connection.script(
@@ -205,6 +204,8 @@ public final class PrivateCluster: Sendable {
     }
     if case .failure(let error) = result { throw Failure(description: "the private PostgreSQL: \(error.message)") }
   }
+
+  private var superuserURL: String { Self.url(sockets: sockets, user: "postgres", database: "postgres") }
 
   private static func url(sockets: String, user: String, database: String) -> String {
     let host = sockets.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "'", with: "\\'")
@@ -276,64 +277,5 @@ public final class PrivateCluster: Sendable {
       throw Failure(description: "\(program) failed: \(said)\(hint) (see \(cluster)/server.log)")
     }
     return result.standardOutput
-  }
-}
-
-/// Who a private PostgreSQL runs as.
-private struct OperatingSystemUser {
-  var name: String
-  var uid: uid_t
-  var gid: gid_t
-
-  /// The cluster's owner, where root finds one; the user `postgres` for root otherwise; or oneself.
-  static func forPostgres(cluster: String) throws -> OperatingSystemUser {
-    let own = geteuid()
-    guard own == 0 else { return try user(getpwuid(own), "the user \(own)") }
-    let owner = try? FileManager.default.attributesOfItem(atPath: cluster)[.ownerAccountID] as? Int
-    if let owner, owner != 0 { return try user(getpwuid(uid_t(owner)), "the owner \(owner) of \(cluster)") }
-    return try user(getpwnam("postgres"), "the user postgres, which PostgreSQL runs as under root")
-  }
-
-  private static func user(_ entry: UnsafeMutablePointer<passwd>?, _ description: String) throws -> OperatingSystemUser
-  {
-    guard let entry = entry?.pointee else {
-      throw PrivateCluster.Failure(description: "\(description) does not exist on this system")
-    }
-    return OperatingSystemUser(name: String(cString: entry.pw_name), uid: entry.pw_uid, gid: entry.pw_gid)
-  }
-
-  func own(_ path: String, mode: Int) throws {
-    try FileManager.default.setAttributes(
-      [.posixPermissions: mode, .ownerAccountID: Int(uid), .groupOwnerAccountID: Int(gid)], ofItemAtPath: path)
-  }
-
-  /// The words before a command that runs it as this user: util-linux's setpriv. (swift-subprocess 1.0
-  /// can change the user itself, but does so between clone and exec with glibc's wrappers, which wait
-  /// there for threads the child does not have.)
-  var prefix: [String] {
-    geteuid() == uid ? [] : ["/usr/bin/setpriv", "--reuid", "\(uid)", "--regid", "\(gid)", "--clear-groups", "--"]
-  }
-}
-
-/// A folder that one process at a time works in. The kernel gives the lock back when the process ends,
-/// however it ends.
-private final class DirectoryLock: Sendable {
-  private let descriptor: CInt
-
-  init(_ directory: String) throws {
-    let path = directory + "/lock"
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else {
-      throw PrivateCluster.Failure(description: "\(path): \(String(cString: strerror(errno)))")
-    }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      close(descriptor)
-      throw PrivateCluster.Failure(
-        description: "another parley serves from \(directory); stop it or choose another --data")
-    }
-  }
-
-  deinit {
-    close(descriptor)
   }
 }

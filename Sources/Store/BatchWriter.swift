@@ -1,6 +1,7 @@
 import Crypto
 import Domain
 import Logging
+import Postgres
 
 /// One interaction on its way into its row, encoded once.
 struct RecordRow: Sendable {
@@ -58,7 +59,7 @@ final class BatchWriter: Sendable {
     case failed(RPCError)
   }
 
-  private let connection: PostgresConnection
+  private let connection: OwnerConnection
   private let catalog: Catalog
   private let numbers: TenantNumbers
   private let takenKeys: TakenKeys
@@ -66,7 +67,7 @@ final class BatchWriter: Sendable {
 
   /// - Parameter takenKeys: what the writers of one store know together.
   init(
-    _ connection: PostgresConnection, catalog: Catalog, numbers: TenantNumbers, takenKeys: TakenKeys = TakenKeys(),
+    _ connection: OwnerConnection, catalog: Catalog, numbers: TenantNumbers, takenKeys: TakenKeys = TakenKeys(),
     logger: Logger
   ) {
     self.connection = connection
@@ -77,7 +78,15 @@ final class BatchWriter: Sendable {
   }
 
   /// Runs `body` on the connection's thread.
-  func run(_ body: @Sendable (isolated PostgresConnection) async -> Void) async { await connection.stay(body) }
+  func run(_ body: @Sendable (isolated any Actor) async -> Void) async { await connection.stay(body) }
+
+  nonisolated(nonsending) func isConnected() async -> Bool { await connection.isOpen() }
+
+  /// - Returns: whether there is a connection now.
+  nonisolated(nonsending) func connect() async -> Bool {
+    let result = await connection.run { (connection) throws(PostgresError) in try connection.open() }
+    if case .success = result { return true } else { return false }
+  }
 
   /// - Returns: an outcome for each row, in order.
   nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> [Outcome] {
@@ -282,7 +291,7 @@ extension Statement {
   fileprivate static let findInteractions = Statement("interactions_find", PackageResources.interactions_find_sql)
 }
 
-extension PostgresConnection {
+extension Session {
   /// From so many rows on, COPY's three messages to and fro cost less than an INSERT's parsing for each row.
   private static var copyRowsMin: Int { 24 }
   /// So many interactions are in memory at a time while keys are looked up.

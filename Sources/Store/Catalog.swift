@@ -1,5 +1,6 @@
 import Domain
 import Logging
+import Postgres
 import Synchronization
 
 extension Statement {
@@ -17,11 +18,11 @@ final class Catalog: Sendable {
     var waitingCount = 0
   }
 
-  private let connection: PostgresConnection
+  private let connection: OwnerConnection
   private let numbers: TenantNumbers
   private let known = Mutex(Known())
 
-  init(_ connection: PostgresConnection, _ numbers: TenantNumbers) {
+  init(_ connection: OwnerConnection, _ numbers: TenantNumbers) {
     self.connection = connection
     self.numbers = numbers
   }
@@ -71,7 +72,7 @@ final class Catalog: Sendable {
   }
 }
 
-extension PostgresConnection {
+extension Session {
   /// The numbers of tenants, in their order, given now to those that have none.
   func addTenants(_ tenants: [Tenant]) throws(PostgresError) -> [TenantKey] {
     let rows = try run(Command(.addTenants) { $0.add(tenants.map(\.description)) })

@@ -1,5 +1,6 @@
 import Domain
 public import Logging
+import Postgres
 
 /// Whether a server can work with a database. What cannot work is refused before the first call, in one sentence that
 /// says how to mend it, instead of failing call by call.
@@ -14,14 +15,14 @@ public struct DatabaseCheck: Sendable {
   /// The oldest PostgreSQL that every test runs on. (Migrations need at least 14, for the bodies of SQL functions.)
   private static let oldestVersion: Int32 = 15
 
-  private let owner: PostgresConnection
-  private let reader: PostgresConnection
+  private let owner: OwnerConnection
+  private let reader: ReaderConnection
   private let logger: Logger
 
   public init(url: String, logger: Logger) {
-    let configuration = PostgresConnection.Configuration(url: url)
-    owner = PostgresConnection(configuration, purpose: .owner, logger: logger)
-    reader = PostgresConnection(configuration, purpose: .reader, logger: logger)
+    let configuration = ConnectionConfiguration(url: url)
+    owner = OwnerConnection(configuration, logger: logger)
+    reader = ReaderConnection(configuration, logger: logger)
     self.logger = logger
   }
 
@@ -60,7 +61,7 @@ public struct DatabaseCheck: Sendable {
         try connection.run(Command(.getProbe)).first { _ in true }?.bool(0) == true
       }
     }
-    let isPooled = await owner.stay { $0.isPooled }
+    let isPooled = await owner.isPooled
     if case .success(true) = kept { return }
     if isPooled {
       throw Failure(
@@ -74,8 +75,8 @@ public struct DatabaseCheck: Sendable {
   /// What must be so before anything is read: row security is in force for the role that readers take. Throws
   /// `Failure`.
   public func checkAfterMigrating() async throws {
-    let exposed = await reader.runRepeatable { (connection) throws(PostgresError) in
-      try connection.inTransaction([Command(.begin), .beginReadingForNobody]) { (connection) throws(PostgresError) in
+    let exposed = await reader.run { (connection) throws(PostgresError) in
+      try connection.read(behind: .nobody) { (connection) throws(PostgresError) in
         try connection.run(Command(.exposedTables)).map { (row) throws(PostgresError) in try row.text(0) }
       }
     }

@@ -1,5 +1,6 @@
 import Domain
 import Logging
+import Postgres
 import Synchronization
 
 /// What a look at the database finds.
@@ -14,15 +15,14 @@ public enum DatabaseState: Equatable, Sendable {
 ///
 /// It owns a connection that is for nothing else, so that it waits behind nobody.
 final class DatabaseProbe: Sendable {
-  private let connection: PostgresConnection
+  private let connection: OwnerConnection
   private let isLooking = Atomic<Bool>(false)
   private let limit: Duration
 
   init(url: String, limit: Duration = .seconds(Limits.healthCheckSecondsMax), logger: Logger) {
     self.limit = limit
-    connection = PostgresConnection(
-      PostgresConnection.Configuration(url: url, statementTimeout: limit, grace: .seconds(1)), purpose: .owner,
-      logger: logger)
+    connection = OwnerConnection(
+      ConnectionConfiguration(url: url, statementTimeout: limit, grace: .seconds(1)), logger: logger)
   }
 
   /// What is not known in time is not waited for; its end is, before it is looked again.

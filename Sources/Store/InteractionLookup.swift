@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import Synchronization
 
 /// Gets interactions by their ids. Gets of one tenant that wait at the same time share one statement, as
@@ -90,7 +91,7 @@ final class InteractionLookup: Sendable {
   }
 
   private func find(
-    _ batch: LookupQueue<Waiter>.Batch, on connection: PostgresConnection
+    _ batch: LookupQueue<Waiter>.Batch, on connection: ReaderConnection
   ) async -> Result<Found, PostgresError> {
     let ids = batch.waiters.map(\.id)
     let together = await find(ids, of: batch.tenant, on: connection)
@@ -109,10 +110,9 @@ final class InteractionLookup: Sendable {
   }
 
   private func find(
-    _ ids: [InteractionID], of tenant: Tenant, on connection: PostgresConnection
+    _ ids: [InteractionID], of tenant: Tenant, on connection: ReaderConnection
   ) async -> Result<[InteractionID: Interaction], PostgresError> {
-    // Reads change nothing, so they can be done again: PostgreSQL may have restarted since the connection's last use.
-    await connection.runRepeatable { [numbers] (connection) throws(PostgresError) in
+    await connection.run { [numbers] (connection) throws(PostgresError) in
       let found = try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
         let command = Command(.getInteractions) { $0.add(ids: ids, tenant: tenant.key) }
         var found: [InteractionID: Interaction] = [:]

@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Postgres
 
 // How an interaction stands in a row: the parameters of interaction_insert.sql, the columns of
 // interactions_get.sql and interaction_page.sql.

@@ -1,5 +1,6 @@
 public import Domain
 public import Logging
+public import Postgres
 
 /// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`.
 public final class PostgresStore: InteractionStore {
@@ -46,10 +47,10 @@ public final class PostgresStore: InteractionStore {
     self.exactStatsInteractionsMax = exactStatsInteractionsMax
     keyedReadMax = configuration.keyedReadMax
     batchMax = configuration.batchMax
-    let connection = PostgresConnection.Configuration(
+    let connection = ConnectionConfiguration(
       url: configuration.url, statementTimeout: configuration.statementTimeout,
       grace: configuration.grace, preparedStatements: configuration.preparedStatements)
-    func owner() -> PostgresConnection { PostgresConnection(connection, purpose: .owner, logger: logger) }
+    func owner() -> OwnerConnection { OwnerConnection(connection, logger: logger) }
     let (numbers, catalog) = (numbers, Catalog(owner(), numbers))
     self.catalog = catalog
     let takenKeys = TakenKeys()
@@ -172,7 +173,7 @@ public final class PostgresStore: InteractionStore {
   /// - Returns: nil for a tenant that has never recorded anything.
   private func read<R: Sendable>(
     of tenant: Tenant,
-    _ body: @Sendable (isolated PostgresConnection, NumberedTenant) throws(PostgresError) -> R
+    _ body: @Sendable (ReaderSession, NumberedTenant) throws(PostgresError) -> R
   ) async throws(RPCError) -> R? {
     let quick = try await readers.read(of: tenant, .list) {
       [keyedReadMax, numbers] (connection) throws(PostgresError) in
@@ -187,7 +188,7 @@ public final class PostgresStore: InteractionStore {
   }
 }
 
-extension PostgresConnection {
+extension ReadTransaction {
   /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.
   func statsOfRows(_ query: GetStats.Checked, tenant: TenantKey) throws(PostgresError) -> StatsReport {
     let rows = try run(

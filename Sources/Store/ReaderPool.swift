@@ -1,5 +1,6 @@
 import Domain
 import Logging
+import Postgres
 import Synchronization
 
 /// A few reading connections that take turns. Owns them; as many reads run at once as there are, and
@@ -9,18 +10,18 @@ final class ReaderPool: Sendable {
 
   /// A connection that is somebody's until it is given back.
   struct Lease: Sendable {
-    let connection: PostgresConnection
+    let connection: ReaderConnection
     fileprivate let lease: PoolQueue<Waiter>.Lease
   }
 
   fileprivate typealias Waiter = @Sendable (Acquired) -> Void
 
-  private let connections: [PostgresConnection]
+  private let connections: [ReaderConnection]
   private let queue: Mutex<PoolQueue<Waiter>>
 
   /// - Parameter scansMax: so many of them, at a time, are for reads that scan rows.
-  init(_ configuration: PostgresConnection.Configuration, count: Int, scansMax: Int, logger: Logger) {
-    connections = (0..<count).map { _ in PostgresConnection(configuration, purpose: .reader, logger: logger) }
+  init(_ configuration: ConnectionConfiguration, count: Int, scansMax: Int, logger: Logger) {
+    connections = (0..<count).map { _ in ReaderConnection(configuration, logger: logger) }
     queue = Mutex(
       PoolQueue(
         connectionCount: count, scansMax: scansMax, waitingMax: Limits.readsWaitingMax,
@@ -28,18 +29,16 @@ final class ReaderPool: Sendable {
   }
 
   /// Makes one connection before anybody needs it.
-  func connectOne() async {
-    _ = await connections[0].run { (connection) throws(PostgresError) in _ = try connection.open() }
-  }
+  func connectOne() async { await connections[0].connect() }
 
   /// Runs `body` on a connection.
   func read<R: Sendable>(
     of tenant: Tenant, _ kind: ReadKind,
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ body: @Sendable (ReaderSession) throws(PostgresError) -> R
   ) async throws(RPCError) -> R {
     while true {
       let lease = try await withCompletion { completion in acquire(of: tenant, kind) { completion.complete($0) } }
-      let result = await lease.connection.runRepeatable(body)
+      let result = await lease.connection.run(body)
       let triesAgain = release(lease, after: result)
       switch result {
       case .success(let value): return value

@@ -101,9 +101,9 @@ final class Recorder: Sendable {
   }
 
   /// Runs where the writer's connection does its work, so that a commit wakes no thread but that one.
-  private func run(_ writer: BatchWriter, _ place: Int, on connection: isolated PostgresConnection) async {
+  private func run(_ writer: BatchWriter, _ place: Int, on thread: isolated any Actor) async {
     // One connection for writing is made before anybody needs it, the others when they are needed.
-    if place == 0 { connect(place, connection) }
+    if place == 0 { await connect(place) }
     while true {
       let (step, woken) = state.withLock { state in
         let step = state.queue.next(for: place, at: .now)
@@ -116,7 +116,8 @@ final class Recorder: Sendable {
       switch step {
       case .write(let batch, _):
         let outcomes = await writer.write(batch.flatMap(\.rows))
-        state.withLock { $0.queue.written(by: place, isConnected: connection.isOpen) }
+        let isConnected = await writer.isConnected()
+        state.withLock { $0.queue.written(by: place, isConnected: isConnected) }
         complete(batch, outcomes)
       case .wait(let until, _):
         let alarm = Task {
@@ -126,14 +127,14 @@ final class Recorder: Sendable {
         await sleep(place)
         alarm.cancel()
       case .idle: await sleep(place)
-      case .connect: connect(place, connection)
+      case .connect: await connect(place)
       case .stop: return
       }
     }
   }
 
-  private func connect(_ writer: Int, _ connection: isolated PostgresConnection) {
-    let isConnected = (try? connection.open()) != nil
+  private nonisolated(nonsending) func connect(_ writer: Int) async {
+    let isConnected = await writers[writer].connect()
     state.withLock { $0.queue.connected(writer, isConnected) }
   }
 

@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Postgres
 
 extension Statement {
   fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// The kinds of rows of interaction_stats.sql: the bits of its grouping(), set for each column that
 /// the row is not grouped by.

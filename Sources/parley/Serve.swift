@@ -3,6 +3,7 @@ import Configuration
 import Domain
 import Foundation
 import Logging
+import PrivateCluster
 import Server
 import ServiceLifecycle
 import Store

@@ -3,6 +3,7 @@ import Configuration
 import Domain
 import Foundation
 import Logging
+import Postgres
 import Server
 import Store
 import Wire

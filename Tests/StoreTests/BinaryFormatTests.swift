@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -11,7 +12,7 @@ import Testing
   private func texts(
     _ database: TestDatabase, _ expressions: [String], _ fill: @Sendable (inout Parameters) -> Void
   ) async throws -> [String?] {
-    let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+    let connection = database.owner()
     let text = "SELECT " + expressions.map { "(\($0))::text" }.joined(separator: ", ")
     return try await connection.run { (connection) throws(PostgresError) in
       let rows = try connection.run(Command(Statement("parameters", text), fill))
@@ -27,7 +28,7 @@ import Testing
   private func read<R: Sendable>(
     _ database: TestDatabase, _ text: String, _ body: @Sendable (Row) throws(PostgresError) -> R
   ) async throws -> R {
-    let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+    let connection = database.owner()
     return try await connection.run { (connection) throws(PostgresError) in
       try body(connection.run(Command(Statement("rows", text))).first { _ in true }!)
     }.get()

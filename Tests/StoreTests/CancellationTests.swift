@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -58,8 +59,7 @@ import Testing
       try await database.warmUp(store)
       let session = try database.session()
       try session.lockInteractions(against: .everybody)
-      let connection = PostgresConnection(
-        .init(url: database.url, statementTimeout: .zero), purpose: .owner, logger: .silent)
+      let connection = database.owner(statementTimeout: .zero)
       let count = Statement("count", "SELECT count(*) FROM parley.interactions")
       let calls = Calls(2) { _ throws(RPCError) in
         let result = await connection.run { (connection) throws(PostgresError) in

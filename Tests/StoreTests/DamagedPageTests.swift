@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -187,7 +188,7 @@ import Testing
 
   @Test func sessionKeepsAnswersDurableWhateverTheServersDefaultBecomes() async throws {
     try await TestDatabase.with { database in
-      let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+      let connection = database.owner()
       // What a session has set itself, a reload of the configuration does not change.
       let source = try await connection.run { (connection) throws(PostgresError) in
         try connection.script("SELECT source FROM pg_settings WHERE name = 'synchronous_commit'")

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -149,7 +150,7 @@ import Testing
     let interactions = (0..<30).map { _ in Interaction.sample() }
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let (owner, numbers) = (database.connection(.owner), TenantNumbers())
+      let (owner, numbers) = (database.owner(), TenantNumbers())
       let writer = BatchWriter(owner, catalog: Catalog(owner, numbers), numbers: numbers, logger: .silent)
       let key = try database.key(of: .a)
       let rows = [Tenant.a, .b].flatMap { name in

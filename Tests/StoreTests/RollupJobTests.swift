@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import Synchronization
 import TestSupport
 import Testing
@@ -195,7 +196,7 @@ import Testing
 
   /// Works without a lease until nothing is left.
   private static func mergeAll(_ database: TestDatabase) async {
-    let job = DeltaFolder(database.connection(.owner), lease: .none, logger: .silent)
+    let job = DeltaFolder(database.owner(), lease: .none, logger: .silent)
     for _ in 0..<1000 {
       do throws(PostgresError) {
         while try await job.step() {}
@@ -229,7 +230,7 @@ import Testing
 
   @Test func endsWhenItsTaskIsCancelled() async throws {
     try await TestDatabase.with { database in
-      let job = DeltaFolder(database.connection(.owner), logger: .silent)
+      let job = DeltaFolder(database.owner(), logger: .silent)
       let running = Task { await job.run() }
       running.cancel()
       await running.value
@@ -244,7 +245,7 @@ import Testing
       try lease.holdRollupLease()
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
       let key = try database.key(of: .a)
-      let owner = database.connection(.owner)
+      let owner = database.owner()
       let pieces = try await owner.run { (connection) throws(PostgresError) in
         _ = try connection.run(.addStaleHours(0..<Int32.max, of: key))
         var pieces = 0

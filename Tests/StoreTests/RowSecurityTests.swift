@@ -2,6 +2,7 @@ import Domain
 import TestSupport
 import Testing
 
+@testable import Postgres
 @testable import Store
 
 /// Row security holds the line where a statement would not: each that a reader runs, without its tenant condition.
@@ -128,16 +129,17 @@ import Testing
 
   /// What a statement shows to a tenant's reader.
   private func seen(_ command: Command, by tenant: NumberedTenant, in scene: Scene) async throws -> [String] {
-    try await scene.database.connection(.reader).run { (connection) throws(PostgresError) in
-      try connection.inTransaction([Command(.begin), .beginReading(tenant.name, .fresh)]) {
-        (connection) throws(PostgresError) in
+    try await scene.database.reader().run { (connection) throws(PostgresError) in
+      // Also where the registry has no such tenant.
+      let fence = ReadFence(ReadFence.tenant(tenant, .fresh).command) { (_) throws(PostgresError) in }
+      return try connection.read(behind: fence) { (connection) throws(PostgresError) in
         try texts(connection.run(command))
       }
     }.get()
   }
 
   private func seenByOwner(_ command: Command, in scene: Scene) async throws -> [String] {
-    try await scene.database.connection(.owner).run { (connection) throws(PostgresError) in
+    try await scene.database.owner().run { (connection) throws(PostgresError) in
       try texts(connection.run(command))
     }.get()
   }
@@ -185,14 +187,15 @@ import Testing
           current_setting('enable_bitmapscan'), coalesce(current_setting('parley.inserts_are_counted', true), '')], ' ')
         """))
     try await Scene.with { scene async throws in
-      let connection = scene.database.connection(.owner)
+      let connection = scene.database.owner()
       let left = try await connection.run { (connection) throws(PostgresError) in
+        let reader = ReaderSession(connection)
         var left = try [texts(connection.run(settings))]
-        for plan in PostgresConnection.Plan.allCases {
-          _ = try connection.read(settings, tenant: scene.a, plan: plan)
+        for plan in ReadPlan.allCases {
+          _ = try reader.read(settings, tenant: scene.a, plan: plan)
           left.append(try texts(connection.run(settings)))
           let wrong = Command(Statement("wrong", "SELECT 1 / 0"))
-          do throws(PostgresError) { _ = try connection.read(wrong, tenant: scene.a, plan: plan) } catch {}
+          do throws(PostgresError) { _ = try reader.read(wrong, tenant: scene.a, plan: plan) } catch {}
           left.append(try texts(connection.run(settings)))
         }
         try connection.script("BEGIN; \(beginRecordingText([scene.a])); COMMIT")
@@ -211,27 +214,17 @@ import Testing
     }
   }
 
-  @Test func isNotGoneAroundByAReaderThatForgetsToBegin() async throws {
+  /// A reader has no statement outside of its transactions; what is kept of one that is over has none either.
+  @Test func isNotGoneAroundByATransactionThatIsOver() async throws {
     try await Scene.with { scene async throws in
-      let connection = scene.database.connection(.reader)
       let command = try Query.all(for: scene.shared)[0].command(scene.a, hasTenantCondition: false)
-      let results = [
-        await connection.run { (connection) throws(PostgresError) in try connection.run(command).count },
-        await connection.run { (connection) throws(PostgresError) in
-          try connection.inTransaction([Command(.begin)]) { (connection) throws(PostgresError) in
-            try connection.run(command).count
-          }
-        },
-        await connection.run { (connection) throws(PostgresError) in
-          try connection.script("SELECT 1")
-          return 1
-        },
-      ]
-      for result in results {
-        guard case .failure(let error) = result, case .unexpectedAnswer = error.kind else {
-          Issue.record("\(result)")
-          continue
-        }
+      let result = await scene.database.reader().run { (connection) throws(PostgresError) in
+        let over = try connection.read(tenant: scene.a) { (transaction) throws(PostgresError) in transaction }
+        return try over.run(command).count
+      }
+      guard case .failure(let error) = result, case .unexpectedAnswer = error.kind else {
+        Issue.record("\(result)")
+        return
       }
     }
   }
@@ -240,7 +233,7 @@ import Testing
     try await Scene.with { scene async throws in
       let partition = try scene.database.sql("SELECT tableoid::regclass FROM parley.interactions LIMIT 1")[0][0]
       #expect(partition.hasPrefix("parley.interactions_20"))
-      let connection = scene.database.connection(.reader)
+      let connection = scene.database.reader()
       for text in [
         "INSERT INTO parley.interactions SELECT * FROM parley.interactions",
         "UPDATE parley.interactions SET tenant = tenant",
@@ -262,7 +255,11 @@ import Testing
       ] {
         let result = await connection.run { (connection) throws(PostgresError) in
           // Even with a tenant that there is.
-          try connection.read(tenant: scene.a) { (connection) throws(PostgresError) in try connection.script(text) }
+          try connection.read(tenant: scene.a) { (connection) throws(PostgresError) in
+            for statement in text.split(separator: "; ") {
+              _ = try connection.run(Command(Statement("forbidden", String(statement))))
+            }
+          }
         }
         guard case .failure(let error) = result, case .refused("42501") = error.kind else {
           Issue.record("\(text): \(result)")

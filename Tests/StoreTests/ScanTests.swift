@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -48,7 +49,7 @@ import Testing
 
   @Test func aReadThatIsStoppedForItsTimeLeavesItsConnectionInOrder() async throws {
     try await TestDatabase.with(migrated: false) { database in
-      let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+      let connection = database.owner()
       let sleep = Statement("sleep", "SELECT 1 FROM pg_sleep(600)")
       let backend = Statement("backend", "SELECT pg_backend_pid()")
       let pids = try await connection.run { (connection) throws(PostgresError) in

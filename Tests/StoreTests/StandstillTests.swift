@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 
@@ -28,8 +29,8 @@ import Testing
     }
   }
 
-  private func pids(_ purpose: PostgresConnection.Purpose, _ session: DatabaseSession) throws -> [Int32] {
-    try session.backends(purpose).map { Int32($0)! }
+  private func pids(_ role: Session.Role, _ session: DatabaseSession) throws -> [Int32] {
+    try session.backends(role).map { Int32($0)! }
   }
 
   /// What was under way is looked up on a new connection, and recorded once.

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -46,10 +47,10 @@ extension TestDatabase {
 
   /// Runs `body` as a reader of the tenant.
   func reading<R: Sendable>(
-    as tenant: Tenant, _ body: @Sendable (isolated PostgresConnection, TenantKey) throws(PostgresError) -> R
+    as tenant: Tenant, _ body: @Sendable (ReadTransaction, TenantKey) throws(PostgresError) -> R
   ) async throws -> R {
     let tenant = try numbered(tenant)
-    return try await connection(.reader).run { (connection) throws(PostgresError) in
+    return try await reader().run { (connection) throws(PostgresError) in
       try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
         try body(connection, tenant.key)
       }

@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Postgres
 import Synchronization
 import TestSupport
 import Testing
@@ -125,9 +126,11 @@ extension TestDatabase {
     NumberedTenant(key: try key(of: tenant), name: tenant)
   }
 
-  func connection(_ purpose: PostgresConnection.Purpose) -> PostgresConnection {
-    PostgresConnection(.init(url: url), purpose: purpose, logger: .silent)
+  func owner(statementTimeout: Duration = .seconds(30)) -> OwnerConnection {
+    OwnerConnection(ConnectionConfiguration(url: url, statementTimeout: statementTimeout), logger: .silent)
   }
+
+  func reader() -> ReaderConnection { ReaderConnection(ConnectionConfiguration(url: url), logger: .silent) }
 
   func key(of tenant: Tenant) throws -> TenantKey {
     TenantKey(rawValue: Int32(try sql("SELECT key FROM parley.tenants WHERE name = '\(tenant)'")[0][0])!)
@@ -170,20 +173,20 @@ extension DatabaseSession {
     try sql("COMMIT")
   }
 
-  /// The processes of Parley's connections of that purpose, in that state.
-  func backends(_ purpose: PostgresConnection.Purpose, _ condition: String = "true") throws -> [String] {
+  /// The processes of Parley's connections of that role, in that state.
+  func backends(_ role: Session.Role, _ condition: String = "true") throws -> [String] {
     // A transaction sees them as they were at its first look, but for the clearing.
     try sql(
       """
       SELECT pg_stat_clear_snapshot();
       SELECT pid FROM pg_stat_activity
-      WHERE datname = current_database() AND application_name = 'parley \(purpose.rawValue)' AND \(condition)
+      WHERE datname = current_database() AND application_name = 'parley \(role.rawValue)' AND \(condition)
       """
     ).map { $0[0] }
   }
 
-  func waitsForLock(_ purpose: PostgresConnection.Purpose) throws -> Bool {
-    try !backends(purpose, "wait_event_type = 'Lock'").isEmpty
+  func waitsForLock(_ role: Session.Role) throws -> Bool {
+    try !backends(role, "wait_event_type = 'Lock'").isEmpty
   }
 
   /// Has every writer of the store wait in the database, each with a record of its own, until `unlock()`.

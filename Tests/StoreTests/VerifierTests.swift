@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 import TestSupport
 import Testing
 
@@ -123,7 +124,7 @@ import Testing
   @Test func countsWhatIsNotFoldedYetAsKept() async throws {
     try await withRecorded { database, verifier in
       let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
-      let (owner, numbers) = (database.connection(.owner), TenantNumbers())
+      let (owner, numbers) = (database.owner(), TenantNumbers())
       let writer = BatchWriter(owner, catalog: Catalog(owner, numbers), numbers: numbers, logger: .silent)
       let tenant = try database.numbered(.a)
       let outcomes = await writer.write(more.map { RecordRow($0, tenant: tenant) })

@@ -1,4 +1,4 @@
-import CPostgres
+import CLibpq
 
 /// A connection of a test's own, as a superuser: for locks that last, and for a look from outside.
 ///

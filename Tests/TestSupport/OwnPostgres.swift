@@ -1,4 +1,5 @@
 import Foundation
+import PrivateCluster
 import Store
 
 /// A PostgreSQL of a test's own, for what would disturb the others: its processes are to be stopped, or to end.

@@ -1,4 +1,4 @@
-import CPostgres
+import CLibpq
 import Foundation
 public import Logging
 public import Store

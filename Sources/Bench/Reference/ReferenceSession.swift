@@ -1,4 +1,4 @@
-import CPostgres
+import CLibpq
 
 /// Why a reference figure could not be measured, in PostgreSQL's words.
 public struct ReferenceFailure: Error, CustomStringConvertible {

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 extension Statement {
   static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
@@ -29,7 +30,7 @@ struct ChangeLog {
   var unreadable: Unreadable?
 }
 
-extension PostgresConnection {
+extension StatementRunner {
   /// Reads a tenant's change log in the snapshot under way. However long it is, one record at a time is in memory.
   ///
   /// - Parameter body: is given each fact, and the hours that have to be rebuilt. Where the result's `unreadable` says
@@ -71,11 +72,6 @@ extension PostgresConnection {
     return stale
   }
 
-  /// Has those hours rebuilt, once the transaction under way commits.
-  func add(_ stale: StaleHours, of tenant: TenantKey) throws(PostgresError) {
-    if !stale.isEmpty { _ = try pipeline(stale.ranges.map { .addStaleHours($0, of: tenant) }) }
-  }
-
   /// The facts of the rows of that range, oldest first.
   func facts(
     _ range: Range<InteractionID>, tenant: TenantKey, _ body: (Fact) -> Void
@@ -103,6 +99,13 @@ extension PostgresConnection {
       guard rows.count == Limits.factsPerStatement, let last = facts.last?.id else { return }
       next = last.successor
     }
+  }
+}
+
+extension Session {
+  /// Has those hours rebuilt, once the transaction under way commits.
+  func add(_ stale: StaleHours, of tenant: TenantKey) throws(PostgresError) {
+    if !stale.isEmpty { _ = try pipeline(stale.ranges.map { .addStaleHours($0, of: tenant) }) }
   }
 }
 

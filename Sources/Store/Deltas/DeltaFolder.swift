@@ -1,5 +1,6 @@
 import Domain
 import Logging
+import Postgres
 import Synchronization
 
 extension Statement {
@@ -16,13 +17,13 @@ extension Statement {
 ///
 /// It owns one connection, as the tables' owner.
 final class DeltaFolder: Sendable {
-  private let connection: PostgresConnection
+  private let connection: OwnerConnection
   private let lease: RollupLease
   private let logger: Logger
   private let isClosed = Atomic<Bool>(false)
   private let putOff = Mutex(PutOffTenants())
 
-  init(_ connection: PostgresConnection, lease: RollupLease = .row, logger: Logger) {
+  init(_ connection: OwnerConnection, lease: RollupLease = .row, logger: Logger) {
     self.connection = connection
     self.lease = lease
     self.logger = logger
@@ -82,7 +83,7 @@ final class DeltaFolder: Sendable {
     }.get()
   }
 
-  private func merge(on connection: isolated PostgresConnection) throws(PostgresError) -> Bool {
+  private func merge(on connection: Session) throws(PostgresError) -> Bool {
     let others = putOff.withLock { $0.tenants }
     do throws(PostgresError) {
       let merged = try connection.withLease(lease) { (connection) throws(PostgresError) in
@@ -115,7 +116,7 @@ final class DeltaFolder: Sendable {
     return isMore
   }
 
-  private func rebuildNext(on connection: isolated PostgresConnection) throws(PostgresError) -> Bool {
+  private func rebuildNext(on connection: Session) throws(PostgresError) -> Bool {
     let others = putOff.withLock { $0.tenants }
     let next = try connection.run(Command(.nextRebuild) { $0.add(others.map(\.rawValue)) }).first { _ in true }
     guard let next else { return false }
@@ -193,7 +194,7 @@ extension PostgresError {
       !["08", "0A", "25", "26", "28", "3D", "3F", "42", "53", "58"].contains(String(sqlState.prefix(2)))
         && !sqlState.hasPrefix("57P")
     case .unexpectedAnswer: true
-    case .connectionLost, .cancelled, .otherTenantNumber: false
+    case .connectionLost, .cancelled, .checkFailed: false
     }
   }
 }

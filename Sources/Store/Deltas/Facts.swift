@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// What interactions are grouped by. Texts are the same when their bytes are.
 struct StatsGroupKey: Hashable {

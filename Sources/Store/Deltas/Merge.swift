@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 extension Statement {
   fileprivate static let takeDeltasOfAllBut = takeDeltas("tenant <> ALL ($1::int4[])")
@@ -28,10 +29,10 @@ struct Merged {
   var damaged: [TenantKey: StaleHours] = [:]
 }
 
-extension PostgresConnection {
+extension Session {
   /// Runs `body` in a transaction of one snapshot that holds the lease; nil if somebody else does.
   func withLease<R>(
-    _ lease: RollupLease, _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ lease: RollupLease, _ body: (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R? {
     let result = try inTransaction([Command(.beginRepeatableRead)]) { (connection) throws(PostgresError) -> R? in
       if lease == .row {

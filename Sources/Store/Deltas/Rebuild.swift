@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 extension Statement {
   fileprivate static let interactionAt = Statement("interaction_at", PackageResources.interaction_at_sql)
@@ -15,7 +16,7 @@ enum Rebuilt {
   case leftToNewer
 }
 
-extension PostgresConnection {
+extension Session {
   /// Rebuilds some of a tenant's stale hours from their rows, in the snapshot under way: of one day, and of a bounded
   /// number of interactions. The tenant's change records are merged along, for the rows count whether or not their record
   /// has been merged.

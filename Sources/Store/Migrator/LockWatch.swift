@@ -1,4 +1,5 @@
 import Logging
+import Postgres
 import Synchronization
 
 /// Others hold what a migration needs, for longer than it may wait.
@@ -8,12 +9,12 @@ struct LockedOut: Error {
 
 /// Finds out, over a connection of its own, for whom a statement waits: afterwards nobody could tell.
 struct LockWatch {
-  private let onlooker: PostgresConnection
+  private let onlooker: OwnerConnection
   private let pause: Duration
   private let logger: Logger
 
   /// - Parameter pause: between two looks. Most steps are over before the first, and cost no connection.
-  init(_ onlooker: PostgresConnection, every pause: Duration, logger: Logger) {
+  init(_ onlooker: OwnerConnection, every pause: Duration, logger: Logger) {
     self.onlooker = onlooker
     self.pause = pause
     self.logger = logger

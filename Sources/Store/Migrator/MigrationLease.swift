@@ -1,14 +1,15 @@
 import Foundation
+import Postgres
 
 /// The right to do what must run outside a transaction: the row `migrations` of `parley.leases`. It is renewed while
 /// the work goes on, and others may take it some time after its holder has died.
 struct MigrationLease {
   private static let seconds = 60
 
-  private let connection: PostgresConnection
+  private let connection: OwnerConnection
   private let holder: String
 
-  init(_ connection: PostgresConnection) {
+  init(_ connection: OwnerConnection) {
     self.connection = connection
     holder = "parley \(getpid()) on \(Self.hostName) (\(UInt32.random(in: .min ... .max)))"
   }

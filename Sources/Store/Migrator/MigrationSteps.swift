@@ -1,3 +1,5 @@
+import Postgres
+
 /// How far a try of a step came.
 enum StepOutcome {
   /// The step, and with it the migration, if it was the last.
@@ -52,7 +54,7 @@ extension Migrator {
   }
 }
 
-extension PostgresConnection {
+extension Session {
   func schemaState() throws(PostgresError) -> SchemaState {
     let there = try script(
       """
@@ -95,7 +97,7 @@ extension PostgresConnection {
   /// longer than `lockTimeout`.
   func inMigrationTransaction<R>(
     _ tag: String, _ lockTimeout: Duration,
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ body: @Sendable (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
     try rollingBack { (connection) throws(PostgresError) in
       try connection.script(
@@ -112,7 +114,7 @@ extension PostgresConnection {
   }
 
   private func rollingBack<R>(
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ body: @Sendable (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
     do throws(PostgresError) {
       return try body(self)
@@ -186,10 +188,4 @@ extension PostgresConnection {
       """)
     return .done(isFinished: true)
   }
-}
-
-/// As a literal of SQL, whatever the text.
-func sqlLiteral(_ text: String) -> String {
-  let escaped = text.replacing("\\", with: "\\\\").replacing("'", with: "''")
-  return "E'\(escaped)'"
 }

@@ -1,5 +1,6 @@
 import Domain
 public import Logging
+import Postgres
 
 /// Brings the database's schema to what this binary needs, while servers run.
 ///
@@ -23,7 +24,7 @@ public struct Migrator: Sendable {
     public var notice: String?
   }
 
-  let connection: PostgresConnection
+  let connection: OwnerConnection
   let watch: LockWatch
   let lease: MigrationLease
   let lockTimeout: Duration
@@ -42,8 +43,8 @@ public struct Migrator: Sendable {
     onProgress: (@Sendable (String) -> Void)? = nil
   ) {
     // A migration may take as long as it must.
-    let configuration = PostgresConnection.Configuration(url: url, statementTimeout: .zero)
-    func owner() -> PostgresConnection { PostgresConnection(configuration, purpose: .owner, logger: logger) }
+    let configuration = ConnectionConfiguration(url: url, statementTimeout: .zero)
+    func owner() -> OwnerConnection { OwnerConnection(configuration, logger: logger) }
     connection = owner()
     // One that looks on while the other works.
     let onlooker = owner()
@@ -247,7 +248,7 @@ public struct Migrator: Sendable {
   }
 
   private func ask<R: Sendable>(
-    _ body: @Sendable (isolated PostgresConnection) throws(PostgresError) -> R
+    _ body: @Sendable (Session) throws(PostgresError) -> R
   ) async throws(PostgresError) -> R {
     try await connection.run(body).get()
   }

@@ -1,3 +1,5 @@
+import Postgres
+
 extension PostgresError {
   /// A right is missing: PostgreSQL says so itself (42501), or a migration does (P0001).
   var isRightMissing: Bool {
@@ -5,7 +7,7 @@ extension PostgresError {
   }
 }
 
-extension PostgresConnection {
+extension Session {
   /// What the user lacks whom PostgreSQL did not let migrate, and how to mend it; nil where none of it is missing.
   func missingRight(readerRole: String) throws(PostgresError) -> String? {
     let row = try script(

@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Postgres
 
 /// Among which interactions of a range a page looks.
 enum PageSource: CaseIterable {
@@ -97,7 +98,7 @@ struct PageReader {
     ids = start..<max(start, end)
   }
 
-  func page(on connection: isolated PostgresConnection) throws(PostgresError) -> Page {
+  func page(on connection: ReaderSession) throws(PostgresError) -> Page {
     if query.filter.conversationID != nil {
       return try page(try connection.read(command(.conversation), tenant: tenant, plan: .ordered))
     }
@@ -121,7 +122,7 @@ struct PageReader {
 
   /// - Returns: nil where posting lists are of too little help.
   private func search(
-    by facets: [[Facet]], on connection: isolated PostgresConnection
+    by facets: [[Facet]], on connection: ReadTransaction
   ) throws(PostgresError) -> Page? {
     let hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
     var pending: [InteractionID] = []
@@ -161,7 +162,7 @@ struct PageReader {
 
   /// Adds what the filter selects of the rows of some hours, newest first, until the page has its rows.
   private func readThrough(
-    _ hours: Range<Int32>, _ found: inout [Interaction], on connection: isolated PostgresConnection
+    _ hours: Range<Int32>, _ found: inout [Interaction], on connection: ReadTransaction
   ) throws(PostgresError) {
     let range = (InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound))
       .clamped(to: ids)
@@ -176,7 +177,7 @@ struct PageReader {
   }
 
   private func rarest(
-    of facets: [[Facet]], _ hours: Range<Int32>, on connection: isolated PostgresConnection
+    of facets: [[Facet]], _ hours: Range<Int32>, on connection: ReadTransaction
   ) throws(PostgresError) -> [Facet] {
     if facets.count == 1 { return facets[0] }
     var rarest: (facets: [Facet], weight: Int64) = ([], .max)
@@ -189,7 +190,7 @@ struct PageReader {
 
   /// Adds those of the candidates that the filter selects, newest first, until the page has its rows.
   private func look(
-    at candidates: [InteractionID], _ found: inout [Interaction], on connection: isolated PostgresConnection
+    at candidates: [InteractionID], _ found: inout [Interaction], on connection: ReadTransaction
   ) throws(PostgresError) {
     var rest = candidates[...]
     // Where few of them are selected, more are looked at together.

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// Whose interactions, with which facet, of which hour since 1970.
 struct PostingKey: Hashable {
@@ -38,7 +39,7 @@ extension Statement {
   static let postingsOfHour = Statement("postings_of_hour", PackageResources.postings_of_hour_sql)
 }
 
-extension PostgresConnection {
+extension Session {
   /// Adds postings to what is kept, in the transaction under way.
   ///
   /// - Returns: the hours of lists that are damaged, which have to be rebuilt: there they are begun anew.
@@ -92,7 +93,9 @@ extension PostgresConnection {
         $0.add(hours.upperBound)
       })
   }
+}
 
+extension StatementRunner {
   /// Everything that an hour has, ids in no order; nil where some of it is damaged.
   func postings(_ hour: Int32, of tenant: TenantKey) throws(PostgresError) -> Postings? {
     let rows = try run(
@@ -109,7 +112,9 @@ extension PostgresConnection {
     }
     return postings
   }
+}
 
+extension ReadTransaction {
   /// How much those hours have of these facets, up to a bound, in no unit but for comparing.
   func weight(of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey) throws(PostgresError) -> Int64 {
     let rows = try run(

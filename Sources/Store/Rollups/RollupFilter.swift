@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// A filter as rollups can meet it.
 struct RollupFilter {

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// The widths and groupings that sums are kept by. Raw values are those of `parley.rollups.grain`.
 enum Grain: Int16, CaseIterable {
@@ -80,7 +81,6 @@ extension Statement {
   static let getRollups = Statement("rollups_get", PackageResources.rollups_get_sql)
   static let putRollups = Statement("rollups_put", PackageResources.rollups_put_sql)
   static let removeRollups = Statement("rollups_remove", PackageResources.rollups_remove_sql)
-  static let beginRepeatableRead = Statement("begin_repeatable_read", "BEGIN ISOLATION LEVEL REPEATABLE READ")
 }
 
 extension Parameters {
@@ -97,7 +97,7 @@ extension Parameters {
   }
 }
 
-extension PostgresConnection {
+extension Session {
   /// Adds sums to what is kept, in the transaction under way.
   ///
   /// - Returns: the hours of what is kept and cannot be read, which have to be rebuilt. Damaged sums are overwritten; those
@@ -135,7 +135,9 @@ extension PostgresConnection {
         $0.add(sums.map(\.bytes))
       })
   }
+}
 
+extension StatementRunner {
   /// The sums, as they are kept, of several grains and hours, whose places `body` is given: those of one are added up
   /// while PostgreSQL finds the next.
   ///

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// Computes statistics from rollups and the change log, in one snapshot. README.md in this folder has an example.
 ///
@@ -42,7 +43,7 @@ struct StatsReader {
   /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
   /// - Returns: nil also for what is better left to PostgreSQL: very many groups, and damage wherever one looks.
   func report(
-    on connection: isolated PostgresConnection, exactUpTo: Int
+    on connection: ReadTransaction, exactUpTo: Int
   ) throws(PostgresError) -> StatsReport? {
     var unreadable = StaleHours()
     for _ in 0..<Self.attemptsMax {
@@ -60,7 +61,7 @@ struct StatsReader {
   /// - Returns: hours that turn out to be unreadable, too, because of which the tally is none; and no tally where there is
   ///   too much for one.
   private func tally(
-    besides unreadable: StaleHours, on connection: isolated PostgresConnection
+    besides unreadable: StaleHours, on connection: ReadTransaction
   ) throws(PostgresError) -> (tally: StatsTally?, unreadable: StaleHours) {
     var tally = StatsTally(query)
     let log = try connection.changeLog(of: tenant) { fact, stale in
@@ -109,7 +110,7 @@ struct StatsReader {
   /// - Returns: false where there are too many to be read.
   private func read(
     _ hours: Range<Int32>, _ stale: StaleHours, _ tally: inout StatsTally, _ more: inout StaleHours,
-    _ connection: isolated PostgresConnection
+    _ connection: ReadTransaction
   ) throws(PostgresError) -> Bool {
     // A series of hours over everything has sums of its own; by a filter it is read hour by hour.
     let isSeriesApart = query.interval == .hour && filter.selectsAll

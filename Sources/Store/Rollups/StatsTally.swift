@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// Adds up facts and sums into the parts of a report. Holds a bounded number of groups.
 struct StatsTally {

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// The counts and sums of some interactions, in a form that can be added up without loss. Every sum wraps: no numbers,
 /// wherever they come from, make it trap.

@@ -1,4 +1,5 @@
 import Domain
+import Postgres
 
 /// Compares the rollups and posting lists of a day's hours with their rows: every sum of every grain, and every posting.
 /// It also compares the sums with those of plain SQL. Change records that are not merged yet count as if they were.
@@ -11,7 +12,7 @@ struct DayCheck {
     self.tenant = tenant
   }
 
-  func run(on connection: isolated PostgresConnection, _ day: inout Verifier.Day) throws(PostgresError) {
+  func run(on connection: ReadTransaction, _ day: inout Verifier.Day) throws(PostgresError) {
     var pending: [Int32: (rollups: Rollups, postings: Postings)] = [:]
     let log = try connection.changeLog(of: tenant) { fact, stale in
       guard hours.contains(fact.hour), !stale.contains(fact.hour) else { return }
@@ -56,7 +57,7 @@ struct DayCheck {
 
   private func compare(
     _ grain: Grain, _ hours: Range<Int32>, _ counted: Rollups, pending: Rollups,
-    on connection: isolated PostgresConnection, _ day: inout Verifier.Day
+    on connection: ReadTransaction, _ day: inout Verifier.Day
   ) throws(PostgresError) {
     var kept = pending.cells([grain])
     var unreadable: [RollupKey: Unreadable] = [:]
@@ -74,7 +75,7 @@ struct DayCheck {
 
   /// Compares the day's sums with those that `GetStats` computes when it reads rows.
   private func compare(
-    _ totals: Sums, on connection: isolated PostgresConnection, _ day: inout Verifier.Day
+    _ totals: Sums, on connection: ReadTransaction, _ day: inout Verifier.Day
   ) throws(PostgresError) {
     var filter = InteractionFilter()
     filter.startTime = InteractionID(lowerBoundOfHour: hours.lowerBound).time

@@ -1,5 +1,6 @@
 public import Domain
 public import Logging
+import Postgres
 
 /// Holds what is kept for statistics and lists against the rows themselves, day by day, each in one snapshot;
 /// and has what differs rebuilt.
@@ -26,15 +27,15 @@ public final class Verifier: Sendable {
     fileprivate var isOfDamage = false
   }
 
-  private let owner: PostgresConnection
-  private let reader: PostgresConnection
+  private let owner: OwnerConnection
+  private let reader: ReaderConnection
   private let folder: DeltaFolder
 
   public init(url: String, logger: Logger) {
     // A day may take as long as it must.
-    let configuration = PostgresConnection.Configuration(url: url, statementTimeout: .zero)
-    owner = PostgresConnection(configuration, purpose: .owner, logger: logger)
-    reader = PostgresConnection(configuration, purpose: .reader, logger: logger)
+    let configuration = ConnectionConfiguration(url: url, statementTimeout: .zero)
+    owner = OwnerConnection(configuration, logger: logger)
+    reader = ReaderConnection(configuration, logger: logger)
     folder = DeltaFolder(owner, logger: logger)
   }
 

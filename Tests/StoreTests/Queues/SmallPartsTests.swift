@@ -6,65 +6,6 @@ import Testing
 
 @testable import Store
 
-@Suite struct FifoTests {
-  @Test func keepsTheOrder() {
-    var random = SeededGenerator()
-    var fifo = Fifo<Int>()
-    var (added, taken) = (0, 0)
-    for _ in 0..<20_000 {
-      if Bool.random(using: &random) {
-        fifo.append(added)
-        added += 1
-      } else {
-        #expect(fifo.popFirst() == (taken < added ? taken : nil), "seed \(random.seed)")
-        taken = min(taken + 1, added)
-      }
-    }
-  }
-
-  /// As a thread's jobs may: there is always one more.
-  @Test func doesNotGrowWhereItIsNeverEmpty() {
-    var fifo = Fifo<Int>()
-    fifo.append(0)
-    for element in 1..<100_000 {
-      fifo.append(element)
-      _ = fifo.popFirst()
-    }
-    #expect(fifo.capacity < 1000)
-  }
-
-  @Test func givesBackWhatACrowdHasLeft() {
-    var fifo = Fifo<Int>()
-    for element in 0..<100_000 { fifo.append(element) }
-    while fifo.popFirst() != nil {}
-    #expect(fifo.capacity <= 1024)
-  }
-}
-
-@Suite(.timeLimit(.minutes(1))) struct ThreadExecutorTests {
-  private actor Counter {
-    private let executor = ThreadExecutor(name: "test")
-    private(set) var threads: Set<UInt> = []
-    private(set) var count = 0
-
-    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-
-    func add() {
-      count += 1
-      threads.insert(pthread_self())
-    }
-  }
-
-  @Test func runsEveryJobOnItsOwnThread() async {
-    let counter = Counter()
-    await withTaskGroup { group in
-      for _ in 0..<1000 { group.addTask { await counter.add() } }
-    }
-    #expect(await counter.count == 1000)
-    #expect(await counter.threads.count == 1)
-  }
-}
-
 @Suite struct CompletionBundleTests {
   /// Keeps what it is to do.
   private final class Executor: CompletionExecutor {

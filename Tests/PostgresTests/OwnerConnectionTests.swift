@@ -1,15 +1,15 @@
-import Domain
+import Logging
 import TestSupport
 import Testing
 
-@testable import Store
+@testable import Postgres
 
-@Suite(.timeLimit(.minutes(5))) struct PostgresConnectionTests {
+@Suite(.timeLimit(.minutes(5))) struct OwnerConnectionTests {
   private func withConnection(
-    _ body: (PostgresConnection) async throws -> Void
+    _ body: (OwnerConnection) async throws -> Void
   ) async throws {
     try await TestDatabase.with(migrated: false) { database in
-      try await body(PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent))
+      try await body(OwnerConnection(.init(url: database.url, applicationName: "test"), logger: .silent))
     }
   }
 
@@ -111,7 +111,7 @@ import Testing
         Issue.record("\(loss) had no effect")
         return
       }
-      #expect(error.isTransient && !error.blamesTheRow)
+      #expect(error.isTransient)
       #expect(try await count().get() == 1)
 
       try await run("ALTER TABLE t ALTER a TYPE int; DISCARD PLANS")
@@ -141,13 +141,14 @@ import Testing
     let count = Command(
       Statement("count", "SELECT count(*)::int4 FROM pg_prepared_statements WHERE name LIKE 'count%'"))
     try await TestDatabase.with(migrated: false) { database in
-      let configuration = PostgresConnection.Configuration(url: database.url, preparedStatements: choice)
-      let connection = PostgresConnection(configuration, purpose: .owner, logger: .silent)
+      let configuration = ConnectionConfiguration(
+        url: database.url, applicationName: "test", preparedStatements: choice)
+      let connection = OwnerConnection(configuration, logger: .silent)
       let prepared = try await connection.run { (connection) throws(PostgresError) in
         try Self.number(connection.run(count))
       }.get()
       #expect(prepared == (choice == .off ? 0 : 1))
-      #expect(await connection.stay { $0.isPooled } == false)
+      #expect(await connection.isPooled == false)
     }
   }
 
@@ -175,69 +176,12 @@ import Testing
       let name = try database.sql("SELECT current_database()")[0][0]
       try database.sql("ALTER DATABASE \(name) SET synchronous_commit = off")
       #expect(try database.sql("SHOW synchronous_commit") == [["off"]])
-      let connection = PostgresConnection(.init(url: database.url), purpose: .owner, logger: .silent)
+      let connection = OwnerConnection(.init(url: database.url, applicationName: "test"), logger: .silent)
       let setting = try await connection.run { (connection) throws(PostgresError) in
         try connection.run(Command(Statement("s", "SELECT current_setting('synchronous_commit')")))
           .first { _ in true }!.text(0)
       }.get()
       #expect(setting == "on")
     }
-  }
-}
-
-@Suite struct PostgresErrorTests {
-  @Test(arguments: [
-    ("57P01", RPCError.Code.unavailable), ("57P03", .unavailable), ("53300", .unavailable), ("58030", .unavailable),
-    ("08006", .unavailable), ("25006", .unavailable), ("57014", .deadlineExceeded), ("22003", .outOfRange),
-    ("42P01", .internal), ("42501", .internal), ("XX000", .internal), ("", .internal),
-  ])
-  func tellsTheCallerTheKindAndOnlyTheLogTheWords(sqlState: String, code: RPCError.Code) {
-    let error = PostgresError(kind: .refused(sqlState: sqlState), message: "words of PostgreSQL").rpcError
-    #expect(error.code == code)
-    #expect(!error.message.contains("words of PostgreSQL"))
-    #expect(error.cause?.contains("words of PostgreSQL") == true)
-    #expect((error.retryAfter != nil) == (code == .unavailable))
-  }
-
-  @Test func tellsWhatIsNotOfPostgreSQL() {
-    #expect(
-      PostgresError(kind: .connectionLost, message: "words").rpcError
-        == .databaseUnavailable(cause: "connectionLost: words"))
-    #expect(PostgresError(kind: .cancelled, message: "words").rpcError == .cancelled)
-    #expect(PostgresError(kind: .unexpectedAnswer, message: "words").rpcError.code == .internal)
-  }
-
-  @Test func blamesTheRowForItsDataOnly() {
-    func blamesTheRow(_ sqlState: String) -> Bool {
-      PostgresError(kind: .refused(sqlState: sqlState), message: "").blamesTheRow
-    }
-    // ZX001 and 99999: classes that are not PostgreSQL's, so a trigger's own.
-    #expect(["22001", "22P05", "23502", "23514", "54000", "P0001", "ZX001", "99999"].allSatisfy(blamesTheRow))
-    let others = [
-      "40001", "40P01", "57014", "57P01", "53100", "08006", "25P02", "26000", "42P05", "0A000", "42883", "54001",
-      "P0004",
-      "2F005", "XX000", "PT001", "",
-    ]
-    #expect(others.filter(blamesTheRow) == [])
-    #expect(!PostgresError(kind: .connectionLost, message: "").blamesTheRow)
-    let missing = PostgresError(kind: .refused(sqlState: "23514"), message: "", isPartitionMissing: true)
-    #expect(!missing.blamesTheRow)
-  }
-}
-
-@Suite struct BackoffTests {
-  @Test func waitsAfterAFailureAndNotAfterASuccess() {
-    var backoff = Backoff(from: .seconds(1000), to: .seconds(2000))
-    #expect(backoff.mayTry)
-    backoff.failed()
-    #expect(!backoff.mayTry)
-    backoff.succeeded()
-    #expect(backoff.mayTry)
-  }
-
-  @Test func triesAtOnceWhereThePauseIsNone() {
-    var backoff = Backoff(from: .zero, to: .zero)
-    for _ in 0..<100 { backoff.failed() }
-    #expect(backoff.mayTry)
   }
 }

@@ -1,0 +1,18 @@
+/// A reader's transaction behind its fence, where statements run until it ends.
+package struct ReadTransaction: StatementRunner {
+  private let session: Session
+
+  init(_ session: Session) {
+    self.session = session
+  }
+
+  package func pipeline(
+    _ commands: [Command], rowByRow: Bool, _ take: (Int, Rows) throws(PostgresError) -> Void
+  ) throws(PostgresError) {
+    // It may be over: its own statements could have ended it.
+    guard session.isInTransaction else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "a reader's statement is outside of a reading transaction")
+    }
+    try session.pipeline(commands, rowByRow: rowByRow, take)
+  }
+}

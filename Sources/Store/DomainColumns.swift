@@ -1,0 +1,28 @@
+import Domain
+import Postgres
+
+// Parley's own values in PostgreSQL's formats.
+
+extension Parameters {
+  mutating func add(_ value: InteractionID) { addUUID(high: value.high, low: value.low) }
+
+  mutating func add(_ value: Timestamp) { addTimestamp(milliseconds: value.milliseconds) }
+
+  mutating func add(_ values: some Collection<InteractionID>) {
+    addArray(values, elementType: PostgresType.uuid) { bytes, id in
+      withUnsafeBytes(of: id.high.bigEndian) { bytes.append(contentsOf: $0) }
+      withUnsafeBytes(of: id.low.bigEndian) { bytes.append(contentsOf: $0) }
+    }
+  }
+}
+
+extension Row {
+  func id(_ column: Int) throws(PostgresError) -> InteractionID {
+    let (high, low) = try uuid(column)
+    return InteractionID(high: high, low: low)
+  }
+
+  func timestamp(_ column: Int) throws(PostgresError) -> Timestamp {
+    Timestamp(milliseconds: try timestampMilliseconds(column))
+  }
+}
