@@ -78,6 +78,10 @@ final class LibpqConnection {
     try check(PQsendPrepare(connection, statement.name, statement.text, 0, nil))
   }
 
+  func sendDeallocate(_ statement: Statement) throws(PostgresError) {
+    try check(PQsendQueryParams(connection, "DEALLOCATE \"\(statement.name)\"", 0, nil, nil, nil, nil, 1))
+  }
+
   /// - Parameter byName: the statement is prepared.
   func send(_ command: Command, byName: Bool) throws(PostgresError) {
     let parameters = command.parameters

@@ -6,16 +6,35 @@ package struct ReaderSession {
     self.session = session
   }
 
-  /// Runs a query behind the fence, in the query's own transaction and in one snapshot.
-  package func read(_ command: Command, behind fence: ReadFence) throws(PostgresError) -> Rows {
+  /// Runs queries behind the fence, in their own transaction, in one snapshot and one round trip.
+  package func read(_ commands: [Command], behind fence: ReadFence) throws(PostgresError) -> [Rows] {
+    var answers: [Rows] = []
+    answers.reserveCapacity(commands.count)
+    try read(commands, behind: fence, rowByRow: false) { (_, rows) throws(PostgresError) in answers.append(rows) }
+    return answers
+  }
+
+  /// The same, giving `take` the rows of each, and its place among them, while PostgreSQL works on the next. What it was
+  /// given counts only if this does not throw.
+  ///
+  /// - Parameter rowByRow: each row is given alone, as it comes, so that no more than one is in memory; then none.
+  package func read(
+    _ commands: [Command], behind fence: ReadFence, rowByRow: Bool,
+    _ take: (Int, Rows) throws(PostgresError) -> Void
+  ) throws(PostgresError) {
     try session.open()
-    let statements = [fence.command, command]
+    let statements = [fence.command] + commands
     // A reader's session has one snapshot for a transaction by itself. A pooler's is not the reader's.
-    let answers = try session.pipeline(
-      session.isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements)
     let begun = session.isPooled ? 1 : 0
-    try fence.check(answers[begun])
-    return answers[begun + 1]
+    var fenceRow: Rows?
+    try session.pipeline(
+      session.isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements,
+      rowByRow: rowByRow
+    ) { (place, rows) throws(PostgresError) in
+      if place == begun, fenceRow == nil { fenceRow = rows }
+      if (begun + 1..<begun + statements.count).contains(place) { try take(place - begun - 1, rows) }
+    }
+    try fence.check(fenceRow!)
   }
 
   /// Runs `body` behind the fence, in one transaction and one snapshot.

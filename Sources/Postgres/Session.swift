@@ -21,7 +21,7 @@ package final class Session: StatementRunner {
   private let logger: Logger
   private let wait: SocketWait
   private var connection: LibpqConnection?
-  private var prepared: Set<Statement> = []
+  private var prepared = PreparedSet()
   /// A pooler lies between: the next transaction may be another session's, so a session keeps nothing.
   package private(set) var isPooled = false
   /// What a transaction begins with behind a pooler.
@@ -52,9 +52,9 @@ package final class Session: StatementRunner {
       try connection.enterPipeline()
       let (commands, settingsPlace) = withSettings(commands, on: connection)
       let expected = try send(commands, on: connection)
-      for (index, isPrepare) in expected {
+      for (index, kind) in expected {
         let place = index - (settingsPlace.map { $0 < index ? 1 : 0 } ?? 0)
-        if rowByRow, !isPrepare { connection.takeRowByRow() }
+        if rowByRow, kind == .rows { connection.takeRowByRow() }
         var result = try connection.nextResult()
         while PQresultStatus(result) == PGRES_SINGLE_TUPLE {
           let row = Rows(owning: result)
@@ -63,9 +63,12 @@ package final class Session: StatementRunner {
         }
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
-          if isPrepare { prepared.insert(commands[index].statement) }
           let rows = Rows(owning: result)
-          if !isPrepare, index != settingsPlace { try take(place, rows) }
+          switch kind {
+          case .prepared: prepared.insert(commands[index].statement)
+          case .deallocated(let statement): prepared.remove(statement)
+          case .rows: if index != settingsPlace { try take(place, rows) }
+          }
         case PGRES_PIPELINE_ABORTED:
           PQclear(result)
         default:
@@ -191,11 +194,19 @@ package final class Session: StatementRunner {
     return (commands[..<place] + [Command(transactionSettings)] + commands[place...], place)
   }
 
-  /// What is expected back, in order: of which command, and whether it is its preparation.
+  /// What PostgreSQL says of a command.
+  private enum Expected: Equatable {
+    case prepared
+    /// Another statement was, to make room.
+    case deallocated(Statement)
+    case rows
+  }
+
+  /// What is expected back, in order, and of which command.
   private func send(
     _ commands: [Command], on connection: LibpqConnection
-  ) throws(PostgresError) -> [(index: Int, isPrepare: Bool)] {
-    var expected: [(Int, Bool)] = []
+  ) throws(PostgresError) -> [(index: Int, kind: Expected)] {
+    var expected: [(Int, Expected)] = []
     expected.reserveCapacity(commands.count + 2)
     var preparing: Set<Statement> = []
     let isNaming = isNaming
@@ -203,10 +214,16 @@ package final class Session: StatementRunner {
       let statement = command.statement
       if isNaming, !prepared.contains(statement), preparing.insert(statement).inserted {
         try connection.sendPrepare(statement)
-        expected.append((index, true))
+        expected.append((index, .prepared))
       }
       try connection.send(command, byName: isNaming)
-      expected.append((index, false))
+      expected.append((index, .rows))
+      if isNaming { prepared.isSent(statement) }
+    }
+    // A pooler has names of its own for them, and sees to their number.
+    while !isPooled, let surplus = prepared.takeSurplus() {
+      try connection.sendDeallocate(surplus)
+      expected.append((commands.count - 1, .deallocated(surplus)))
     }
     try connection.sendSync()
     return expected
@@ -240,7 +257,7 @@ package final class Session: StatementRunner {
 
   package func close() {
     connection = nil
-    prepared = []
+    prepared = PreparedSet()
   }
 
   /// A refusal leaves the connection in order; anything else leaves it unknown. And a server that may only be

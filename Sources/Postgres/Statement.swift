@@ -5,6 +5,8 @@ package struct Statement: Hashable, Sendable {
   package let text: String
   /// Whether it takes another role, for its transaction or the session.
   package let setsRole: Bool
+  /// Whether there are more of its like than a connection keeps prepared.
+  package let hasManyForms: Bool
 
   package static func == (a: Self, b: Self) -> Bool { a.name == b.name }
   package func hash(into hasher: inout Hasher) { hasher.combine(name) }
@@ -13,11 +15,12 @@ package struct Statement: Hashable, Sendable {
     self.init(label, String(decoding: text, as: UTF8.self))
   }
 
-  package init(_ label: String, _ text: String) {
+  package init(_ label: String, _ text: String, hasManyForms: Bool = false) {
     // FNV-1a: the same in every process, as a pooler's connections outlive them.
     let hash = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     name = "\(label)_\(String(hash, radix: 16))"
     self.text = text
+    self.hasManyForms = hasManyForms
     setsRole = text.contains("set_config('role'")
   }
 

@@ -114,15 +114,31 @@ final class InteractionLookup: Sendable {
   ) async -> Result<[InteractionID: Interaction], PostgresError> {
     await connection.run { [numbers] (connection) throws(PostgresError) in
       let found = try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        let command = Command(.getInteractions) { $0.add(ids: ids, tenant: tenant.key) }
         var found: [InteractionID: Interaction] = [:]
-        for row in try connection.read(command, tenant: tenant, plan: .keyed) {
-          let interaction = try Interaction(row)
-          found[interaction.id] = interaction
+        for rows in try connection.read(Self.commands(ids, tenant.key), tenant: tenant, plan: .keyed) {
+          for row in rows {
+            let interaction = try Interaction(row)
+            found[interaction.id] = interaction
+          }
         }
         return found
       }
       return found ?? [:]
+    }
+  }
+
+  /// The ids of more months than this are looked for in one statement.
+  static let monthsApartMax = 8
+
+  /// Ids tell their months: each month's are looked for by a statement of their own, all in one round trip.
+  static func commands(_ ids: [InteractionID], _ tenant: TenantKey, now: Timestamp = .now) -> [Command] {
+    var byMonths = Dictionary(grouping: ids) { Months(covering: $0...$0, now: now) }
+    if byMonths.count > monthsApartMax { byMonths = [Months(covering: ids.min()!...ids.max()!, now: now): ids] }
+    return byMonths.map { months, ids in
+      Command(.getInteractions(in: months)) {
+        $0.add(tenant.rawValue)
+        $0.add(ids)
+      }
     }
   }
 

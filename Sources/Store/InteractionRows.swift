@@ -33,7 +33,7 @@ extension Statement {
       "WITH change AS (\n\(change)RETURNING tenant)\n\(parts[0])SELECT \(values)\nFROM change")
   }()
 
-  static let getInteractions = Statement("interactions_get", PackageResources.interactions_get_sql)
+  static let getInteractions = StatementOfMonths("interactions_get", PackageResources.interactions_get_sql)
   static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
 }
 
@@ -63,14 +63,6 @@ extension Parameters {
     add(content.promptTokens)
     add(content.completionTokens)
     add(content.estimatedCostNanos)
-  }
-
-  /// Those of interactions_get.sql: of one interaction and more.
-  mutating func add(ids: [InteractionID], tenant: TenantKey) {
-    add(tenant.rawValue)
-    add(ids)
-    add(ids.min()!)
-    add(ids.max()!)
   }
 
   /// The first three parameters of interaction_page.sql and interaction_stats.sql.

@@ -77,10 +77,10 @@ extension ReaderSession {
     }
   }
 
-  /// Runs a query with the tenant set for row security, in the query's own transaction and in one snapshot: a restore
-  /// that commits between the two statements could otherwise give the number to another tenant.
-  func read(_ command: Command, tenant: NumberedTenant, plan: ReadPlan) throws(PostgresError) -> Rows {
-    try read(command, behind: .tenant(tenant, plan))
+  /// Runs queries with the tenant set for row security, in their own transaction, in one snapshot and one round trip: a
+  /// restore that commits between two statements could otherwise give the number to another tenant.
+  func read(_ commands: [Command], tenant: NumberedTenant, plan: ReadPlan) throws(PostgresError) -> [Rows] {
+    try read(commands, behind: .tenant(tenant, plan))
   }
 
   /// Runs `body` in one snapshot, with the tenant set for row security.

@@ -46,6 +46,7 @@ import Testing
     /// Every one of them, to find the shared interaction and whatever else there is.
     static func all(for shared: Interaction) -> [Query] {
       let hour = shared.id.hour
+      let months = Months(covering: shared.id...shared.id)
       let facet = Facet.modelUsed(shared.content.modelUsed).rawValue
       var filter = InteractionFilter()
       filter.conversationID = shared.content.conversationID
@@ -60,16 +61,19 @@ import Testing
         }
       }
       return PageSource.allCases.flatMap {
-        [page(.interactionPage(from: $0), $0), page(.weighedInteractionPage(from: $0), $0)]
+        [page(.interactionPage(from: $0, in: .all), $0), page(.weighedInteractionPage(from: $0, in: months), $0)]
       } + [
-        Query(statement: .getInteractions) { $0.add(ids: [shared.id], tenant: $1) },
+        Query(statement: .getInteractions(in: months)) {
+          $0.add($1.rawValue)
+          $0.add([shared.id])
+        },
         Query(statement: .interactionStats) {
           $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
           $0.add(filter)
           $0.add(nil as Int64?)
           $0.add(Int64(Limits.statsGroupsMax))
         },
-        Query(statement: .interactionFacts) {
+        Query(statement: .interactionFacts(in: months)) {
           $0.add($1.rawValue)
           $0.add(everything.from)
           $0.add(everything.upTo)
@@ -165,6 +169,19 @@ import Testing
     }
   }
 
+  @Test func hidesForeignHoursFromALookElsewhere() async throws {
+    try await Scene.with { scene async throws in
+      let query = Query(statement: .interactionsElsewhere) {
+        $0.add($1.rawValue)
+        for bound in [0, Int32.max, 0, Int32.max] { $0.add(bound) }
+      }
+      let open = try query.command(scene.a, hasTenantCondition: false)
+      let nothing = try await seenByOwner(query.command(Scene.nobody), in: scene)
+      #expect(try await seenByOwner(open, in: scene) != nothing)
+      #expect(try await seen(open, by: Scene.nobody, in: scene) == nothing)
+    }
+  }
+
   @Test func hidesTheDeletedWhateverTheStatement() async throws {
     try await Scene.with { scene async throws in
       try scene.database.sql("UPDATE parley.interactions SET deleted_at = now() WHERE tenant = \(scene.a.key.rawValue)")
@@ -192,10 +209,10 @@ import Testing
         let reader = ReaderSession(connection)
         var left = try [texts(connection.run(settings))]
         for plan in ReadPlan.allCases {
-          _ = try reader.read(settings, tenant: scene.a, plan: plan)
+          _ = try reader.read([settings], tenant: scene.a, plan: plan)
           left.append(try texts(connection.run(settings)))
           let wrong = Command(Statement("wrong", "SELECT 1 / 0"))
-          do throws(PostgresError) { _ = try reader.read(wrong, tenant: scene.a, plan: plan) } catch {}
+          do throws(PostgresError) { _ = try reader.read([wrong], tenant: scene.a, plan: plan) } catch {}
           left.append(try texts(connection.run(settings)))
         }
         try connection.script("BEGIN; \(beginRecordingText([scene.a])); COMMIT")

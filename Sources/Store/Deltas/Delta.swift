@@ -2,7 +2,7 @@ import Domain
 import Postgres
 
 extension Statement {
-  static let interactionFacts = Statement("interaction_facts", PackageResources.interaction_facts_sql)
+  static let interactionFacts = StatementOfMonths("interaction_facts", PackageResources.interaction_facts_sql)
   fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
   static let readStaleHours = Statement("stale_hours_read", PackageResources.stale_hours_read_sql)
   static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
@@ -83,10 +83,11 @@ extension StatementRunner {
   func factPages(
     _ range: Range<InteractionID>, tenant: TenantKey, _ body: ([Fact]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
+    let statement = Statement.interactionFacts(in: Months(covering: range))
     var next = range.lowerBound
     while next < range.upperBound {
       let rows = try run(
-        Command(.interactionFacts) {
+        Command(statement) {
           $0.add(tenant.rawValue)
           $0.add(next)
           $0.add(range.upperBound)

@@ -27,7 +27,7 @@ enum PageSource: CaseIterable {
       """
       (
         SELECT * FROM parley.interactions
-        WHERE tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid
+        WHERE tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid {months}
         ORDER BY id DESC
         LIMIT \(Limits.interactionsLookedThrough)
       ) AS newest
@@ -39,7 +39,7 @@ enum PageSource: CaseIterable {
         SELECT interactions.*
         FROM unnest($14::uuid[]) AS candidate
         CROSS JOIN LATERAL (
-          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate OFFSET 0
+          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate {months} OFFSET 0
         ) AS interactions
       ) AS candidates
       """
@@ -48,9 +48,13 @@ enum PageSource: CaseIterable {
 }
 
 extension Statement {
-  static func interactionPage(from source: PageSource) -> Statement { interactionPages[source]! }
+  static func interactionPage(from source: PageSource, in months: Months) -> Statement {
+    interactionPages[source]!(in: months)
+  }
   /// The same, cut where its rows weigh too much for one message.
-  static func weighedInteractionPage(from source: PageSource) -> Statement { weighedInteractionPages[source]! }
+  static func weighedInteractionPage(from source: PageSource, in months: Months) -> Statement {
+    weighedInteractionPages[source]!(in: months)
+  }
 
   private static let interactionPages = pages("interaction_page", "{page}")
   private static let weighedInteractionPages = pages(
@@ -58,13 +62,15 @@ extension Statement {
     String(decoding: PackageResources.interaction_page_weighed_sql, as: UTF8.self)
       .replacingOccurrences(of: "{bytes}", with: "\(Limits.pageBytesMax)"))
 
-  private static func pages(_ name: String, _ text: String) -> [PageSource: Statement] {
+  private static func pages(_ name: String, _ text: String) -> [PageSource: StatementOfMonths] {
     let text = text.replacingOccurrences(
       of: "{page}", with: String(decoding: PackageResources.interaction_page_sql, as: UTF8.self))
     return Dictionary(
       uniqueKeysWithValues: PageSource.allCases.map { source in
         let text = source == .unfiltered ? withoutFilter(text) : text
-        return (source, Statement("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text)))
+        return (
+          source, StatementOfMonths("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text))
+        )
       })
   }
 
@@ -82,16 +88,20 @@ extension Statement {
 /// any of the filter's rarest value back, and looks at each interaction they name. The change log tells what has not
 /// come into posting lists yet, in the same snapshot. Stale hours are read through row by row, for their lists may lack
 /// some interactions; where many are stale, or very many changes wait, all is.
+///
+/// Rows are looked for in the months before the page's end, and in others only if these can hold more of the page.
 struct PageReader {
   typealias Page = (interactions: [Interaction], more: Bool)
 
   private let query: ListInteractions.Checked
   private let tenant: NumberedTenant
   private let ids: Range<InteractionID>
+  private let now: Timestamp
 
-  init(_ query: ListInteractions.Checked, tenant: NumberedTenant) {
+  init(_ query: ListInteractions.Checked, tenant: NumberedTenant, now: Timestamp = .now) {
     self.query = query
     self.tenant = tenant
+    self.now = now
     let last = InteractionID(high: .max, low: .max)
     let start = InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0))
     let end = min(query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? last, query.after ?? last)
@@ -99,13 +109,11 @@ struct PageReader {
   }
 
   func page(on connection: ReaderSession) throws(PostgresError) -> Page {
-    if query.filter.conversationID != nil {
-      return try page(try connection.read(command(.conversation), tenant: tenant, plan: .ordered))
-    }
+    if query.filter.conversationID != nil { return try pageOfRows(.conversation, on: connection) }
     let facets = query.filter.facets
     if !facets.isEmpty {
-      let page = try page(try connection.read(command(.newest), tenant: tenant, plan: .ordered))
-      if page.more { return page }
+      let months = Months(upTo: ids.upperBound, now: now)
+      if case .whole(let page) = try look(.newest, in: months, on: connection), page.more { return page }
       do throws(PostgresError) {
         let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
           try search(by: facets, on: connection)
@@ -116,8 +124,49 @@ struct PageReader {
         guard error.mayBeOfOneRow else { throw error }
       }
     }
-    let source: PageSource = query.filter.selectsByTimeAlone ? .unfiltered : .all
-    return try page(try connection.read(command(source), tenant: tenant, plan: .ordered))
+    return try pageOfRows(query.filter.selectsByTimeAlone ? .unfiltered : .all, on: connection)
+  }
+
+  private func pageOfRows(
+    _ source: PageSource, on connection: ReaderSession
+  ) throws(PostgresError) -> Page {
+    var months = Months(upTo: ids.upperBound, now: now)
+    var triesLeft = 2
+    while true {
+      switch try look(source, in: months, on: connection) {
+      case .whole(let page): return page
+      case .partOf(let wider):
+        triesLeft -= 1
+        months = triesLeft > 0 ? wider : Months(covering: ids, now: now)
+      }
+    }
+  }
+
+  private enum Look {
+    case whole(Page)
+    /// The page may have interactions of these months.
+    case partOf(Months)
+  }
+
+  /// Looks for the page in some months, and whether it can have interactions of others, in one snapshot.
+  private func look(
+    _ source: PageSource, in months: Months, on connection: ReaderSession
+  ) throws(PostgresError) -> Look {
+    let elsewhere = Elsewhere(ids, besides: months)
+    let commands = [command(source, in: months)] + (elsewhere.isEmpty ? [] : [elsewhere.command(tenant.key)])
+    let answers: [Rows]
+    do throws(PostgresError) {
+      answers = try connection.read(commands, tenant: tenant, plan: .ordered)
+    } catch {
+      // The rollups that PostgreSQL cannot read are not needed where all months are looked through.
+      guard error.mayBeOfOneRow, !elsewhere.isEmpty else { throw error }
+      return .partOf(Months(covering: ids, now: now))
+    }
+    let page = try page(answers[0])
+    guard !elsewhere.isEmpty, let wider = try elsewhere.wider(answers[1], isFull: page.more) else {
+      return .whole(page)
+    }
+    return .partOf(wider)
   }
 
   /// - Returns: nil where posting lists are of too little help.
@@ -157,7 +206,10 @@ struct PageReader {
     }
 
     guard query.view == .full else { return (Array(found.prefix(query.pageSize)), found.count > query.pageSize) }
-    return try page(try connection.run(command(.candidates, found.map(\.id))))
+    let shown = found.map(\.id)
+    return try page(
+      try connection.run(
+        command(.candidates, shown, isWeighed: true, limit: rowsMax, within: ids, in: months(of: shown[...]))))
   }
 
   /// Adds what the filter selects of the rows of some hours, newest first, until the page has its rows.
@@ -166,7 +218,10 @@ struct PageReader {
   ) throws(PostgresError) {
     let range = (InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound))
       .clamped(to: ids)
-    let rows = try connection.run(command(.fewHours, isWeighed: false, limit: rowsMax - found.count, within: range))
+    let rows = try connection.run(
+      command(
+        .fewHours, isWeighed: false, limit: rowsMax - found.count, within: range,
+        in: Months(covering: range, now: now)))
     for row in rows { found.append(try Interaction(row)) }
   }
 
@@ -196,8 +251,11 @@ struct PageReader {
     // Where few of them are selected, more are looked at together.
     var count = 64
     while found.count < rowsMax, !rest.isEmpty {
+      let looked = rest.prefix(count)
       let rows = try connection.run(
-        command(.candidates, Array(rest.prefix(count)), isWeighed: false, limit: rowsMax - found.count, within: ids))
+        command(
+          .candidates, Array(looked), isWeighed: false, limit: rowsMax - found.count, within: ids,
+          in: months(of: looked)))
       for row in rows { found.append(try Interaction(row)) }
       rest = rest.dropFirst(count)
       count = min(count * 2, 1024)
@@ -212,15 +270,23 @@ struct PageReader {
   /// Without its texts the longest page there can be fits into a message.
   private var isWeighed: Bool { query.view == .full }
 
-  private func command(_ source: PageSource, _ candidates: [InteractionID]? = nil) -> Command {
-    command(source, candidates, isWeighed: isWeighed, limit: rowsMax, within: ids)
+  /// Of some candidates, newest first.
+  private func months(of candidates: ArraySlice<InteractionID>) -> Months {
+    guard let newest = candidates.first, let oldest = candidates.last else { return .all }
+    return Months(covering: oldest...newest, now: now)
+  }
+
+  private func command(_ source: PageSource, in months: Months) -> Command {
+    command(source, isWeighed: isWeighed, limit: rowsMax, within: ids, in: months)
   }
 
   private func command(
     _ source: PageSource, _ candidates: [InteractionID]? = nil, isWeighed: Bool, limit: Int,
-    within ids: Range<InteractionID>
+    within ids: Range<InteractionID>, in months: Months
   ) -> Command {
-    Command(isWeighed ? .weighedInteractionPage(from: source) : .interactionPage(from: source)) {
+    let statement: Statement =
+      isWeighed ? .weighedInteractionPage(from: source, in: months) : .interactionPage(from: source, in: months)
+    return Command(statement) {
       $0.add(tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
       if source != .unfiltered { $0.add(query.filter) }
       $0.add(Int32(limit))

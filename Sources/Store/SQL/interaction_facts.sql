@@ -4,7 +4,7 @@ SELECT
   processing_time_ms, prompt_tokens, completion_tokens, intent_names
 FROM parley.interactions
 WHERE tenant = $1::int4
-  AND id >= $2::uuid AND id < $3::uuid
+  AND id >= $2::uuid AND id < $3::uuid {months}
   -- The tables' owner is bound by no row security.
   AND deleted_at IS NULL
 ORDER BY id

@@ -9,7 +9,7 @@ SELECT
 FROM {source}
 WHERE tenant = $1::int4
   -- The time range and the page's cursor, as bounds on the key.
-  AND id >= $2::uuid AND id < $3::uuid
+  AND id >= $2::uuid AND id < $3::uuid {months}
   -- {filter}
   AND ($4::text IS NULL OR conversation_id = $4::text)
   AND ($5::text IS NULL OR model_used = $5::text)
