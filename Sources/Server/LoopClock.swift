@@ -2,7 +2,7 @@ import NIOCore
 
 /// The time as an event loop has it, which tests move.
 struct LoopClock {
-  private let loop: any EventLoop
+  let loop: any EventLoop
   private let start: (loop: NIODeadline, clock: ContinuousClock.Instant)
 
   init(_ loop: any EventLoop) {

@@ -162,8 +162,6 @@ public final class ParleyServer: Service {
     let unread = unreadResponses(of: context.channel)
     let runner = CallRunner(
       interceptors: dispatcher.interceptors, memory: memory, unread: unread, loop: context.eventLoop)
-    // One after the other: each writes through those before it as soon as it is added.
-    let pipeline = context.pipeline.syncOperations
     let edge = ConnectionEdge()
     let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = GRPCHandler(
@@ -171,11 +169,9 @@ public final class ParleyServer: Service {
       connection: connection,
       configuration: configuration.grpc, unreadAnswerTimeout: configuration.unreadAnswerTimeout,
       loop: context.eventLoop, logger: logger)
-    try pipeline.addHandler(edge)
-    try pipeline.addHandler(EarlySettings())
-    try pipeline.addHandler(configuration.grpc.http2Handler())
-    try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
-    try pipeline.addHandler(handler)
+    // One after the other: the second writes through the first as soon as it is added.
+    try context.pipeline.syncOperations.addHandler(edge)
+    try context.pipeline.syncOperations.addHandler(handler)
   }
 
   private func unreadResponses(of channel: any Channel) -> UnreadResponses {

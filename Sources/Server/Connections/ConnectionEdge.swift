@@ -9,7 +9,6 @@ import NIOCore
 final class ConnectionEdge: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
-  typealias OutboundOut = ByteBuffer
 
   private var context: ChannelHandlerContext?
   /// Nothing that is read from here on reaches the protocol.
@@ -38,11 +37,6 @@ final class ConnectionEdge: ChannelInboundHandler {
     timer?.cancel()
     timer = nil
     context.fireChannelInactive()
-  }
-
-  /// Writes bytes of our own between those of the protocol.
-  func write(_ bytes: ByteBuffer) {
-    context?.write(wrapOutboundOut(bytes), promise: nil)
   }
 
   /// Sends what was written and closes the sending side; closes the connection when the peer does, or after a while.

@@ -19,7 +19,7 @@ final class RequestMemory: Sendable {
 ///
 /// The server's sum is told of it by pieces: what a connection holds below a piece costs nothing, and is not in the sum.
 final class UnfinishedRequests {
-  private static let pieceBytes = 64 * 1024
+  static let pieceBytes = 64 * 1024
 
   private let connection: AcceptedConnection
   private let known: CallMemory.Share

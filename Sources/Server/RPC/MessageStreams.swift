@@ -62,18 +62,25 @@ final class MessageInbox {
   var onTake: () -> Void = {}
   /// Of the messages not yet taken.
   private(set) var bytes = 0
-
-  var isEmpty: Bool { messages.isEmpty }
+  /// All that were taken.
+  private(set) var takenCount = 0
+  private(set) var takenBytes = 0
 
   func add(_ message: RPCMessage) {
     if let taker {
       self.taker = nil
-      taker(.success(message))
-      onTake()
+      tell(taker, message)
     } else {
       messages.append(message)
       bytes += message.bytes.count
     }
+  }
+
+  private func tell(_ taker: Taker, _ message: RPCMessage) {
+    takenCount += 1
+    takenBytes += message.bytes.count
+    taker(.success(message))
+    onTake()
   }
 
   /// No further message comes: the peer has ended the stream, or it broke.
@@ -96,8 +103,7 @@ final class MessageInbox {
     if !messages.isEmpty {
       let message = messages.removeFirst()
       bytes -= message.bytes.count
-      taker(.success(message))
-      onTake()
+      tell(taker, message)
     } else if let end {
       taker(end.map { nil })
     } else {

@@ -22,98 +22,17 @@ public struct GRPCRequestHead: Sendable {
     case encoding(RPCError)
   }
 
-  /// Inlined, so that no sequence is walked by its witnesses alone: this is done for every call.
-  @inlinable
   public init(_ headers: some Sequence<(name: String, value: String)>) throws(Refusal) {
-    var reader = Reader()
-    for (name, value) in headers { reader.add(name, value) }
+    var reader = GRPCHeadReader()
+    for (name, value) in headers {
+      Array(name.utf8).withUnsafeBytes { name in Array(value.utf8).withUnsafeBytes { reader.add(name, $0) } }
+    }
     self = try reader.finish()
   }
 
-  private init(service: String, method: String) {
+  init(service: String, method: String) {
     self.service = service
     self.method = method
-  }
-
-  /// Reads one header after the other.
-  @usableFromInline
-  struct Reader {
-    private var head = GRPCRequestHead(service: "", method: "")
-    private var httpMethod: String?
-    private var path: String?
-    private var contentType: String?
-    private var refusal: Refusal?
-
-    @usableFromInline
-    init() {}
-
-    @usableFromInline
-    mutating func add(_ name: String, _ value: String) {
-      guard name.utf8.first != UInt8(ascii: ":") else {
-        if name == ":path" { path = value } else if name == ":method" { httpMethod = value }
-        return
-      }
-      switch name {
-      case "content-type": contentType = value
-      case "te", "user-agent", "content-length", "grpc-message-type": break
-      case "grpc-timeout":
-        head.timeout = GRPCTimeout.parse(value)
-        if head.timeout == nil {
-          refusal = .rpc(
-            RPCError(
-              .invalidArgument, .metadataInvalid,
-              "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u and n"))
-        }
-      case "grpc-encoding":
-        head.encoding = Compression(rawValue: value)
-        if head.encoding == nil, value != "identity" { refusal = unknownEncoding(value) }
-      case "grpc-accept-encoding":
-        let names = value.split(separator: ",").map { $0.filter { $0 != " " } }
-        head.accepts = Set(names.compactMap(Compression.init(rawValue:)))
-      default: head.metadata.add(lowercase: name, value)
-      }
-    }
-
-    @usableFromInline
-    consuming func finish() throws(Refusal) -> GRPCRequestHead {
-      guard httpMethod == "POST" else { throw .http(status: 405) }
-      guard let contentType, isGRPC(contentType) else { throw .http(status: 415) }
-      guard let path, let (service, method) = split(path) else {
-        throw .rpc(.methodUnknown(service: "", method: path ?? ""))
-      }
-      (head.service, head.method) = (service, method)
-      do throws(RPCError) {
-        try Metadata.check(count: head.metadata.entries.count)
-        try head.metadata.checkBytes()
-      } catch {
-        throw .rpc(error)
-      }
-      if let refusal { throw refusal }
-      return head
-    }
-
-    /// `/SERVICE/METHOD`
-    private func split(_ path: String) -> (service: String, method: String)? {
-      let slash = UInt8(ascii: "/")
-      guard path.utf8.first == slash, let middle = path.utf8.dropFirst().firstIndex(of: slash) else { return nil }
-      let method = path[path.utf8.index(after: middle)...]
-      guard !method.utf8.contains(slash) else { return nil }
-      return (String(path[path.utf8.index(after: path.startIndex)..<middle]), String(method))
-    }
-
-    /// `application/grpc`, also with `+proto` or parameters.
-    private func isGRPC(_ contentType: String) -> Bool {
-      if contentType == "application/grpc" { return true }
-      let type = contentType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
-      return type == "application/grpc" || type == "application/grpc+proto"
-    }
-
-    private func unknownEncoding(_ name: String) -> Refusal {
-      .encoding(
-        RPCError(
-          .unimplemented, .encodingUnknown,
-          "grpc-encoding \(name.prefix(32)) is not known here; allowed are \(acceptEncoding)"))
-    }
   }
 
   /// The value of `grpc-accept-encoding`.

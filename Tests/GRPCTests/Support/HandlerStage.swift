@@ -48,9 +48,6 @@ final class HandlerStage {
       logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
     let pipeline = server.pipeline.syncOperations
     try pipeline.addHandler(edge)
-    try pipeline.addHandler(EarlySettings())
-    try pipeline.addHandler(grpc.http2Handler())
-    try pipeline.addHandler(StreamErrorFilter(onWindow: handler.windowUpdated))
     try pipeline.addHandler(handler)
     self.handler = handler
   }

@@ -3,7 +3,7 @@ import NIOHPACK
 import Wire
 
 /// A client's side of HTTP/2, as bytes in and out, that does what a correct one may not: it opens streams after a
-/// GOAWAY, and leaves PINGs unanswered. It keeps to the connection's window.
+/// GOAWAY, and leaves PINGs unanswered. It keeps to the windows.
 struct RawHTTP2Peer {
   /// What has come on a stream.
   struct Stream {
@@ -22,10 +22,15 @@ struct RawHTTP2Peer {
   private(set) var streams: [Int: Stream] = [:]
   /// The last streams that GOAWAYs have named.
   private(set) var goAways: [UInt32] = []
+  private(set) var goAwayCodes: [UInt32] = []
   private let answersPings: Bool
   private let acknowledgesSettings: Bool
-  private var window = 65_535
-  /// DATA that the window has no room for.
+  /// What it may send on the connection.
+  private(set) var window = 65_535
+  /// What it may send on a stream: at first, and as far as it has used or been given more of it.
+  private var streamWindow = 65_535
+  private var streamWindows: [Int: Int] = [:]
+  /// DATA that the windows have no room for.
   private var held: [(stream: Int, isLast: Bool, bytes: [UInt8])] = []
   private var incoming = ByteBuffer()
   private var decoder = HPACKDecoder(allocator: ByteBufferAllocator())
@@ -55,14 +60,23 @@ struct RawHTTP2Peer {
         (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "test"), ("te", "trailers"),
         ("content-type", "application/grpc"),
       ] + metadata
-    // RFC 7541, section 6.2.2: literal, not indexed, not Huffman's.
-    let block: [UInt8] = headers.flatMap { [0] + Self.text($0.0) + Self.text($0.1) }
+    let block = Self.block(headers)
     let first = block.prefix(16_384)
     frame(1, flags: first.count == block.count ? 4 : 0, on: stream, Array(first))
     for start in stride(from: first.count, to: block.count, by: 16_384) {
       let piece = block[start..<min(start + 16_384, block.count)]
       frame(9, flags: piece.endIndex == block.count ? 4 : 0, on: stream, Array(piece))
     }
+  }
+
+  /// A frame of headers by itself.
+  mutating func headers(_ headers: [(String, String)], on stream: Int, flags: UInt8) {
+    frame(1, flags: flags, on: stream, Self.block(headers))
+  }
+
+  /// RFC 7541, section 6.2.2: literal, not indexed, not Huffman's.
+  private static func block(_ headers: [(String, String)]) -> [UInt8] {
+    headers.flatMap { [0] + text($0.0) + text($0.1) }
   }
 
   mutating func send(_ message: [UInt8], on stream: Int, end: Bool = true) {
@@ -80,11 +94,18 @@ struct RawHTTP2Peer {
   }
 
   private mutating func sendHeld() {
-    while let next = held.first, next.bytes.count <= window {
+    var waiting: [(stream: Int, isLast: Bool, bytes: [UInt8])] = []
+    for next in held {
+      let room = min(window, streamWindow + streamWindows[next.stream, default: 0])
+      guard next.bytes.count <= room, !waiting.contains(where: { $0.stream == next.stream }) else {
+        waiting.append(next)
+        continue
+      }
       window -= next.bytes.count
-      held.removeFirst()
+      streamWindows[next.stream, default: 0] -= next.bytes.count
       frame(0, flags: next.isLast ? 1 : 0, on: next.stream, next.bytes)
     }
+    held = waiting
   }
 
   mutating func acknowledgeSettings() { frame(4, flags: 1, on: 0, []) }
@@ -93,7 +114,8 @@ struct RawHTTP2Peer {
 
   mutating func widenWindow(of stream: Int, by bytes: Int) { frame(8, on: stream, Self.bigEndian(UInt32(bytes))) }
 
-  private mutating func frame(_ type: UInt8, flags: UInt8 = 0, on stream: Int, _ payload: [UInt8]) {
+  /// Any frame, right or wrong.
+  mutating func frame(_ type: UInt8, flags: UInt8 = 0, on stream: Int, _ payload: [UInt8]) {
     outgoing += Self.bigEndian(UInt32(payload.count)).dropFirst()
     outgoing += [type, flags] + Self.bigEndian(UInt32(stream)) + payload
   }
@@ -143,12 +165,20 @@ struct RawHTTP2Peer {
       let headers = try decoder.decodeHeaders(from: &payload)
       if let code = headers.first(name: "grpc-status") { streams[stream, default: .init()].code = code }
     case 3: streams[stream, default: .init()].reset = payload.readInteger()
-    case 4 where flags & 1 == 0 && acknowledgesSettings: acknowledgeSettings()
-    case 6 where flags & 1 == 0 && answersPings: frame(6, flags: 1, on: 0, Array(payload.readableBytesView))
-    case 8 where stream == 0:
-      window += payload.readInteger(as: UInt32.self).map { Int($0) } ?? 0
+    case 4 where flags & 1 == 0:
+      while let id = payload.readInteger(as: UInt16.self), let value = payload.readInteger(as: UInt32.self) {
+        if id == 4 { streamWindow = Int(value) }
+      }
+      if acknowledgesSettings { acknowledgeSettings() }
       sendHeld()
-    case 7: goAways.append(payload.readInteger() ?? 0)
+    case 6 where flags & 1 == 0 && answersPings: frame(6, flags: 1, on: 0, Array(payload.readableBytesView))
+    case 8:
+      let increment = payload.readInteger(as: UInt32.self).map { Int($0) } ?? 0
+      if stream == 0 { window += increment } else { streamWindows[stream, default: 0] += increment }
+      sendHeld()
+    case 7:
+      goAways.append(payload.readInteger() ?? 0)
+      goAwayCodes.append(payload.readInteger() ?? 0)
     default: break
     }
     if type < 2, flags & 1 == 1 { streams[stream, default: .init()].isEnded = true }
