@@ -1,4 +1,4 @@
-/// Values in PostgreSQL's binary formats, one after the other in one buffer, each behind its length in
+/// Values in PostgreSQL's binary formats, one after the other in one bytes, each behind its length in
 /// four bytes (-1 for NULL): as a tuple of binary COPY has them, and a Bind message.
 package struct Parameters: Equatable, Sendable {
   package private(set) var bytes: [UInt8] = []
@@ -59,54 +59,74 @@ package struct Parameters: Equatable, Sendable {
   package mutating func add(_ value: Int64?) { if let value { add(value) } else { addNull() } }
   package mutating func add(_ value: String?) { if let value { add(value) } else { addNull() } }
 
+  // MARK: Arrays. Inlinable, so that each is compiled for the collections it is used with.
+
+  @inlinable
   package mutating func add(_ values: some Collection<String>) {
-    addArray(values, elementType: PostgresType.text) { $0.append(contentsOf: $1.utf8) }
+    addArray(values, of: PostgresType.text) { $0.add($1) }
   }
 
+  @inlinable
   package mutating func add(_ values: some Collection<Double>) {
-    addArray(values.lazy.map(\.bitPattern), elementType: PostgresType.float8)
+    addArray(values, of: PostgresType.float8) { $0.add($1) }
   }
-  package mutating func add(_ values: some Collection<Int16>) { addArray(values, elementType: PostgresType.int2) }
-  package mutating func add(_ values: some Collection<Int32>) { addArray(values, elementType: PostgresType.int4) }
-  package mutating func add(_ values: some Collection<Int64>) { addArray(values, elementType: PostgresType.int8) }
+
+  @inlinable
+  package mutating func add(_ values: some Collection<Int16>) {
+    addArray(values, of: PostgresType.int2) { $0.add($1) }
+  }
+
+  @inlinable
+  package mutating func add(_ values: some Collection<Int32>) {
+    addArray(values, of: PostgresType.int4) { $0.add($1) }
+  }
+
+  @inlinable
+  package mutating func add(_ values: some Collection<Int64>) {
+    addArray(values, of: PostgresType.int8) { $0.add($1) }
+  }
+
+  @inlinable
   package mutating func add(_ values: some Collection<Bool>) {
-    addArray(values.lazy.map { $0 ? 1 as UInt8 : 0 }, elementType: PostgresType.bool)
+    addArray(values, of: PostgresType.bool) { $0.add($1) }
   }
 
+  @inlinable
   package mutating func add(_ values: some Collection<[UInt8]>) {
-    addArray(values, elementType: PostgresType.bytea) { $0.append(contentsOf: $1) }
+    addArray(values, of: PostgresType.bytea) { $0.add($1) }
   }
 
-  private mutating func addArray(_ values: some Collection<some FixedWidthInteger>, elementType: Int32) {
-    addArray(values, elementType: elementType) { bytes, value in
-      withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
-    }
-  }
-
-  /// An array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_send).
+  /// An array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_send). Its elements stand as parameters do.
   ///
   /// - Parameters:
-  ///   - elementType: one of `PostgresType`.
-  ///   - write: appends an element in its binary format.
+  ///   - type: of the elements, one of `PostgresType`.
+  ///   - add: adds one element.
+  @inlinable
   package mutating func addArray<C: Collection>(
-    _ values: C, elementType: Int32, _ write: (inout [UInt8], C.Element) -> Void
+    _ values: C, of type: Int32, _ add: (inout Parameters, C.Element) -> Void
   ) {
+    let array = beginArray(of: type, count: values.count)
+    for value in values { add(&self, value) }
+    endArray(array)
+  }
+
+  /// - Returns: for `endArray`, where the array begins, and how many parameters there are then.
+  package mutating func beginArray(of type: Int32, count elementCount: Int) -> (place: Int, count: Int) {
     begin(byteCount: 0)
-    let start = bytes.count
-    append(Int32(values.isEmpty ? 0 : 1))
+    let array = (place: bytes.count, count: count)
+    append(Int32(elementCount == 0 ? 0 : 1))
     append(Int32(0))
-    append(elementType)
-    if !values.isEmpty {
-      append(Int32(values.count))
+    append(type)
+    if elementCount > 0 {
+      append(Int32(elementCount))
       append(Int32(1))
-      for value in values {
-        let start = bytes.count
-        append(Int32(0))
-        write(&bytes, value)
-        setByteCount(from: start)
-      }
     }
-    setByteCount(from: start - 4)
+    return array
+  }
+
+  package mutating func endArray(_ array: (place: Int, count: Int)) {
+    setByteCount(from: array.place - 4)
+    count = array.count
   }
 
   private mutating func add(bigEndian value: some FixedWidthInteger) {

@@ -9,10 +9,7 @@ extension Parameters {
   mutating func add(_ value: Timestamp) { addTimestamp(milliseconds: value.milliseconds) }
 
   mutating func add(_ values: some Collection<InteractionID>) {
-    addArray(values, elementType: PostgresType.uuid) { bytes, id in
-      withUnsafeBytes(of: id.high.bigEndian) { bytes.append(contentsOf: $0) }
-      withUnsafeBytes(of: id.low.bigEndian) { bytes.append(contentsOf: $0) }
-    }
+    addArray(values, of: PostgresType.uuid) { $0.add($1) }
   }
 }
 
