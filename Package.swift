@@ -7,6 +7,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .executable(name: "parley", targets: ["parley"]),
+    .executable(name: "parley-bench", targets: ["parley-bench"]),
     .library(name: "ParleyClient", targets: ["ParleyClient"]),
   ],
   dependencies: [
@@ -84,7 +85,7 @@ let package = Package(
       ],
       resources: [.embedInCode("Resources")],
       swiftSettings: strict),
-    // The load harness of `parley bench`.
+    // The load harness, of which parley-bench is the command.
     .target(
       name: "Bench",
       dependencies: [
@@ -96,10 +97,23 @@ let package = Package(
       ],
       exclude: ["README.md"],
       swiftSettings: strict),
+    // What both commands have: streams, tables, files, JSON.
+    .target(
+      name: "CommandSupport",
+      dependencies: ["Domain", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "parley-bench",
+      dependencies: [
+        "Bench", "CommandSupport", "Domain", "ParleyClient", "Server", "Wire",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
     .executableTarget(
       name: "parley",
       dependencies: [
-        "Bench", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Store", "Wire",
+        "CommandSupport", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Store", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),

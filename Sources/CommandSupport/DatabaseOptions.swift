@@ -1,17 +1,19 @@
-import ArgumentParser
+package import ArgumentParser
 import Foundation
 
 /// Which PostgreSQL a command works with that goes past the server.
-struct DatabaseOptions: ParsableArguments {
+package struct DatabaseOptions: ParsableArguments {
   @Option(help: "The PostgreSQL, a URI or keywords, as libpq takes (or PARLEY_DATABASE_URL).")
-  var databaseUrl: String?
+  package var databaseUrl: String?
 
   @Option(
     name: .customLong("data"),
     help: ArgumentHelp("The data folder of a running server: its private PostgreSQL.", valueName: "dir"))
-  var directory: String?
+  package var directory: String?
 
-  func url() throws -> String {
+  package init() {}
+
+  package func url() throws -> String {
     let fromData = directory.map { directory in
       "host='\(URL(fileURLWithPath: directory).standardizedFileURL.path)/run' user=parley dbname=parley"
     }

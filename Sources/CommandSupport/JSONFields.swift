@@ -2,7 +2,7 @@ import Foundation
 
 /// A JSON value, read without knowing what it should be, so that what is wrong with it can be told by
 /// its name in the document.
-enum JSONValue: Decodable {
+package enum JSONValue: Decodable {
   case null
   case bool(Bool)
   case whole(Int64)
@@ -12,7 +12,7 @@ enum JSONValue: Decodable {
   case object([String: JSONValue])
 
   /// In words.
-  var kind: String {
+  package var kind: String {
     switch self {
     case .null: "null"
     case .bool: "a boolean"
@@ -23,7 +23,7 @@ enum JSONValue: Decodable {
     }
   }
 
-  init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if let text = try? container.decode(String.self) {
       self = .text(text)
@@ -44,12 +44,12 @@ enum JSONValue: Decodable {
 }
 
 /// The fields of a JSON object, each asked for by name and type. Remembers which were never asked for.
-struct JSONFields {
+package struct JSONFields {
   /// What is wrong with a document, naming the field.
-  struct Failure: Error, CustomStringConvertible {
-    var description: String
+  package struct Failure: Error, CustomStringConvertible {
+    package var description: String
 
-    init(_ description: String) {
+    package init(_ description: String) {
       self.description = description
     }
   }

@@ -1,7 +1,7 @@
-import Foundation
+package import Foundation
 
 /// Reads lines from a file or standard input, a block at a time.
-final class LineReader {
+package final class LineReader {
   private let handle: FileHandle
   /// Bytes read; lines up to `start` are done with, no newline stands before `unsearched`.
   private var buffer: [UInt8] = []
@@ -9,11 +9,11 @@ final class LineReader {
   private var unsearched = 0
   private var lineNumber = 0
   private var isAtEnd = false
-  private(set) var bytesRead: Int64 = 0
+  package private(set) var bytesRead: Int64 = 0
   /// nil where it cannot be known, as of a pipe.
-  let bytesTotal: Int64?
+  package let bytesTotal: Int64?
 
-  init(path: String, as name: String) throws {
+  package init(path: String, as name: String) throws {
     if path == "-" {
       handle = .standardInput
       bytesTotal = nil
@@ -25,7 +25,7 @@ final class LineReader {
   }
 
   /// The next line that is not blank, without its newline.
-  func next() throws -> (number: Int, text: Data)? {
+  package func next() throws -> (number: Int, text: Data)? {
     while true {
       if let newline = buffer[unsearched...].firstIndex(of: UInt8(ascii: "\n")) {
         let line = Data(buffer[start..<newline])
@@ -54,25 +54,5 @@ final class LineReader {
     lineNumber += 1
     let isBlank = line.allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }
     return isBlank ? nil : (lineNumber, line)
-  }
-}
-
-/// A bar on a terminal's standard error; nothing anywhere else.
-struct ProgressBar {
-  private let total: Int64?
-  private var shown = ContinuousClock.now
-
-  init(total: Int64?) {
-    self.total = total
-  }
-
-  mutating func show(_ bytes: Int64) {
-    guard .now - shown > .milliseconds(100) else { return }
-    shown = .now
-    guard let total, total > 0 else { return LiveLine.show("\(bytes) bytes") }
-    let filled = Int(min(bytes, total) * 40 / total)
-    LiveLine.show(
-      "[\(String(repeating: "#", count: filled))\(String(repeating: ".", count: 40 - filled))] \(bytes * 100 / total)%"
-    )
   }
 }

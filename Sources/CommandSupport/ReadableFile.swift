@@ -1,13 +1,13 @@
-import Foundation
+package import Foundation
 
 /// A file that a flag names, open to be read; what hinders that is told in the system's words.
-struct ReadableFile {
-  let handle: FileHandle
+package struct ReadableFile {
+  package let handle: FileHandle
   /// nil where it is not known beforehand, as of a pipe.
-  let size: Int64?
+  package let size: Int64?
 
   /// - Parameter name: the file as its user knows it, such as by the flag it was given with.
-  init(_ path: String, as name: String) throws {
+  package init(_ path: String, as name: String) throws {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Self.failure(name, errno) }
     handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
@@ -18,10 +18,10 @@ struct ReadableFile {
     lseek(descriptor, 0, SEEK_SET)
   }
 
-  func contents() throws -> Data { try handle.readToEnd() ?? Data() }
+  package func contents() throws -> Data { try handle.readToEnd() ?? Data() }
 
   /// As UTF-8; what is none shows as U+FFFD, which no token and no key holds.
-  func text() throws -> String { String(decoding: try contents(), as: UTF8.self) }
+  package func text() throws -> String { String(decoding: try contents(), as: UTF8.self) }
 
   private static func failure(_ name: String, _ code: CInt) -> CommandFailure {
     CommandFailure("\(name) cannot be read: \(String(cString: strerror(code)))")

@@ -1,21 +1,20 @@
-import ArgumentParser
 import Foundation
 import Server
 
 /// The file with the secret of HS256 tokens: read by the server, and by whoever mints tokens.
-struct SecretFile {
-  var path: String
+package struct SecretFile {
+  package var path: String
 
-  init(path: String) {
+  package init(path: String) {
     self.path = path
   }
 
   /// Where a server with a data folder and no other key keeps its own.
-  init(data: String) {
+  package init(data: String) {
     path = data + "/jwt.secret"
   }
 
-  func secret() throws -> [UInt8] {
+  package func secret() throws -> [UInt8] {
     let bytes = try ReadableFile(path, as: "the secret file \(path)").contents()
     do {
       return try TokenVerifier.Key.secret(fileBytes: Array(bytes))
@@ -25,7 +24,7 @@ struct SecretFile {
   }
 
   /// - Returns: whether it was made now.
-  func makeIfAbsent() throws -> Bool {
+  package func makeIfAbsent() throws -> Bool {
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
     try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)

@@ -2,19 +2,19 @@ import Foundation
 import Glibc
 
 /// Standard output could not be written: what was asked for is not, or not wholly, where it was to go.
-struct OutputFailure: Error, CustomStringConvertible {
-  var number: CInt
+package struct OutputFailure: Error, CustomStringConvertible {
+  package var number: CInt
 
   /// Whoever read it has gone away, as `head` does; that is no news to anybody.
-  var isReaderGone: Bool { number == EPIPE }
+  package var isReaderGone: Bool { number == EPIPE }
 
-  var description: String { "standard output cannot be written: \(String(cString: strerror(number)))" }
+  package var description: String { "standard output cannot be written: \(String(cString: strerror(number)))" }
 }
 
-enum StandardStreams {
+package enum StandardStreams {
   /// Makes the three streams safe to use. Where one was closed, its number would go to the next file or socket that
   /// is opened, and what is meant for people would be written there.
-  static func prepare() {
+  package static func prepare() {
     // A write to a pipe that nobody reads is an error like any other.
     signal(SIGPIPE, SIG_IGN)
     for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
@@ -24,7 +24,7 @@ enum StandardStreams {
   }
 
   /// Some errors of a file come to light when it is closed.
-  static func closeOutput() throws(OutputFailure) {
+  package static func closeOutput() throws(OutputFailure) {
     if close(STDOUT_FILENO) != 0, errno != EBADF { throw OutputFailure(number: errno) }
   }
 
@@ -47,24 +47,24 @@ enum StandardStreams {
 }
 
 /// Writes a line, or several, to standard output.
-func printLine(_ text: String) throws(OutputFailure) {
+package func printLine(_ text: String) throws(OutputFailure) {
   try StandardStreams.write(text + "\n", to: STDOUT_FILENO)
 }
 
 /// A line for people, past whatever is being counted or piped on standard output. There is nobody to tell where it
 /// cannot be written.
-func say(_ line: String) {
+package func say(_ line: String) {
   try? StandardStreams.write(line + "\n", to: STDERR_FILENO)
 }
 
 /// A line on a terminal's standard error that the next one replaces; nothing where that is no terminal.
-enum LiveLine {
+package enum LiveLine {
   private static let isShown = isatty(STDERR_FILENO) == 1
 
-  static func show(_ text: String) { write("\r\u{1B}[K\(text)") }
+  package static func show(_ text: String) { write("\r\u{1B}[K\(text)") }
 
   /// Makes the line free for others.
-  static func clear() { write("\r\u{1B}[K") }
+  package static func clear() { write("\r\u{1B}[K") }
 
   private static func write(_ text: String) {
     if isShown { try? StandardStreams.write(text, to: STDERR_FILENO) }

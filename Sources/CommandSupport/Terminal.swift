@@ -1,8 +1,8 @@
-import Domain
+package import Domain
 import Foundation
 
 /// Text as a terminal may show it: what customers and agents wrote must not move its cursor.
-func printable(_ text: some StringProtocol) -> String {
+package func printable(_ text: some StringProtocol) -> String {
   text.unicodeScalars.reduce(into: "") { shown, scalar in
     switch scalar.properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator: shown += scalar == "\n" ? " " : "·"
@@ -12,7 +12,7 @@ func printable(_ text: some StringProtocol) -> String {
 }
 
 /// Rows under headings, columns as wide as they must be.
-func table(_ headings: [String], _ rows: [[String]], rightAligned: Set<Int> = []) -> String {
+package func table(_ headings: [String], _ rows: [[String]], rightAligned: Set<Int> = []) -> String {
   let widths = headings.indices.map { column in ([headings] + rows).map { $0[column].count }.max() ?? 0 }
   return ([headings] + rows).map { row in
     let cells = row.indices.map { column in
@@ -25,12 +25,12 @@ func table(_ headings: [String], _ rows: [[String]], rightAligned: Set<Int> = []
 }
 
 /// A number with so many decimal places.
-func fixed(_ value: Double, _ places: Int) -> String {
+package func fixed(_ value: Double, _ places: Int) -> String {
   value.formatted(.number.precision(.fractionLength(places)).grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
 }
 
 /// Nano-dollars in dollars, to the last of them.
-func dollars(_ nanos: Int64) -> String {
+package func dollars(_ nanos: Int64) -> String {
   let (whole, rest) = nanos.quotientAndRemainder(dividingBy: 1_000_000_000)
   let digits = String(rest)
   let fraction = String(repeating: "0", count: 9 - digits.count) + digits
@@ -39,7 +39,7 @@ func dollars(_ nanos: Int64) -> String {
 
 extension RPCError {
   /// How the command ends on an error of the service.
-  var forTerminal: CommandFailure {
+  package var forTerminal: CommandFailure {
     var text = "\(printable(message)) [\(code.name), \(reason.rawValue)]"
     if code == .unauthenticated {
       text += "\nGive a token with --token-file, --token or PARLEY_TOKEN; parley token mints one."
@@ -52,11 +52,11 @@ extension RPCError {
 }
 
 /// An end with a message on standard error and status 1.
-struct CommandFailure: Error, CustomStringConvertible {
-  var description: String
+package struct CommandFailure: Error, CustomStringConvertible {
+  package var description: String
 
   /// - Parameter description: may repeat what callers or servers wrote, line by line.
-  init(_ description: String) {
+  package init(_ description: String) {
     self.description = description.split(separator: "\n").map { printable($0) }.joined(separator: "\n")
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bench
+import CommandSupport
 
 struct BenchLimits: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

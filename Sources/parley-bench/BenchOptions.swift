@@ -1,5 +1,6 @@
 import ArgumentParser
 import Bench
+import CommandSupport
 import Domain
 import Foundation
 import ParleyClient

@@ -1,28 +1,9 @@
 import ArgumentParser
 import Bench
+import CommandSupport
 import Domain
 import Foundation
 import Wire
-
-struct BenchCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "bench",
-    abstract: "Put a load upon a server and measure it.",
-    discussion: """
-      Closed loop: --connections times --in-flight calls are always under way. With --rate calls are due at that \
-      rate, and their latency counts from when they were due. Errors are counted by their codes, and end the command \
-      with status 1. Ctrl-C prints what was measured so far.
-
-      What is made up: texts of log-normal length (the customer's about 120 bytes, the agent's about 400), models, \
-      types, intents and reasons of skewed shares, and values that one interaction in \(RareValue.oneIn) has: model \
-      \(RareValue.modelName), type \(RareValue.messageTypeName), intent \(RareValue.intentName), reason \
-      "\(RareValue.handoffReasonName)", and a confidence below \(RareValue.confidenceBelow).
-      """,
-    subcommands: [
-      BenchRecord.self, BenchGet.self, BenchList.self, BenchStats.self, BenchMixed.self, BenchLimits.self,
-      BenchFairness.self, BenchRepeats.self,
-    ])
-}
 
 struct BenchRecord: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Domain
 import Foundation
 import ParleyClient
@@ -135,7 +136,7 @@ struct Record: AsyncParsableCommand {
     draft.content.promptTokens = promptTokens ?? 0
     draft.content.completionTokens = completionTokens ?? 0
     do {
-      draft.content.estimatedCostNanos = try costUsd.map { try InteractionJSON.nanos(usd: $0) } ?? 0
+      draft.content.estimatedCostNanos = try costUsd.map { try InteractionDraft.nanos(usd: $0) } ?? 0
     } catch {
       throw CommandFailure("--cost-usd: \(error)")
     }
