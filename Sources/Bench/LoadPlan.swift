@@ -1,4 +1,4 @@
-public import Wire
+public import Domain
 
 public enum LoadProtocol: String, Sendable, CaseIterable {
   case ttrpc

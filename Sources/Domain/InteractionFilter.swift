@@ -1,5 +1,3 @@
-import Crypto
-
 /// Which interactions a list or statistics speak of: those that meet every field that is set.
 public struct InteractionFilter: Hashable, Sendable {
   public var conversationID: String?
@@ -59,11 +57,12 @@ public struct InteractionFilter: Hashable, Sendable {
   }
 
   /// The same bytes for the same filter, other bytes for any other: what page tokens are bound to.
-  func update(_ hash: inout SHA256) {
+  var bytes: [UInt8] {
+    var bytes: [UInt8] = []
     func add(_ text: String?) {
       // The count keeps neighbours apart; absent is no count a text can have.
-      withUnsafeBytes(of: Int64(text?.utf8.count ?? -1)) { hash.update(bufferPointer: $0) }
-      if let text { hash.update(data: Array(text.utf8)) }
+      withUnsafeBytes(of: Int64(text?.utf8.count ?? -1).littleEndian) { bytes.append(contentsOf: $0) }
+      if let text { bytes.append(contentsOf: text.utf8) }
     }
     add(conversationID)
     add(modelUsed)
@@ -76,5 +75,6 @@ public struct InteractionFilter: Hashable, Sendable {
     add(intent)
     add(startTime.map { "\($0.milliseconds)" })
     add(endTime.map { "\($0.milliseconds)" })
+    return bytes
   }
 }

@@ -1,5 +1,3 @@
-import Crypto
-
 /// A UUIDv7 (RFC 9562, section 5.7). Its first 48 bits are the interaction's time in milliseconds, so
 /// one value is identity, time order and page cursor. Ordered as PostgreSQL orders `uuid`.
 public struct InteractionID: Hashable, Comparable, Sendable {
@@ -21,12 +19,8 @@ public struct InteractionID: Hashable, Comparable, Sendable {
   /// The id of a caller's own request id at that time: the same for every retry. The free bits are
   /// the first of a SHA-256 over both.
   public init(at time: Timestamp, requestID: String) {
-    var hash = SHA256()
-    hash.update(data: Array("parley request_id\0\(time.milliseconds)\0\(requestID)".utf8))
-    let (a, b) = hash.finalize().withUnsafeBytes {
-      ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-    }
-    self.init(at: time, bits: UInt64(bigEndian: a), UInt64(bigEndian: b))
+    let (a, b): (UInt64, UInt64) = SHA256.hash(Array("parley request_id\0\(time.milliseconds)\0\(requestID)".utf8))
+    self.init(at: time, bits: a, b)
   }
 
   private init(at time: Timestamp, bits a: UInt64, _ b: UInt64) {

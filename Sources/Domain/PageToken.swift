@@ -1,5 +1,3 @@
-import Crypto
-
 /// Where a list goes on: after the last id of the page before.
 ///
 /// On the wire it is opaque: a version, the id and the first bytes of a SHA-256 over tenant, filter
@@ -32,10 +30,8 @@ struct PageToken {
   }
 
   private static func binding(_ id: InteractionID, _ tenant: Tenant, _ filter: InteractionFilter) -> UInt64 {
-    var hash = SHA256()
-    hash.update(data: Array("parley page\0\(tenant)\0\(id)\0".utf8))
-    filter.update(&hash)
-    return UInt64(bigEndian: hash.finalize().withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
+    let (first, _): (UInt64, UInt64) = SHA256.hash(Array("parley page\0\(tenant)\0\(id)\0".utf8) + filter.bytes)
+    return first
   }
 
   private static func hex(_ word: UInt64) -> String {

@@ -2,7 +2,7 @@
 import NIOCore
 import NIOPosix
 import Synchronization
-public import Wire
+import Wire
 
 /// A client of Parley over the framed protocol: a few connections, any number of calls at once.
 ///

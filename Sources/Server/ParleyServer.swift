@@ -1,4 +1,4 @@
-import Domain
+public import Domain
 import Foundation
 import Glibc
 public import Logging
@@ -7,7 +7,7 @@ import NIOExtras
 import NIOPosix
 public import ServiceLifecycle
 import Synchronization
-public import Wire
+import Wire
 
 /// The listeners and all that connects to them. `run()` serves until graceful shutdown, then drains:
 /// no new connections and calls, answers to all in flight, a bounded wait.

@@ -1,5 +1,5 @@
+import Domain
 import Testing
-import Wire
 
 @Suite struct AddressTests {
   static let longest = String(repeating: "p", count: 107)

@@ -1,6 +1,5 @@
 import Foundation
 import ParleyClient
-import Wire
 
 let environment = ProcessInfo.processInfo.environment
 let client = ParleyClient(address: Address(environment["PARLEY_ADDRESS"]!)!, token: environment["PARLEY_TOKEN"]!)
