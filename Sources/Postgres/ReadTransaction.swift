@@ -7,12 +7,12 @@ package struct ReadTransaction: StatementRunner {
   }
 
   package func pipeline(
-    _ commands: [Command], rowByRow: Bool, _ take: (Int, Rows) throws(PostgresError) -> Void
+    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     // It may be over: its own statements could have ended it.
     guard session.isInTransaction else {
       throw PostgresError(kind: .unexpectedAnswer, message: "a reader's statement is outside of a reading transaction")
     }
-    try session.pipeline(commands, rowByRow: rowByRow, take)
+    try session.pipeline(commands, take)
   }
 }

@@ -10,17 +10,14 @@ package struct ReaderSession {
   package func read(_ commands: [Command], behind fence: ReadFence) throws(PostgresError) -> [Rows] {
     var answers: [Rows] = []
     answers.reserveCapacity(commands.count)
-    try read(commands, behind: fence, rowByRow: false) { (_, rows) throws(PostgresError) in answers.append(rows) }
+    try read(commands, behind: fence) { (_, rows) throws(PostgresError) in answers.append(rows) }
     return answers
   }
 
   /// The same, giving `take` the rows of each, and its place among them, while PostgreSQL works on the next. What it was
   /// given counts only if this does not throw.
-  ///
-  /// - Parameter rowByRow: each row is given alone, as it comes, so that no more than one is in memory; then none.
   package func read(
-    _ commands: [Command], behind fence: ReadFence, rowByRow: Bool,
-    _ take: (Int, Rows) throws(PostgresError) -> Void
+    _ commands: [Command], behind fence: ReadFence, _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     try session.open()
     let statements = [fence.command] + commands
@@ -28,8 +25,7 @@ package struct ReaderSession {
     let begun = session.isPooled ? 1 : 0
     var fenceRow: Rows?
     try session.pipeline(
-      session.isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements,
-      rowByRow: rowByRow
+      session.isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements
     ) { (place, rows) throws(PostgresError) in
       if place == begun, fenceRow == nil { fenceRow = rows }
       if (begun + 1..<begun + statements.count).contains(place) { try take(place - begun - 1, rows) }

@@ -41,7 +41,7 @@ package final class Session: StatementRunner {
   // MARK: Statements
 
   package func pipeline(
-    _ commands: [Command], rowByRow: Bool, _ take: (Int, Rows) throws(PostgresError) -> Void
+    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     let connection = try opened()
     if wait.isPastTimeLimit {
@@ -54,7 +54,7 @@ package final class Session: StatementRunner {
       let expected = try send(commands, on: connection)
       for (index, kind) in expected {
         let place = index - (settingsPlace.map { $0 < index ? 1 : 0 } ?? 0)
-        if rowByRow, kind == .rows { connection.takeRowByRow() }
+        if kind == .rows, commands[index].isReadRowByRow { connection.takeRowByRow() }
         var result = try connection.nextResult()
         while PQresultStatus(result) == PGRES_SINGLE_TUPLE {
           let row = Rows(owning: result)

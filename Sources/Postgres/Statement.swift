@@ -33,9 +33,14 @@ package struct Statement: Hashable, Sendable {
 package struct Command: Sendable {
   package var statement: Statement
   package var parameters: Parameters
+  /// Each row of the result is given alone, as it comes, so that no more than one is in memory; then none.
+  package var isReadRowByRow = false
 
-  package init(_ statement: Statement, _ fill: (inout Parameters) -> Void = { _ in }) {
+  package init(
+    _ statement: Statement, isReadRowByRow: Bool = false, _ fill: (inout Parameters) -> Void = { _ in }
+  ) {
     self.init(statement, Parameters())
+    self.isReadRowByRow = isReadRowByRow
     fill(&parameters)
   }
 

@@ -3,20 +3,12 @@ package protocol StatementRunner {
   /// Sends the commands together and gives `take` the rows of each, and its place among them, while PostgreSQL works on
   /// the next. They are one transaction, unless they begin and commit their own. The first refusal is thrown; then none
   /// has taken effect, and what `take` was given does not count.
-  ///
-  /// - Parameter rowByRow: each row is given alone, as it comes, so that no more than one is in memory; then none.
   func pipeline(
-    _ commands: [Command], rowByRow: Bool, _ take: (Int, Rows) throws(PostgresError) -> Void
+    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError)
 }
 
 extension StatementRunner {
-  package func pipeline(
-    _ commands: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void
-  ) throws(PostgresError) {
-    try pipeline(commands, rowByRow: false, take)
-  }
-
   /// The rows of each command.
   package func pipeline(_ commands: [Command]) throws(PostgresError) -> [Rows] {
     var answers: [Rows] = []

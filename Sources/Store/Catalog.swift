@@ -6,6 +6,8 @@ import Synchronization
 extension Statement {
   fileprivate static let addTenants = Statement("tenants_add", PackageResources.tenants_add_sql)
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
+  fileprivate static let partitionsFarAhead = Statement(
+    "partitions_far_ahead", PackageResources.partitions_far_ahead_sql)
 }
 
 /// What every row rests on: the tenants' numbers and the partitions. Owns one connection, as the
@@ -16,6 +18,7 @@ final class Catalog: Sendable {
     var days: Set<Int64> = []
     /// Calls that wait for their tenant's number.
     var waitingCount = 0
+    var hasPartitionsFarAhead = false
   }
 
   private let connection: OwnerConnection
@@ -53,6 +56,20 @@ final class Catalog: Sendable {
   func forgetPartitions(for times: some Sequence<Timestamp>) {
     let days = times.map { $0.milliseconds / .millisecondsPerDay }
     known.withLock { $0.days.subtract(days) }
+  }
+
+  /// Whether there were partitions of months that nobody can record into, when somebody last looked: how a page is read
+  /// fast, not whether it is right.
+  var hasPartitionsFarAhead: Bool { known.withLock { $0.hasPartitionsFarAhead } }
+
+  nonisolated(nonsending) func lookForPartitionsFarAhead() async throws(RPCError) {
+    let found = await connection.runRepeatable { (connection) throws(PostgresError) in
+      try connection.run(Command(.partitionsFarAhead)).first { _ in true }?.bool(0) ?? false
+    }
+    switch found {
+    case .success(let found): known.withLock { $0.hasPartitionsFarAhead = found }
+    case .failure(let error): throw error.rpcError
+    }
   }
 
   /// Makes sure that a partition holds each of these times.

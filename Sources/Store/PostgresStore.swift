@@ -27,7 +27,7 @@ public final class PostgresStore: InteractionStore {
   }
 
   private let numbers = TenantNumbers()
-  private let catalog: Catalog
+  let catalog: Catalog
   let recorder: Recorder
   private let folder: DeltaFolder
   let readers: ReaderPool
@@ -101,11 +101,11 @@ public final class PostgresStore: InteractionStore {
       let months: [Int64] = [0, 31, 62]
       do throws(RPCError) {
         try await catalog.ensurePartitions(for: months.map { now + $0 * .millisecondsPerDay })
-        try? await Task.sleep(for: .seconds(3600))
+        try await catalog.lookForPartitionsFarAhead()
       } catch {
         logger.warning("no partitions made ahead", metadata: ["reason": "\(error.cause ?? error.message)"])
-        try? await Task.sleep(for: .seconds(10))
       }
+      try? await Task.sleep(for: .seconds(10))
     }
   }
 
@@ -134,7 +134,7 @@ public final class PostgresStore: InteractionStore {
   ) -> Cancellation {
     completion.complete { [self] () throws(RPCError) in
       let page = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-        try PageReader(query, tenant: tenant).page(on: connection)
+        try PageReader(query, tenant: tenant, looksFarAhead: catalog.hasPartitionsFarAhead).page(on: connection)
       }
       return page ?? ([], false)
     }
@@ -149,20 +149,7 @@ public final class PostgresStore: InteractionStore {
   private func report(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
     let exactUpTo = exactStatsInteractionsMax
     let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-      if let reader = StatsReader(query, tenant: tenant.key) {
-        do throws(PostgresError) {
-          let report = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-            try reader.report(on: connection, exactUpTo: exactUpTo)
-          }
-          if let report { return report }
-        } catch {
-          // A page of the rollups that PostgreSQL cannot read is as good as a damaged sum.
-          guard error.mayBeOfOneRow else { throw error }
-        }
-      }
-      return try connection.read(tenant: tenant) { (connection) throws(PostgresError) in
-        try connection.statsOfRows(query, tenant: tenant.key)
-      }
+      try connection.stats(query, of: tenant, exactUpTo: exactUpTo)
     }
     return report ?? StatsReport(start: query.start, end: query.end)
   }
@@ -185,20 +172,5 @@ public final class PostgresStore: InteractionStore {
     return try await readers.read(of: tenant, .scan) { [numbers] (connection) throws(PostgresError) in
       try connection.reading(tenant, numbers, body)
     }
-  }
-}
-
-extension ReadTransaction {
-  /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.
-  func statsOfRows(_ query: GetStats.Checked, tenant: TenantKey) throws(PostgresError) -> StatsReport {
-    let rows = try run(
-      Command(.interactionStats) {
-        $0.add(
-          tenant: tenant, from: InteractionID(lowerBound: query.start), upTo: InteractionID(lowerBound: query.end))
-        $0.add(query.filter)
-        $0.add(query.interval?.milliseconds)
-        $0.add(Int64(Limits.statsGroupsMax))
-      })
-    return try StatsReport(rows, for: query)
   }
 }

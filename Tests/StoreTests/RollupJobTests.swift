@@ -277,8 +277,9 @@ import Testing
       #expect(try database.sql("SELECT FROM parley.deltas").count > 10)
       let largest = Mutex((rows: 0, records: 0))
       let facts = try await database.reading(as: .a) { (connection, key) throws(PostgresError) in
-        let read = Command(Statement("all_of_them", "SELECT additions FROM parley.deltas"))
-        try connection.pipeline([read], rowByRow: true) { _, rows in
+        var read = Command(Statement("all_of_them", "SELECT additions FROM parley.deltas"))
+        read.isReadRowByRow = true
+        try connection.pipeline([read]) { _, rows in
           largest.withLock { $0 = (max($0.rows, rows.count), $0.records + rows.count) }
         }
         var facts = 0

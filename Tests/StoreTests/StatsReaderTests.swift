@@ -14,9 +14,10 @@ import Testing
   private func report(
     _ query: GetStats.Checked, of tenant: Tenant, now: Timestamp, in database: TestDatabase
   ) async throws -> StatsReport? {
-    try await database.reading(as: tenant) { (connection, key) throws(PostgresError) in
-      try StatsReader(query, tenant: key, now: now)?.report(on: connection, exactUpTo: -1)
-    }
+    let tenant = try database.numbered(tenant)
+    return try await database.reader().run { (session) throws(PostgresError) in
+      try StatsReader(query, tenant: tenant.key, now: now)?.report(on: session, of: tenant, exactUpTo: -1)
+    }.get()
   }
 
   /// Times as interactions have them: most of the last hours, some of the last month, few ahead of the clock.

@@ -11,6 +11,27 @@ extension Statement {
 let copyDeltas = String(decoding: PackageResources.delta_copy_sql, as: UTF8.self)
 
 extension Command {
+  fileprivate static func readStaleHours(of tenant: TenantKey) -> Command {
+    Command(.readStaleHours, isReadRowByRow: true) { $0.add(tenant.rawValue) }
+  }
+
+  fileprivate static func readFacts(
+    _ range: Range<InteractionID>, _ tenant: TenantKey, in months: Months, countMax: Int32?,
+    isReadRowByRow: Bool = false
+  ) -> Command {
+    Command(.interactionFacts(in: months), isReadRowByRow: isReadRowByRow) {
+      $0.add(tenant.rawValue)
+      $0.add(range.lowerBound)
+      $0.add(range.upperBound)
+      $0.add(countMax)
+    }
+  }
+
+  /// Reads the facts of a range, however many, one at a time.
+  static func readFacts(_ range: Range<InteractionID>, of tenant: TenantKey) -> Command {
+    readFacts(range, tenant, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
+  }
+
   /// Has those hours rebuilt.
   static func addStaleHours(_ hours: Range<Int32>, of tenant: TenantKey) -> Command {
     Command(.addStaleHours) {
@@ -25,48 +46,59 @@ extension Command {
 struct ChangeLog {
   /// The hours that have to be rebuilt; every hour where a change record cannot be read, for only the rows tell then
   /// what it was to add.
-  var stale: StaleHours
-  /// Why a change record cannot be read, if one cannot: the last that was met.
-  var unreadable: Unreadable?
+  private(set) var stale = StaleHours()
+  /// Why a change record cannot be read, if one cannot: the last that was met. Then the facts are not the whole.
+  private(set) var unreadable: Unreadable?
+
+  /// What it is read by, in one snapshot. However long it is, one record at a time is in memory.
+  static func commands(of tenant: TenantKey) -> [Command] {
+    [
+      .readStaleHours(of: tenant),
+      Command(.readDeltas, isReadRowByRow: true) {
+        $0.add(tenant.rawValue)
+        $0.add(Int32(Limits.changeRecordBytesMax))
+      },
+    ]
+  }
+
+  /// Takes what the command of that place answered.
+  ///
+  /// - Parameter body: is given each fact, and the hours that have to be rebuilt.
+  mutating func take(
+    _ rows: Rows, ofCommand place: Int, _ body: (Fact, StaleHours) -> Void
+  ) throws(PostgresError) {
+    for row in rows {
+      if place == 0 {
+        stale.insert(try row.hours(0, 1))
+        continue
+      }
+      let bytes = try row.bytes(0)
+      do throws(Unreadable) {
+        for fact in try FactsReader.facts(bytes) { body(fact, stale) }
+      } catch {
+        unreadable = error
+        stale.insert(StaleHours.everyHour)
+      }
+    }
+  }
 }
 
 extension StatementRunner {
-  /// Reads a tenant's change log in the snapshot under way. However long it is, one record at a time is in memory.
-  ///
-  /// - Parameter body: is given each fact, and the hours that have to be rebuilt. Where the result's `unreadable` says
-  ///   that a record cannot be read, what it was given is not the whole.
+  /// Reads a tenant's change log in the snapshot under way.
   func changeLog(
     of tenant: TenantKey, _ body: (Fact, StaleHours) -> Void
   ) throws(PostgresError) -> ChangeLog {
-    var log = ChangeLog(stale: StaleHours())
-    let readStaleHours = Command(.readStaleHours) { $0.add(tenant.rawValue) }
-    let readDeltas = Command(.readDeltas) {
-      $0.add(tenant.rawValue)
-      $0.add(Int32(Limits.changeRecordBytesMax))
+    var log = ChangeLog()
+    try pipeline(ChangeLog.commands(of: tenant)) { (place, rows) throws(PostgresError) in
+      try log.take(rows, ofCommand: place, body)
     }
-    try pipeline([readStaleHours, readDeltas], rowByRow: true) { (place, rows) throws(PostgresError) in
-      for row in rows {
-        if place == 0 {
-          log.stale.insert(try row.hours(0, 1))
-          continue
-        }
-        let bytes = try row.bytes(0)
-        do throws(Unreadable) {
-          for fact in try FactsReader.facts(bytes) { body(fact, log.stale) }
-        } catch {
-          log.unreadable = error
-        }
-      }
-    }
-    if log.unreadable != nil { log.stale.insert(StaleHours.everyHour) }
     return log
   }
 
   /// The hours of a tenant that have to be rebuilt.
   func staleHours(of tenant: TenantKey) throws(PostgresError) -> StaleHours {
     var stale = StaleHours()
-    let command = Command(.readStaleHours) { $0.add(tenant.rawValue) }
-    try pipeline([command], rowByRow: true) { (_, rows) throws(PostgresError) in
+    try pipeline([.readStaleHours(of: tenant)]) { (_, rows) throws(PostgresError) in
       for row in rows { stale.insert(try row.hours(0, 1)) }
     }
     return stale
@@ -83,16 +115,11 @@ extension StatementRunner {
   func factPages(
     _ range: Range<InteractionID>, tenant: TenantKey, _ body: ([Fact]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
-    let statement = Statement.interactionFacts(in: Months(covering: range))
+    let months = Months(covering: range)
     var next = range.lowerBound
     while next < range.upperBound {
       let rows = try run(
-        Command(statement) {
-          $0.add(tenant.rawValue)
-          $0.add(next)
-          $0.add(range.upperBound)
-          $0.add(Int32(Limits.factsPerStatement))
-        })
+        .readFacts(next..<range.upperBound, tenant, in: months, countMax: Int32(Limits.factsPerStatement)))
       var facts: [Fact] = []
       facts.reserveCapacity(rows.count)
       for row in rows { facts.append(try Fact(row)) }

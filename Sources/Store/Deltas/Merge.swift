@@ -66,10 +66,11 @@ extension Session {
     take.parameters.add(Int32(Limits.deltasPerFold))
     take.parameters.add(Int64(Limits.deltaBytesPerFold))
     take.parameters.add(Int32(Limits.changeRecordBytesMax))
+    take.isReadRowByRow = true
     var (rollups, postings) = (Rollups(), Postings())
     var damaged: [TenantKey: StaleHours] = [:]
     var (count, bytes) = (0, 0)
-    try pipeline([take], rowByRow: true) { (_, rows) throws(PostgresError) in
+    try pipeline([take]) { (_, rows) throws(PostgresError) in
       for row in rows {
         let tenant = TenantKey(rawValue: try row.int32(0))
         let record = try row.bytes(1)

@@ -22,6 +22,7 @@ struct Elsewhere {
   }
 
   var isEmpty: Bool { earlier.isEmpty && later.isEmpty }
+  var hasLater: Bool { !later.isEmpty }
 
   /// Asks in the snapshot of the look.
   func command(_ tenant: TenantKey) -> Command {

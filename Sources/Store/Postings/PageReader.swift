@@ -97,8 +97,14 @@ struct PageReader {
   private let tenant: NumberedTenant
   private let ids: Range<InteractionID>
   private let now: Timestamp
+  /// Those that a page is looked for in first.
+  private let months: Months
 
-  init(_ query: ListInteractions.Checked, tenant: NumberedTenant, now: Timestamp = .now) {
+  /// - Parameter looksFarAhead: there are partitions of months that nobody can record into. A page without an end then asks
+  ///   whether they have rows, rather than read them.
+  init(
+    _ query: ListInteractions.Checked, tenant: NumberedTenant, looksFarAhead: Bool = false, now: Timestamp = .now
+  ) {
     self.query = query
     self.tenant = tenant
     self.now = now
@@ -106,13 +112,14 @@ struct PageReader {
     let start = InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0))
     let end = min(query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? last, query.after ?? last)
     ids = start..<max(start, end)
+    let months = Months(upTo: ids.upperBound, now: now)
+    self.months = months.ids.upperBound < ids.upperBound && !looksFarAhead ? months.withoutEnd : months
   }
 
   func page(on connection: ReaderSession) throws(PostgresError) -> Page {
     if query.filter.conversationID != nil { return try pageOfRows(.conversation, on: connection) }
     let facets = query.filter.facets
     if !facets.isEmpty {
-      let months = Months(upTo: ids.upperBound, now: now)
       if case .whole(let page) = try look(.newest, in: months, on: connection), page.more { return page }
       do throws(PostgresError) {
         let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
@@ -130,17 +137,20 @@ struct PageReader {
   private func pageOfRows(
     _ source: PageSource, on connection: ReaderSession
   ) throws(PostgresError) -> Page {
-    var months = Months(upTo: ids.upperBound, now: now)
-    var triesLeft = 2
-    while true {
-      switch try look(source, in: months, on: connection) {
+    var months = months
+    for attempt in 0..<Self.looksMax {
+      switch try look(source, in: months, isAsking: attempt > 0, on: connection) {
       case .whole(let page): return page
-      case .partOf(let wider):
-        triesLeft -= 1
-        months = triesLeft > 0 ? wider : Months(covering: ids, now: now)
+      case .partOf(let wider): months = wider
       }
     }
+    return try page(connection.read([command(source, in: coveringMonths)], tenant: tenant, plan: .ordered)[0])
   }
+
+  /// So often a page is looked for before all months are read, if more and more of them turn out to have rows.
+  private static let looksMax = 3
+
+  private var coveringMonths: Months { Months(covering: ids, now: now) }
 
   private enum Look {
     case whole(Page)
@@ -149,24 +159,25 @@ struct PageReader {
   }
 
   /// Looks for the page in some months, and whether it can have interactions of others, in one snapshot.
+  ///
+  /// - Parameter isAsking: asks for earlier months even though a full page has no use for them.
   private func look(
-    _ source: PageSource, in months: Months, on connection: ReaderSession
+    _ source: PageSource, in months: Months, isAsking: Bool = false, on connection: ReaderSession
   ) throws(PostgresError) -> Look {
     let elsewhere = Elsewhere(ids, besides: months)
-    let commands = [command(source, in: months)] + (elsewhere.isEmpty ? [] : [elsewhere.command(tenant.key)])
+    let asks = isAsking ? !elsewhere.isEmpty : elsewhere.hasLater
+    let commands = [command(source, in: months)] + (asks ? [elsewhere.command(tenant.key)] : [])
     let answers: [Rows]
     do throws(PostgresError) {
       answers = try connection.read(commands, tenant: tenant, plan: .ordered)
     } catch {
       // The rollups that PostgreSQL cannot read are not needed where all months are looked through.
-      guard error.mayBeOfOneRow, !elsewhere.isEmpty else { throw error }
-      return .partOf(Months(covering: ids, now: now))
+      guard error.mayBeOfOneRow, asks else { throw error }
+      return .partOf(coveringMonths)
     }
     let page = try page(answers[0])
-    guard !elsewhere.isEmpty, let wider = try elsewhere.wider(answers[1], isFull: page.more) else {
-      return .whole(page)
-    }
-    return .partOf(wider)
+    if asks { return try elsewhere.wider(answers[1], isFull: page.more).map(Look.partOf) ?? .whole(page) }
+    return page.more || elsewhere.isEmpty ? .whole(page) : .partOf(months)
   }
 
   /// - Returns: nil where posting lists are of too little help.

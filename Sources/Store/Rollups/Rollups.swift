@@ -148,30 +148,43 @@ extension StatementRunner {
     countMax: Int32? = nil, _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
   ) throws(PostgresError) -> Bool {
     let reads = wanted.map { grain, hours in
-      Command(.readRollups) {
-        $0.add(tenant.rawValue)
-        $0.add(grain.rawValue)
-        $0.add(hours.lowerBound)
-        $0.add(hours.upperBound)
-        $0.add(filter)
-        $0.add(Int32(Sums.bytesMax))
-        $0.add(countMax)
-      }
+      Command.readRollups(grain, hours, of: tenant, filter: filter, countMax: countMax)
     }
     var isWhole = true
     try pipeline(reads) { (place, rows) throws(PostgresError) in
       if let countMax, rows.count >= countMax { isWhole = false }
       for row in rows {
-        let group = StatsGroupKey(
-          modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
-          handoffReason: try row.text(4))
-        let key = RollupKey(
-          tenant: tenant, grain: wanted[place].grain, start: try row.int32(0), group: group,
-          confidenceBin: try row.int16(5))
-        try body(place, key, try row.bytes(6))
+        try body(place, try RollupKey(row, grain: wanted[place].grain, of: tenant), try row.bytes(6))
       }
     }
     return isWhole
+  }
+}
+
+extension Command {
+  static func readRollups(
+    _ grain: Grain, _ hours: Range<Int32>, of tenant: TenantKey, filter: RollupFilter, countMax: Int32?
+  ) -> Command {
+    Command(.readRollups) {
+      $0.add(tenant.rawValue)
+      $0.add(grain.rawValue)
+      $0.add(hours.lowerBound)
+      $0.add(hours.upperBound)
+      $0.add(filter)
+      $0.add(Int32(Sums.bytesMax))
+      $0.add(countMax)
+    }
+  }
+}
+
+extension RollupKey {
+  /// From a row of rollups_read.sql.
+  init(_ row: Row, grain: Grain, of tenant: TenantKey) throws(PostgresError) {
+    let group = StatsGroupKey(
+      modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
+      handoffReason: try row.text(4))
+    self.init(
+      tenant: tenant, grain: grain, start: try row.int32(0), group: group, confidenceBin: try row.int16(5))
   }
 }
 

@@ -37,6 +37,61 @@ struct StatsReader {
     hours = first..<last
   }
 
+  /// Computes the report in one round trip, which serves where no hour is stale; where one is, in as many as it takes.
+  ///
+  /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
+  /// - Returns: nil also for what is better left to PostgreSQL: very many groups, and damage wherever one looks.
+  func report(
+    on session: ReaderSession, of tenant: NumberedTenant, exactUpTo: Int
+  ) throws(PostgresError) -> StatsReport? {
+    if let tally = try freshTally(on: session, of: tenant) {
+      return tally.isOverfull || tally.interactionCount <= Int64(exactUpTo) ? nil : try tally.report()
+    }
+    return try session.read(tenant: tenant, plan: .keyed) { (transaction) throws(PostgresError) in
+      try report(on: transaction, exactUpTo: exactUpTo)
+    }
+  }
+
+  /// Adds up the range as if no hour of it were stale.
+  ///
+  /// - Returns: nil where one is, or something cannot be read, or there is too much of it.
+  private func freshTally(
+    on session: ReaderSession, of tenant: NumberedTenant
+  ) throws(PostgresError) -> StatsTally? {
+    let log = ChangeLog.commands(of: tenant.key)
+    let parts = parts(hours, stale: StaleHours())
+    let (added, removed) = (rangesToAdd(StaleHours()), rangesToRemove([hours]))
+    let commands =
+      log + parts.map { .readRollups($0.grain, $0.hours, of: tenant.key, filter: filter, countMax: Self.rollupsMax) }
+      + (added + removed).map { .readFacts($0, of: tenant.key) }
+    let firstPlaces = (rollups: log.count, added: log.count + parts.count, removed: commands.count - removed.count)
+
+    var (tally, changes, isWhole) = (StatsTally(query), ChangeLog(), true)
+    try session.read(commands, behind: .tenant(tenant, .keyed)) { (place, rows) throws(PostgresError) in
+      guard isWhole else { return }
+      switch place {
+      case ..<firstPlaces.rollups:
+        try changes.take(rows, ofCommand: place) { fact, _ in
+          if hours.contains(fact.hour) { tally.add(fact) }
+        }
+        isWhole = !changes.stale.overlaps(hours)
+      case ..<firstPlaces.added:
+        let part = parts[place - firstPlaces.rollups]
+        isWhole = rows.count < Self.rollupsMax
+        for row in rows {
+          let key = try RollupKey(row, grain: part.grain, of: tenant.key)
+          let sums = try row.bytes(6)
+          do throws(Unreadable) { try part.use(sums, key, &tally) } catch { isWhole = false }
+        }
+      case ..<firstPlaces.removed: for row in rows { tally.add(try Fact(row)) }
+      default: for row in rows { tally.remove(try Fact(row)) }
+      }
+    }
+    return isWhole ? tally : nil
+  }
+
+  private static let rollupsMax = Int32(Limits.rollupsReadMax)
+
   /// So often a report is begun, if more and more rollups cannot be read.
   private static let attemptsMax = 4
 
@@ -103,42 +158,58 @@ struct StatsReader {
     InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
   }
 
-  /// Whole days by their own sums, the hours around them by theirs: what the range leaves of a day is added,
-  /// or what it does not is taken away from the whole, whichever is less.
-  ///
+  /// Rollups of a range that are added up in the same way.
+  private struct Part {
+    enum Use { case add, remove, series }
+    var use: Use
+    var grain: Grain
+    var hours: Range<Int32>
+    /// A series over everything is of sums of its own.
+    var isSeriesApart: Bool
+
+    func use(
+      _ sums: UnsafeRawBufferPointer, _ key: RollupKey, _ tally: inout StatsTally
+    ) throws(Unreadable) {
+      let seriesHour = isSeriesApart ? nil : key.start
+      switch use {
+      case .add: try tally.add(sums, group: key.group, seriesHour: seriesHour)
+      case .remove: try tally.remove(sums, group: key.group, seriesHour: seriesHour)
+      case .series: try tally.add(sums, seriesHour: key.start)
+      }
+    }
+  }
+
   /// - Parameter more: is told the hours of rollups that cannot be read.
   /// - Returns: false where there are too many to be read.
   private func read(
     _ hours: Range<Int32>, _ stale: StaleHours, _ tally: inout StatsTally, _ more: inout StaleHours,
     _ connection: ReadTransaction
   ) throws(PostgresError) -> Bool {
+    let parts = parts(hours, stale: stale)
+    return try connection.encodedRollups(
+      parts.map { ($0.grain, $0.hours) }, tenant: tenant, filter: filter, countMax: Self.rollupsMax
+    ) { (place, key, sums) throws(PostgresError) in
+      do throws(Unreadable) { try parts[place].use(sums, key, &tally) } catch { more.insert(key.hours) }
+    }
+  }
+
+  /// Whole days by their own sums, the hours around them by theirs: what the range leaves of a day is added,
+  /// or what it does not is taken away from the whole, whichever is less.
+  private func parts(_ hours: Range<Int32>, stale: StaleHours) -> [Part] {
     // A series of hours over everything has sums of its own; by a filter it is read hour by hour.
     let isSeriesApart = query.interval == .hour && filter.selectsAll
     let isByHour = query.interval == .hour && !isSeriesApart
     let days =
       isByHour || hours.count < Int32.hoursPerDay ? hours.upperBound..<hours.upperBound : days(near: hours, stale)
     let (hourGrain, dayGrain): (Grain, Grain) = filter.isByBin ? (.hourDetail, .dayDetail) : (.hourGroup, .dayGroup)
-    enum Use { case add, remove, series }
-    let parts: [(use: Use, grain: Grain, start: Int32, end: Int32)] = [
+    let parts: [(use: Part.Use, grain: Grain, start: Int32, end: Int32)] = [
       (.series, .hour, hours.lowerBound, isSeriesApart ? hours.upperBound : hours.lowerBound),
       (.add, dayGrain, days.lowerBound, days.upperBound),
       (.add, hourGrain, hours.lowerBound, days.lowerBound), (.add, hourGrain, days.upperBound, hours.upperBound),
       (.remove, hourGrain, days.lowerBound, hours.lowerBound), (.remove, hourGrain, hours.upperBound, days.upperBound),
-    ].filter { $0.start < $0.end }
-    return try connection.encodedRollups(
-      parts.map { ($0.grain, $0.start..<$0.end) }, tenant: tenant, filter: filter,
-      countMax: Int32(Limits.rollupsReadMax)
-    ) { (place, key, sums) throws(PostgresError) in
-      let seriesHour = isSeriesApart ? nil : key.start
-      do throws(Unreadable) {
-        switch parts[place].use {
-        case .add: try tally.add(sums, group: key.group, seriesHour: seriesHour)
-        case .remove: try tally.remove(sums, group: key.group, seriesHour: seriesHour)
-        case .series: try tally.add(sums, seriesHour: key.start)
-        }
-      } catch {
-        more.insert(key.hours)
-      }
+    ]
+    return parts.filter { $0.start < $0.end }.map {
+      Part(use: $0.use, grain: $0.grain, hours: $0.start..<$0.end, isSeriesApart: isSeriesApart)
     }
   }
 

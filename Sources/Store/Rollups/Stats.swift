@@ -1,0 +1,40 @@
+import Domain
+import Postgres
+
+extension ReaderSession {
+  /// Statistics in one round trip from rollups; in two if the range has so few interactions that their rows tell the
+  /// percentiles exactly. Stale hours take more.
+  func stats(
+    _ query: GetStats.Checked, of tenant: NumberedTenant, exactUpTo: Int
+  ) throws(PostgresError) -> StatsReport {
+    if let reader = StatsReader(query, tenant: tenant.key) {
+      do throws(PostgresError) {
+        if let report = try reader.report(on: self, of: tenant, exactUpTo: exactUpTo) { return report }
+      } catch {
+        // A page of the rollups that PostgreSQL cannot read is as good as a damaged sum.
+        guard error.mayBeOfOneRow else { throw error }
+      }
+    }
+    let rows = try read([.interactionStats(query, tenant.key)], tenant: tenant, plan: .fresh)[0]
+    return try StatsReport(rows, for: query)
+  }
+}
+
+extension ReadTransaction {
+  /// The statistics as the rows alone tell them, by plain SQL: exact, at the price of reading every row.
+  func statsOfRows(_ query: GetStats.Checked, tenant: TenantKey) throws(PostgresError) -> StatsReport {
+    try StatsReport(run(.interactionStats(query, tenant)), for: query)
+  }
+}
+
+extension Command {
+  fileprivate static func interactionStats(_ query: GetStats.Checked, _ tenant: TenantKey) -> Command {
+    Command(.interactionStats) {
+      $0.add(
+        tenant: tenant, from: InteractionID(lowerBound: query.start), upTo: InteractionID(lowerBound: query.end))
+      $0.add(query.filter)
+      $0.add(query.interval?.milliseconds)
+      $0.add(Int64(Limits.statsGroupsMax))
+    }
+  }
+}
