@@ -25,7 +25,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     // Quiescing: closes a server's connections once they are idle.
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
-    // HTTP/2 under our gRPC layer.
+    // HPACK for the load harness, and the HTTP/2 of tests' clients, which is not the server's own.
     .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     // Verifies and mints the JSON Web Tokens that carry a caller's claims.
     .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),

@@ -21,6 +21,18 @@ struct GRPCMessageDecoderTests {
     return messages
   }
 
+  @Test func oneWholeMessageIsTakenWithoutBeingHeld() {
+    var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Self.limit)
+    func whole(_ bytes: [UInt8]) -> [UInt8]? { bytes.withUnsafeBytes { decoder.whole($0)?.bytes } }
+    #expect(whole(framed([])) == [] && whole(framed([1, 2, 3])) == [1, 2, 3])
+    // Less, more, compressed, or too long.
+    #expect(whole([]) == nil && whole([0, 0, 0, 0]) == nil && whole(framed([1, 2], length: 3)) == nil)
+    #expect(whole(framed([1]) + framed([])) == nil && whole(framed([1], flag: 1)) == nil)
+    #expect(whole(framed([UInt8](repeating: 0, count: Self.limit + 1))) == nil)
+    decoder.append([0])
+    #expect(whole(framed([1])) == nil)
+  }
+
   @Test func messagesAreTheSameHoweverTheirBytesAreSplit() throws {
     let plain = (0..<5).map { size in [UInt8](repeating: UInt8(size), count: size * 7) }
     let bytes = plain.flatMap { framed($0) } + framed(Compression.gzip.compress(plain[4]), flag: 1)

@@ -41,6 +41,9 @@ struct GRPCConnectionState {
     var responsesWaiting = 0
   }
 
+  /// What was needed for more is not kept: most of the time a connection has few streams.
+  private static let keptMax = 256
+
   private let dispatcher: Dispatcher
   private let limits: HTTP2Limits
   private let unreadAnswerTimeout: Duration
@@ -79,7 +82,7 @@ struct GRPCConnectionState {
   /// What is to be done next.
   mutating func next() -> Action? {
     guard nextAction < actions.count else {
-      if nextAction > 0 { actions.removeAll(keepingCapacity: true) }
+      if nextAction > 0 { actions.removeAll(keepingCapacity: actions.capacity <= Self.keptMax) }
       nextAction = 0
       return nil
     }
@@ -140,11 +143,10 @@ struct GRPCConnectionState {
   /// The peer sends no more on this stream.
   mutating func ended(_ id: StreamID, at now: ContinuousClock.Instant) {
     guard let place = streams.index(forKey: id) else { return }
-    switch streams.values[place].end() {
+    switch streams.values[place].end(at: now) {
     case .nothing: break
-    case .run(let message):
-      guard let head = streams.values[place].head, let method = streams.values[place].method else { return }
-      actions.append(.run(id, method, head, message, timeout: streams.values[place].timeLeft(at: now)))
+    case .run(let method, let head, let message, let timeout):
+      actions.append(.run(id, method, head, message, timeout: timeout))
     case .finish(let message, let result):
       if let message { actions.append(.deliver(id, message)) }
       actions.append(.finish(id, result))
@@ -156,6 +158,7 @@ struct GRPCConnectionState {
   /// The stream has ended on both sides, or was reset.
   mutating func closed(_ id: StreamID) {
     guard let stream = streams.removeValue(forKey: id) else { return }
+    if streams.isEmpty, streams.capacity > Self.keptMax { streams = [:] }
     if stream.countedBytes > 0 { count(held: -stream.countedBytes, of: id) }
     if stream.hasBegun, !stream.isAnswered { actions.append(.cancel(id)) }
     endIfAnswered()
@@ -183,9 +186,8 @@ struct GRPCConnectionState {
   ///
   /// - Returns: false where nobody waits for it.
   mutating func send(_ message: [UInt8], compress: Bool?, on id: StreamID) -> Bool {
-    guard let place = streams.index(forKey: id), !streams.values[place].isAnswered else { return false }
-    streams.values[place].send(message, compress: compress) { actions.append(.send(id, $0)) }
-    return true
+    guard let place = streams.index(forKey: id) else { return false }
+    return streams.values[place].send(message, compress: compress) { actions.append(.send(id, $0)) }
   }
 
   mutating func answered(_ id: StreamID, _ response: Response) {
@@ -211,11 +213,8 @@ struct GRPCConnectionState {
   /// Keeps the sum of what unfinished requests hold.
   private mutating func countHeld(of id: StreamID) {
     guard let place = streams.index(forKey: id) else { return }
-    let held = streams.values[place].heldBytes
-    let change = held - streams.values[place].countedBytes
-    guard change != 0 else { return }
-    streams.values[place].countedBytes = held
-    count(held: change, of: id)
+    let change = streams.values[place].heldChange()
+    if change != 0 { count(held: change, of: id) }
   }
 
   /// The server's sum is told by pieces, for small requests to cost nothing.

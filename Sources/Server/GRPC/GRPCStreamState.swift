@@ -16,15 +16,15 @@ struct GRPCStreamState {
   enum End {
     case nothing
     /// A unary call begins.
-    case run(RPCMessage)
+    case run(Method, GRPCRequestHead, RPCMessage, timeout: Duration)
     /// The messages of a streaming request have ended, perhaps with this one.
     case finish(RPCMessage?, Result<Void, RPCError>)
     case fail(RPCError)
   }
 
   let opened: ContinuousClock.Instant
-  private(set) var head: GRPCRequestHead?
-  private(set) var method: Method?
+  private var head: GRPCRequestHead?
+  private var method: Method?
   /// nil: it is not a stream.
   private var streams: Method.Streams?
   private var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
@@ -37,7 +37,7 @@ struct GRPCStreamState {
   /// Received, and not given back to the peer's window.
   private(set) var unreturnedBytes = 0
   /// The connection's sum has so many bytes of it.
-  var countedBytes = 0
+  private(set) var countedBytes = 0
   /// The call has begun.
   private(set) var hasBegun = false
   /// The peer has sent its last frame.
@@ -70,18 +70,22 @@ struct GRPCStreamState {
   mutating func receive(_ bytes: UnsafeRawBufferPointer, deliver: (RPCMessage) -> Void) throws(RPCError) {
     unreturnedBytes += bytes.count
     guard !isAnswered else { return }
+    // Most requests come in one piece.
+    if let message = decoder.whole(bytes) { return try take(message, deliver: deliver) }
     decoder.append(bytes)
-    while let message = try nextMessage() {
-      guard messageCount < requestsMax else { throw .wrongMessageCount }
-      messageCount += 1
-      // A method that takes exactly one begins when it is known that there is no other.
-      if requestsMax > 1 {
-        give(message)
-        deliver(message)
-      } else {
-        self.message = message
-      }
+    while let message = try nextMessage() { try take(message, deliver: deliver) }
+  }
+
+  private mutating func take(_ message: RPCMessage, deliver: (RPCMessage) -> Void) throws(RPCError) {
+    guard messageCount < requestsMax else { throw .wrongMessageCount }
+    messageCount += 1
+    // A method that takes exactly one begins when it is known that there is no other.
+    guard requestsMax > 1 else {
+      self.message = message
+      return
     }
+    give(message)
+    deliver(message)
   }
 
   private mutating func nextMessage() throws(RPCError) -> RPCMessage? {
@@ -93,7 +97,7 @@ struct GRPCStreamState {
   }
 
   /// The peer sends no more.
-  mutating func end() -> End {
+  mutating func end(at now: ContinuousClock.Instant) -> End {
     isRequestEnded = true
     guard !isAnswered else { return .nothing }
     guard decoder.bufferedBytes == 0 else { return .fail(RPCError(.malformed("the request ended within a message"))) }
@@ -104,16 +108,23 @@ struct GRPCStreamState {
       let isMissing = messageCount == 0 && requestsMax == 1
       return .finish(message, isMissing ? .failure(.wrongMessageCount) : .success(()))
     }
-    guard let message else { return .fail(.wrongMessageCount) }
+    guard let message, let method, let head else { return .fail(.wrongMessageCount) }
     hasBegun = true
-    return .run(message)
+    return .run(method, head, message, timeout: timeLeft(at: now))
   }
 
   /// The method has taken so many messages and bytes in all.
   mutating func took(messages: Int, bytes: Int) { taken = (messages, bytes) }
 
+  /// By how much what it holds has changed since the last time.
+  mutating func heldChange() -> Int {
+    let held = heldBytes
+    defer { countedBytes = held }
+    return held - countedBytes
+  }
+
   /// Of requests not complete or not taken, as large as they are when decompressed.
-  var heldBytes: Int {
+  private var heldBytes: Int {
     isAnswered ? 0 : decoder.bufferedBytes + (message?.bytes.count ?? 0) + given.bytes - taken.bytes
   }
 
@@ -156,11 +167,16 @@ struct GRPCStreamState {
   }
 
   /// A message of the response.
-  mutating func send(_ message: [UInt8], compress: Bool?, _ send: (Outgoing) -> Void) {
+  ///
+  /// - Returns: false where nobody waits for it.
+  @discardableResult
+  mutating func send(_ message: [UInt8], compress: Bool?, _ send: (Outgoing) -> Void) -> Bool {
+    guard !isAnswered else { return false }
     begin(Metadata(), send)
     // Too small a message is not worth compressing.
     let isWorthIt = compress ?? (message.count >= Self.compressedBytesMin)
     send(.message(GRPCMessageDecoder.encode(message, compression: isWorthIt ? encoding : nil)))
+    return true
   }
 
   private static let compressedBytesMin = 1024

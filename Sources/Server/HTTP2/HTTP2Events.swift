@@ -37,7 +37,7 @@ struct HTTP2FieldStore {
     var valueEnd: Int
   }
 
-  private static let keptBytesMax = 64 * 1024
+  private static let keptBytesMax = 16 * 1024
 
   private var bytes: [UInt8] = []
   private var fields: [Field] = []

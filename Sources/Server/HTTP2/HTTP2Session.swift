@@ -10,6 +10,10 @@ final class HTTP2Session {
   /// when they are decompressed stays small.
   private static let pieceBytes = 8 * 1024
 
+  /// Memory for more is not kept: most of the time a connection has little to do.
+  private static let keptMax = 256
+  private static let keptBytesMax = 16 * 1024
+
   let limits: HTTP2Limits
   /// nil once it is closed.
   private var session: OpaquePointer?
@@ -98,7 +102,7 @@ final class HTTP2Session {
       handle(events[place])
       place += 1
     }
-    events.removeAll(keepingCapacity: true)
+    events.removeAll(keepingCapacity: events.capacity <= Self.keptMax)
     fields.removeEnded()
   }
 
@@ -155,8 +159,7 @@ final class HTTP2Session {
   }
 
   private func resume(_ stream: StreamID, _ place: Dictionary<StreamID, OutgoingBody>.Index) {
-    guard let session, bodies.values[place].isDeferred else { return }
-    bodies.values[place].isDeferred = false
+    guard bodies.values[place].resume(), let session else { return }
     check(nghttp2_session_resume_data(session, stream))
   }
 
@@ -165,7 +168,7 @@ final class HTTP2Session {
   }
 
   /// How many streams wait for the peer to take what there is for them.
-  var waitingStreams: Int { bodies.values.count { $0.isWaiting } }
+  var waitingStreams: Int { bodies.values.count { $0.queuedBytes > 0 } }
 
   // MARK: The connection
 
@@ -202,7 +205,7 @@ final class HTTP2Session {
   ///
   /// - Returns: whether there were any.
   func fill(bytesMax: Int, _ body: ([UInt8]) -> Void) -> Bool {
-    output.removeAll(keepingCapacity: output.capacity <= 2 * bytesMax)
+    output.removeAll(keepingCapacity: output.capacity <= Self.keptBytesMax)
     while output.count < bytesMax, let session {
       var data: UnsafePointer<UInt8>?
       let count = nghttp2_session_mem_send(session, &data)
@@ -278,6 +281,7 @@ extension HTTP2Session {
 
   func streamClosed(_ stream: StreamID) {
     if let body = bodies.removeValue(forKey: stream) { queuedBytes -= body.queuedBytes }
+    if bodies.isEmpty, bodies.capacity > Self.keptMax { bodies = [:] }
     events.append(.closed(stream))
   }
 
@@ -286,18 +290,23 @@ extension HTTP2Session {
     _ stream: StreamID, into target: UnsafeMutableRawBufferPointer, _ flags: UnsafeMutablePointer<UInt32>
   ) -> Int {
     guard let place = bodies.index(forKey: stream) else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
-    let (count, told) = bodies.values[place].take(into: target)
-    queuedBytes -= count
-    takenBytes += count
-    for _ in 0..<told { events.append(.taken(stream)) }
-    guard bodies.values[place].isEmpty, let trailers = bodies.values[place].trailers else {
-      guard count == 0 else { return count }
-      bodies.values[place].isDeferred = true
-      return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+    switch bodies.values[place].take(into: target) {
+    case .nothing: return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+    case .bytes(let count, let told):
+      taken(count, told: told, of: stream)
+      return count
+    case .last(let count, let told, let trailers):
+      taken(count, told: told, of: stream)
+      flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+      trailers.withFields { check(nghttp2_submit_trailer(session, stream, $0, $1)) }
+      return count
     }
-    flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-    trailers.withFields { check(nghttp2_submit_trailer(session, stream, $0, $1)) }
-    return count
+  }
+
+  private func taken(_ bytes: Int, told: Int, of stream: StreamID) {
+    queuedBytes -= bytes
+    takenBytes += bytes
+    for _ in 0..<told { events.append(.taken(stream)) }
   }
 
   /// Tells a peer that still sends, though its response has ended, that nobody listens (RFC 9113, section 8.1).

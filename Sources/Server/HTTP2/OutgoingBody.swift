@@ -12,13 +12,19 @@ struct OutgoingBody {
   private var first = 0
   private(set) var queuedBytes = 0
   /// nil: more pieces may come.
-  private(set) var trailers: HTTP2Headers?
+  private var trailers: HTTP2Headers?
   /// nghttp2 waits to be told that there is more.
-  var isDeferred = false
+  private var isDeferred = false
 
-  /// The peer has not taken all of it, and could by opening its windows.
-  var isWaiting: Bool { queuedBytes > 0 }
-  var isEmpty: Bool { queuedBytes == 0 }
+  /// What there is to be sent now.
+  enum Taken {
+    /// So many bytes, of which so many pieces that are told were taken whole.
+    case bytes(Int, told: Int)
+    /// The same, and nothing behind them but these trailers.
+    case last(Int, told: Int, HTTP2Headers)
+    /// Nothing, until `resume` says otherwise.
+    case nothing
+  }
 
   /// - Parameter isTold: whether `take` tells when the piece was taken.
   mutating func append(_ bytes: [UInt8], isTold: Bool) {
@@ -28,10 +34,23 @@ struct OutgoingBody {
 
   mutating func finish(_ trailers: HTTP2Headers) { self.trailers = trailers }
 
-  /// Copies as much as there is, and there is room for.
+  /// There is more than before.
   ///
-  /// - Returns: how much that is, and how many pieces that are told were taken whole with it.
-  mutating func take(into target: UnsafeMutableRawBufferPointer) -> (bytes: Int, told: Int) {
+  /// - Returns: whether nghttp2 must be told.
+  mutating func resume() -> Bool {
+    defer { isDeferred = false }
+    return isDeferred
+  }
+
+  /// Copies as much as there is, and there is room for.
+  mutating func take(into target: UnsafeMutableRawBufferPointer) -> Taken {
+    let (count, told) = copy(into: target)
+    if queuedBytes == 0, let trailers { return .last(count, told: told, trailers) }
+    isDeferred = count == 0
+    return isDeferred ? .nothing : .bytes(count, told: told)
+  }
+
+  private mutating func copy(into target: UnsafeMutableRawBufferPointer) -> (bytes: Int, told: Int) {
     var count = 0
     var told = 0
     while first < pieces.count, count < target.count {

@@ -29,6 +29,15 @@ public struct GRPCMessageDecoder: Sendable {
   /// What is held.
   public var bufferedBytes: Int { buffer.count - start }
 
+  /// A message that these bytes are, without having been held; nil, having done nothing, where they are not exactly one,
+  /// or others came before, or it is compressed.
+  public func whole(_ bytes: UnsafeRawBufferPointer) -> RPCMessage? {
+    guard bufferedBytes == 0, bytes.count >= Self.prefixBytes, bytes[0] == 0 else { return nil }
+    let length = bytes[1..<Self.prefixBytes].reduce(0) { $0 << 8 | Int($1) }
+    guard length <= bytesMax, bytes.count == Self.prefixBytes + length else { return nil }
+    return RPCMessage(bytes: Array(bytes.dropFirst(Self.prefixBytes)), wasCompressed: false)
+  }
+
   /// Inlined, so that the bytes are copied as such.
   @inlinable
   public mutating func append(_ bytes: some Collection<UInt8>) {
