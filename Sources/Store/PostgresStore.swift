@@ -36,6 +36,7 @@ public final class PostgresStore: InteractionStore {
   private let keyedReadMax: Duration
   private let batchMax: Duration
   private let exactStatsInteractionsMax: Int
+  private let smallTenants = SmallTenants()
   private let logger: Logger
 
   public convenience init(_ configuration: Configuration, logger: Logger) {
@@ -148,9 +149,11 @@ public final class PostgresStore: InteractionStore {
 
   private func report(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
     let exactUpTo = exactStatsInteractionsMax
+    let isSmall = smallTenants.contains(tenant, from: query.start)
     let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-      try connection.stats(query, of: tenant, exactUpTo: exactUpTo)
+      try connection.stats(query, of: tenant, exactUpTo: exactUpTo, isSmall: isSmall)
     }
+    if let report, query.filter.selectsByTimeAlone { smallTenants.remember(tenant, report, exactUpTo: exactUpTo) }
     return report ?? StatsReport(start: query.start, end: query.end)
   }
 

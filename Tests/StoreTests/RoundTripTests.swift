@@ -71,10 +71,13 @@ import Testing
             filter.modelUsed = model
             let query = try GetStats(filter: filter, interval: interval).checked(tenant: .b, now: .now)
             // From rollups and the change log; of so few interactions, from their rows after that.
-            for (exactUpTo, trips) in [(0, 1), (2000, 2)] {
+            // Where few are expected, their rows come first.
+            for (exactUpTo, isSmall, trips) in [
+              (0, false, 1), (2000, false, 2), (2000, true, 1), (501, true, 1), (500, true, 2),
+            ] {
               let counted = Mutex<Int64>(0)
               let taken = try await reader.trips { (session) throws(PostgresError) in
-                let report = try session.stats(query, of: tenant, exactUpTo: exactUpTo)
+                let report = try session.stats(query, of: tenant, exactUpTo: exactUpTo, isSmall: isSmall)
                 counted.withLock { $0 = report.totals.totalInteractions }
               }
               #expect(taken == trips)
@@ -93,6 +96,20 @@ import Testing
       }
       try lease.unlock()
     }
+  }
+
+  @Test func smallTenantsAreRememberedFromTheStartOfTheirRange() {
+    let tenants = SmallTenants()
+    let start = Timestamp("2024-05-01T00:00:00.000Z")
+    var report = StatsReport(start: start, end: start + .millisecondsPerDay)
+    #expect(!tenants.contains(.a, from: start))
+    report.totals.totalInteractions = 2000
+    tenants.remember(.a, report, exactUpTo: 2000)
+    #expect(tenants.contains(.a, from: start) && tenants.contains(.a, from: start + 1))
+    #expect(!tenants.contains(.a, from: start - 1) && !tenants.contains(.b, from: start))
+    report.totals.totalInteractions = 2001
+    tenants.remember(.a, report, exactUpTo: 2000)
+    #expect(!tenants.contains(.a, from: start))
   }
 
   @Test func fullPagesAndGetsTakeOne() async throws {

@@ -72,6 +72,7 @@ import Testing
           $0.add(filter)
           $0.add(nil as Int64?)
           $0.add(Int64(Limits.statsGroupsMax))
+          $0.add(nil as Int64?)
         },
         Query(statement: .interactionFacts(in: months)) {
           $0.add($1.rawValue)

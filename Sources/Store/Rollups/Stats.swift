@@ -4,9 +4,17 @@ import Postgres
 extension ReaderSession {
   /// Statistics in one round trip from rollups; in two if the range has so few interactions that their rows tell the
   /// percentiles exactly. Stale hours take more.
+  ///
+  /// - Parameter isSmall: they are likely to be as few; then their rows are read first, up to so many.
   func stats(
-    _ query: GetStats.Checked, of tenant: NumberedTenant, exactUpTo: Int
+    _ query: GetStats.Checked, of tenant: NumberedTenant, exactUpTo: Int, isSmall: Bool = false
   ) throws(PostgresError) -> StatsReport {
+    if isSmall {
+      let rows = try read(
+        [.interactionStats(query, tenant.key, countMax: exactUpTo + 1)], tenant: tenant, plan: .fresh)[0]
+      let report = try StatsReport(rows, for: query)
+      if report.totals.totalInteractions <= Int64(exactUpTo) { return report }
+    }
     if let reader = StatsReader(query, tenant: tenant.key) {
       do throws(PostgresError) {
         if let report = try reader.report(on: self, of: tenant, exactUpTo: exactUpTo) { return report }
@@ -28,13 +36,16 @@ extension ReadTransaction {
 }
 
 extension Command {
-  fileprivate static func interactionStats(_ query: GetStats.Checked, _ tenant: TenantKey) -> Command {
+  fileprivate static func interactionStats(_ query: GetStats.Checked, _ tenant: TenantKey, countMax: Int? = nil)
+    -> Command
+  {
     Command(.interactionStats) {
       $0.add(
         tenant: tenant, from: InteractionID(lowerBound: query.start), upTo: InteractionID(lowerBound: query.end))
       $0.add(query.filter)
       $0.add(query.interval?.milliseconds)
       $0.add(Int64(Limits.statsGroupsMax))
+      $0.add(countMax.map(Int64.init))
     }
   }
 }

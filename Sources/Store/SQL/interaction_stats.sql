@@ -27,6 +27,8 @@ WITH selected AS (
     AND ($9::float8 IS NULL OR score >= $9::float8)
     AND ($10::float8 IS NULL OR score <= $10::float8)
     AND ($11::text IS NULL OR $11::text = ANY (intent_names))
+  -- Of no more than these; NULL for all.
+  LIMIT $14::int8
 ),
 -- The groups of each kind, and which of them are too many and told together.
 models AS (
