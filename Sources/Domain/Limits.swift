@@ -79,6 +79,9 @@ public enum Limits {
   public static let callBytesInFlightMax = 512 * 1024 * 1024
   /// What the calls of one tenant may take of that, or those of one connection whose tenants are not known yet.
   public static let callBytesInFlightPerTenantMax = callBytesInFlightMax / 4
+  /// Past this, no more is read of a tenant's connection that has a call under way: it waits in its socket, where it costs
+  /// the other tenants nothing. This is less than the record queue takes of a tenant.
+  public static let callBytesReadPerTenantMax = 32 * 1024 * 1024
   /// Requests that are not complete, of connections that have made a call with a valid token.
   public static let unfinishedRequestBytesMax = 512 * 1024 * 1024
   /// The same of all others. (Each connection has less than 64 KiB that is not counted.)

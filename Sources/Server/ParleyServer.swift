@@ -55,6 +55,8 @@ public final class ParleyServer: Service {
   private let onListening: @Sendable ([Address]) -> Void
   private let connections: ConnectionTable
   private let group: any EventLoopGroup
+  /// Of each of its event loops.
+  private let turns: [ObjectIdentifier: LoopTurns]
 
   /// - Parameters:
   ///   - health: told that the server drains.
@@ -69,6 +71,9 @@ public final class ParleyServer: Service {
     self.logger = logger
     self.onListening = onListening
     self.group = MultiThreadedEventLoopGroup.singleton
+    let large = LargeRequests()
+    self.turns = Dictionary(
+      uniqueKeysWithValues: group.makeIterator().map { (ObjectIdentifier($0), LoopTurns($0, large: large)) })
     self.responses = ResponseMemory(bytesMax: configuration.unreadAnswerBytesMax)
     self.connections = ConnectionTable(
       listeners: configuration.addresses.count, connectionsMax: configuration.connectionsMax,
@@ -149,7 +154,8 @@ public final class ParleyServer: Service {
   private func addTTRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
     let unread = unreadResponses(of: context.channel)
     let runner = CallRunner(
-      interceptors: dispatcher.interceptors, memory: memory, unread: unread, loop: context.eventLoop)
+      interceptors: dispatcher.interceptors, memory: memory, unread: unread,
+      turns: turns[ObjectIdentifier(context.eventLoop)]!)
     let edge = ConnectionEdge()
     let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = TTRPCHandler(
@@ -161,7 +167,8 @@ public final class ParleyServer: Service {
   private func addGRPC(to context: ChannelHandlerContext, _ connection: AcceptedConnection) throws {
     let unread = unreadResponses(of: context.channel)
     let runner = CallRunner(
-      interceptors: dispatcher.interceptors, memory: memory, unread: unread, loop: context.eventLoop)
+      interceptors: dispatcher.interceptors, memory: memory, unread: unread,
+      turns: turns[ObjectIdentifier(context.eventLoop)]!)
     let edge = ConnectionEdge()
     let unfinished = UnfinishedRequests(memory: requests, connection: connection)
     let handler = GRPCHandler(

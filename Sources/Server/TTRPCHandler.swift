@@ -86,9 +86,14 @@ final class TTRPCHandler: ChannelDuplexHandler {
     proceed(context)
   }
 
+  func channelReadComplete(context: ChannelHandlerContext) {
+    runner.readEnded()
+    context.fireChannelReadComplete()
+  }
+
   /// Reads while answers are being taken and calls are being done, no further.
   func read(context: ChannelHandlerContext) {
-    if session.isFull || !context.channel.isWritable {
+    if session.isFull || runner.isFull || !context.channel.isWritable {
       isReadHeld = true
     } else {
       context.read()
@@ -209,7 +214,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   private func releaseHeldRead(_ context: ChannelHandlerContext) {
-    guard isReadHeld, !session.isFull, context.channel.isWritable else { return }
+    guard isReadHeld, !session.isFull, !runner.isFull, context.channel.isWritable else { return }
     isReadHeld = false
     context.read()
   }

@@ -2,6 +2,9 @@ import Domain
 
 /// Outcomes that became known together, on their way to their completions: each executor is called upon once.
 struct CompletionBundle<Value: Sendable> {
+  /// So many are completed in one go, so that an executor can do something else in between.
+  private static var turnCount: Int { 8 }
+
   private struct Entry {
     var outcome: Completion<Value>.Outcome
     var completion: Completion<Value>
@@ -16,7 +19,10 @@ struct CompletionBundle<Value: Sendable> {
 
   func send() {
     for (executor, entries) in entries.values {
-      executor.execute { for entry in entries { entry.completion.completeInPlace(entry.outcome) } }
+      for start in stride(from: 0, to: entries.count, by: Self.turnCount) {
+        let turn = entries[start..<min(start + Self.turnCount, entries.count)]
+        executor.execute { for entry in turn { entry.completion.completeInPlace(entry.outcome) } }
+      }
     }
   }
 }

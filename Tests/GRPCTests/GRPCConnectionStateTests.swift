@@ -203,13 +203,13 @@ struct GRPCConnectionStateTests {
     var state = state(limits: HTTP2Limits(connectionWindowBytes: 1000))
     state.open("Wait", on: 1, at: start)
     state.receive([UInt8](repeating: 0, count: 595), on: 1)
-    state.returnConnectionWindow(callBytesInFlight: Limits.callBytesInFlightPerConnectionMax)
+    state.returnConnectionWindow(areCallsFull: true)
     #expect(state.actions() == [])
-    state.returnConnectionWindow(callBytesInFlight: 0)
+    state.returnConnectionWindow(areCallsFull: false)
     #expect(state.actions() == ["return 600"])
     // Of a stream that is gone, too.
     state.receive([UInt8](repeating: 0, count: 595), on: 7)
-    state.returnConnectionWindow(callBytesInFlight: 0)
+    state.returnConnectionWindow(areCallsFull: false)
     #expect(state.actions() == ["return 600"])
   }
 

@@ -1,6 +1,7 @@
 import Domain
 import NIOCore
 import NIOEmbedded
+import Synchronization
 import Testing
 import Wire
 
@@ -12,9 +13,11 @@ struct CallRunnerTests {
   fileprivate final class Stage: @unchecked Sendable {
     let loop = EmbeddedEventLoop()
     let memory: CallMemory
+    private let large: LargeRequests
     let responses = ResponseMemory()
     lazy var unread = UnreadResponses(memory: responses, loop: loop) { _ in }
-    lazy var runner = CallRunner(interceptors: [self], memory: memory, unread: unread, loop: loop)
+    lazy var runner = CallRunner(
+      interceptors: [self], memory: memory, unread: unread, turns: LoopTurns(loop, large: large))
     /// What each call was answered, in order.
     private(set) var answers: [String] = []
     /// What the interceptor was told, in order.
@@ -29,8 +32,9 @@ struct CallRunnerTests {
     fileprivate var claims: Claims?
     fileprivate var beginTakes = TimeAmount.zero
 
-    init(memory: CallMemory = CallMemory()) {
+    init(memory: CallMemory = CallMemory(), large: LargeRequests = LargeRequests { $0() }) {
       self.memory = memory
+      self.large = large
     }
 
     @discardableResult
@@ -208,6 +212,68 @@ struct CallRunnerTests {
     stage.end(0, "done")
     stage.loop.run()
     #expect(stage.work.count == 2)
+  }
+
+  // MARK: Turns
+
+  @Test func callsOfOneReadBeginInTurnAfterTheFirstFew() {
+    let stage = Stage()
+    for _ in 0..<12 { stage.run(bytes: 1) }
+    #expect(stage.work.count == 8 && stage.runner.bytesInFlight == 12)
+    stage.loop.run()
+    #expect(stage.work.count == 12)
+    stage.run(bytes: 1)
+    #expect(stage.work.count == 12)
+    stage.loop.run()
+    stage.runner.readEnded()
+    stage.run(bytes: 1)
+    #expect(stage.work.count == 14)
+  }
+
+  @Test func callThatIsGivenUpBeforeItsTurnDoesNoWork() throws {
+    let stage = Stage()
+    for _ in 0..<8 { stage.run() }
+    let call = try #require(stage.run(bytes: 10))
+    stage.run(timeout: .milliseconds(1), bytes: 20)
+    stage.runner.cancel(call)
+    stage.loop.advanceTime(by: .seconds(1))
+    #expect(stage.work.count == 9 && stage.answers == [late])
+    for place in stage.work.indices { stage.end(place, "done") }
+    #expect(stage.runner.bytesInFlight == 0)
+  }
+
+  @Test func largeRequestBeginsOnAnotherThreadUnlessItIsGivenUpBefore() throws {
+    let thread = Mutex<[@Sendable () -> Void]>([])
+    let stage = Stage(large: LargeRequests { work in thread.withLock { $0.append(work) } })
+    stage.run(bytes: 100_000)
+    let call = try #require(stage.run(bytes: 200_000))
+    stage.run(timeout: .seconds(1), bytes: 400_000)
+    stage.run(bytes: 1)
+    #expect(stage.work.count == 1)
+    stage.runner.cancel(call)
+    stage.loop.advanceTime(by: .seconds(1))
+    #expect(stage.answers == [late] && stage.runner.bytesInFlight == 700_001)
+    for work in thread.withLock(\.self) { work() }
+    stage.loop.run()
+    #expect(stage.work.count == 2 && stage.runner.bytesInFlight == 100_001)
+    for place in 0...1 { stage.end(place, "done") }
+    #expect(stage.answers == [late, "done", "done"] && stage.runner.bytesInFlight == 0)
+  }
+
+  @Test func connectionIsReadFromNoFurtherWhileItsTenantHasMuchUnderWay() {
+    let memory = CallMemory()
+    let busy = (0..<4).map { _ in Stage(memory: memory) }
+    let (other, quiet) = (Stage(memory: memory), Stage(memory: memory))
+    let (acme, tiny) = (Tenant("acme"), Tenant("tiny"))
+    for stage in busy { stage.run(bytes: Limits.callBytesReadPerTenantMax / 4, tenant: acme) }
+    quiet.run(bytes: 1, tenant: tiny)
+    #expect(busy.allSatisfy(\.runner.isFull) && !quiet.runner.isFull)
+    // A connection without a call under way is read from: nothing would tell it later that there is room.
+    #expect(!other.runner.isFull)
+    other.run(bytes: 1, tenant: acme)
+    #expect(other.runner.isFull)
+    busy[0].end(0, "done")
+    #expect(busy.allSatisfy { !$0.runner.isFull } && !other.runner.isFull)
   }
 
   // MARK: Responses that are not read

@@ -34,7 +34,7 @@ struct DispatcherTests {
     return try await loop.flatSubmit { [loop] in
       let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
       let runner = CallRunner(
-        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, loop: loop)
+        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, turns: LoopTurns(loop))
       let promise = loop.makePromise(of: Reply.self)
       guard case .unary(let body) = method.handler else { return loop.makeFailedFuture(TestFailure("it streams")) }
       runner.run(method, context, timeout: .seconds(60)) { context, completion in

@@ -25,7 +25,7 @@ struct TTRPCHandlerTests {
       let connection = try #require(table.add(channel, listener: 0))
       let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
       let runner = CallRunner(
-        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, loop: loop)
+        interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, turns: LoopTurns(loop))
       let edge = ConnectionEdge()
       let handler = TTRPCHandler(
         dispatcher: dispatcher, runner: runner, unread: unread,

@@ -235,10 +235,8 @@ struct GRPCConnectionState {
 
   /// Opens the connection's window again when it has shrunk to its half; later, when the calls under way hold as much
   /// as they may.
-  mutating func returnConnectionWindow(callBytesInFlight: Int) {
-    guard unreturnedBytes >= limits.connectionWindowBytes / 2,
-      callBytesInFlight < Limits.callBytesInFlightPerConnectionMax
-    else { return }
+  mutating func returnConnectionWindow(areCallsFull: Bool) {
+    guard unreturnedBytes >= limits.connectionWindowBytes / 2, !areCallsFull else { return }
     actions.append(.returnConnectionWindow(unreturnedBytes))
     unreturnedBytes = 0
   }

@@ -97,6 +97,7 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   func channelReadComplete(context: ChannelHandlerContext) {
     reads += 1
+    runner.readEnded()
     context.fireChannelReadComplete()
   }
 
@@ -164,7 +165,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     defer { isProceeding = false }
     repeat {
       while let action = state.next() { perform(action) }
-      state.returnConnectionWindow(callBytesInFlight: runner.bytesInFlight)
+      state.returnConnectionWindow(areCallsFull: runner.isFull)
     } while state.hasActions
     flushSoon()
   }

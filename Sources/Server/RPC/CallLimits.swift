@@ -8,6 +8,7 @@ final class CallLimits {
   private let ownShare: CallMemory.Share
   /// Of the tenants of the last calls: most connections have one, and few have many.
   private var shares: [CallMemory.Share] = []
+  private var last: CallMemory.Share?
   private static var sharesMax: Int { 8 }
 
   init(_ memory: CallMemory) {
@@ -15,11 +16,15 @@ final class CallLimits {
     ownShare = memory.shareOfOneConnection()
   }
 
+  /// The last call's tenant has so much under way that no more is to be read for now.
+  var isCrowded: Bool { last?.isCrowded ?? false }
+
   /// Takes what the call needs from its tenant's share.
   func intercept(_ context: inout CallContext) throws(RPCError) {
     let share = context.claims.map { self.share(of: $0.tenant) } ?? ownShare
     try share.reserve(context.bytes)
     context.memory = share
+    if last !== share { last = share }
   }
 
   /// The work of the call has ended, whether anybody waits for it or not.

@@ -9,6 +9,8 @@ final class CallMemory: Sendable {
     fileprivate let tenant: Tenant?
     private let memory: CallMemory
     private let bytes = Atomic<Int>(0)
+    /// Of its large requests.
+    let largeRequests = LargeRequests.Lane()
 
     fileprivate init(of memory: CallMemory, tenant: Tenant?) {
       self.memory = memory
@@ -16,6 +18,9 @@ final class CallMemory: Sendable {
     }
 
     func isOf(_ tenant: Tenant) -> Bool { self.tenant == tenant }
+
+    /// No more is to be read of what is its, for now.
+    var isCrowded: Bool { bytes.load(ordering: .relaxed) >= Limits.callBytesReadPerTenantMax }
 
     /// Takes that much of the memory for a call.
     ///

@@ -1,10 +1,11 @@
 import Domain
 import NIOCore
+import Synchronization
 import Wire
 
 /// A call that was started; to be cancelled when its caller gives up.
 final class RunningCall {
-  typealias Handle = (CallContext, Completion<Response>) -> Cancellation
+  typealias Handle = @Sendable (CallContext, Completion<Response>) -> Cancellation
 
   fileprivate let method: Method
   fileprivate var context: CallContext
@@ -46,7 +47,10 @@ final class CallRunner {
   private let limits: CallLimits
   private let unread: UnreadResponses
   private let loop: any EventLoop
-  private let executor: EventLoopExecutor
+  private let executor: TurnExecutor
+  /// Of the last call that has begun.
+  private var lastTenant: Tenant?
+  private let large: LargeRequests
   private var running: [ObjectIdentifier: RunningCall] = [:]
   /// Those that wait for room, in their order, and those that wait no longer until their turn would come.
   private var waiting = CircularBuffer<RunningCall>()
@@ -58,12 +62,20 @@ final class CallRunner {
   /// theirs, and a timer for each would cost more than the rest of their bookkeeping.
   private var timer: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
 
-  init(interceptors: [any Interceptor], memory: CallMemory, unread: UnreadResponses, loop: any EventLoop) {
+  /// So many calls begin at once after a read; the others in turn with the loop's other connections.
+  private var startsLeft = CallRunner.startsMax
+  private static let startsMax = 8
+  /// The handler of a request of more begins on another thread.
+  private static let smallBytesMax = 32 * 1024
+
+  /// - Parameter turns: those of the connection's event loop.
+  init(interceptors: [any Interceptor], memory: CallMemory, unread: UnreadResponses, turns: LoopTurns) {
     self.interceptors = interceptors
     self.limits = CallLimits(memory)
     self.unread = unread
-    self.loop = loop
-    self.executor = EventLoopExecutor(loop)
+    self.loop = turns.loop
+    self.executor = TurnExecutor(turns)
+    self.large = turns.large
   }
 
   /// Starts a call. `answer` is called once, later or at once, unless the call is cancelled before.
@@ -85,13 +97,22 @@ final class CallRunner {
     }
     let call = RunningCall(
       method, context, deadline: timeout.map { loop.now + TimeAmount($0) }, handle, answer: answer)
-    if call.responseBytesMax > 0, (!call.mayPass && !waiting.isEmpty) || !hasRoom(for: call) {
-      wait(call)
+    if startsLeft > 0, !executor.isWaiting {
+      startsLeft -= 1
+      startOrWait(call)
     } else {
-      start(call, at: 0)
+      startInTurn(call)
     }
     return call.answer == nil ? nil : call
   }
+
+  /// As much is under way as may be: the connection is to read no further.
+  var isFull: Bool {
+    bytesInFlight >= Limits.callBytesInFlightPerConnectionMax || (bytesInFlight > 0 && limits.isCrowded)
+  }
+
+  /// The connection has read what was there.
+  func readEnded() { startsLeft = Self.startsMax }
 
   /// The peer has read something: there may be room for calls that wait.
   func startWaiting() {
@@ -123,7 +144,33 @@ final class CallRunner {
     timer = nil
   }
 
+  // MARK: Turns
+
+  /// Starts a call when it is the connection's turn.
+  private func startInTurn(_ call: RunningCall) {
+    do throws(RPCError) {
+      try hold(call)
+    } catch {
+      return finish(call, Response(error))
+    }
+    watch(call)
+    let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
+    executor.execute {
+      let (runner, call) = bound.value
+      runner.release(call)
+      if call.answer != nil { runner.startOrWait(call) }
+    }
+  }
+
   // MARK: Room
+
+  private func startOrWait(_ call: RunningCall) {
+    if call.responseBytesMax > 0, (!call.mayPass && !waiting.isEmpty) || !hasRoom(for: call) {
+      wait(call)
+    } else {
+      start(call, at: 0)
+    }
+  }
 
   private func wait(_ call: RunningCall) {
     do throws(RPCError) {
@@ -212,6 +259,10 @@ final class CallRunner {
     bytesInFlight += call.bytes
     responseBytesExpected += call.responseBytesMax
     watch(call)
+    if let tenant = call.context.claims?.tenant, tenant != lastTenant {
+      executor.join(tenant)
+      lastTenant = tenant
+    }
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
     let completion = Completion<Response>(on: executor) { outcome in
       let (runner, call) = bound.value
@@ -223,9 +274,27 @@ final class CallRunner {
     call.cancellation = nil
     guard let body = call.handle else { return }
     call.handle = nil
-    let cancellation = body(call.context, completion)
-    // It may have been completed at once.
-    if call.answer != nil { call.cancellation = cancellation }
+    guard call.bytes > Self.smallBytesMax, let lane = call.context.memory?.largeRequests else {
+      return offer(body(call.context, completion), for: call)
+    }
+    let context = call.context
+    let giveUp = GiveUp()
+    call.cancellation = { giveUp.isDue.store(true, ordering: .relaxed) }
+    large.add(of: lane) { [executor] in
+      if giveUp.isDue.load(ordering: .relaxed) { return completion.complete(.failure(.cancelled)) }
+      let cancellation = body(context, completion)
+      executor.execute { bound.value.runner.offer(cancellation, for: bound.value.call) }
+    }
+  }
+
+  /// Of a call whose handler begins on another thread.
+  private final class GiveUp: Sendable {
+    let isDue = Atomic<Bool>(false)
+  }
+
+  /// How a call can be given up from now on. It may have been completed at once, or given up meanwhile.
+  private func offer(_ cancellation: @escaping Cancellation, for call: RunningCall) {
+    if call.answer != nil { call.cancellation = cancellation } else { cancellation() }
   }
 
   /// The work of a call has ended, whether anybody waits for it or not.

@@ -39,7 +39,8 @@ final class HandlerStage {
     let connection = try #require(table.add(server, listener: 0))
     let unread = UnreadResponses(memory: responses, loop: loop) { [weak server] _ in server?.close(promise: nil) }
     let dispatcher = Dispatcher(methods.methods, interceptors: [])
-    let runner = CallRunner(interceptors: [], memory: memory, unread: unread, loop: loop)
+    let runner = CallRunner(
+      interceptors: [], memory: memory, unread: unread, turns: LoopTurns(loop, large: LargeRequests { $0() }))
     let edge = ConnectionEdge()
     let handler = GRPCHandler(
       dispatcher: dispatcher, runner: runner, unread: unread,
