@@ -31,7 +31,7 @@ let package = Package(
     .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     // Signals and ordered shutdown.
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    // Runs initdb and pg_ctl for the private PostgreSQL.
+    // Runs initdb and pg_ctl for the private PostgreSQL, and floods of the bench in processes of their own.
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     // The type of paths that swift-subprocess takes.
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -105,6 +105,8 @@ let package = Package(
       dependencies: [
         "Bench", "CommandSupport", "Domain", "ParleyClient", "Server", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),

@@ -2,6 +2,9 @@ import ArgumentParser
 import Bench
 import CommandSupport
 import Domain
+import Foundation
+import Subprocess
+import SystemPackage
 import Wire
 
 struct BenchFairness: AsyncParsableCommand {
@@ -26,20 +29,24 @@ struct BenchFairness: AsyncParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  @Option(help: ArgumentHelp("Only flood, by this method, until SIGINT.", visibility: .hidden))
+  var flood: Flood?
+
   func run() async throws {
-    let address = try target.resolvedAddress()
     guard pace.count == nil else { throw CommandFailure("--count: give --duration instead") }
-    var flood = try pace.plan(address)
-    var gets = flood
-    (gets.pace, gets.connections, gets.callsInFlight) = (.closed, getConnections, getInFlight)
-    // It ends with the gets.
-    (flood.seconds, flood.warmupSeconds, flood.timeoutSeconds) = (nil, 0, min(flood.timeoutSeconds, 5))
+    let address = try target.resolvedAddress()
     let tokens = try await target.tokens(count: 2)
-    let flooder = Workload.Caller(
-      token: tokens[0], ids: try await Self.ids(of: tokens[0], at: address), lists: [Flood.scanningList.encoded()],
-      stats: [Flood.scanningStats.encoded()])
+    let plan = try pace.plan(address)
+    if let flood {
+      let caller = Workload.Caller(
+        token: tokens[0], ids: try await Self.ids(of: tokens[0], at: address), lists: [Flood.scanningList.encoded()],
+        stats: [Flood.scanningStats.encoded()])
+      return try await flood.run(by: caller, plan, seed: pace.seed)
+    }
+    var gets = plan
+    (gets.pace, gets.connections, gets.callsInFlight) = (.closed, getConnections, getInFlight)
     let getter = Workload.Caller(token: tokens[1], ids: try await Self.ids(of: tokens[1], at: address))
-    let run = FairnessRun(flooder: flooder, getter: getter, flood: flood, gets: gets, seed: pace.seed)
+    let run = FairnessRun(getter: getter, gets: gets, seed: pace.seed)
     let report: FairnessReport
     do {
       report = try await untilSignal { try await run.report() }
@@ -119,27 +126,44 @@ struct FairnessReport: Encodable, Sendable {
   var isInterrupted = false
 }
 
+extension Flood: ExpressibleByArgument {
+  private static let batch = 500
+  /// Printed when the flood begins; a report in JSON follows when it has ended.
+  fileprivate static let begins = "flooding"
+
+  struct Report: Codable, Sendable {
+    var callsPerSecond: Double
+    var errors: Int
+  }
+
+  fileprivate func run(by caller: Workload.Caller, _ plan: LoadPlan, seed: UInt64) async throws {
+    var plan = plan
+    // Whoever began it ends it, in good time.
+    let longest = (plan.seconds ?? 0) + plan.warmupSeconds + 60
+    (plan.seconds, plan.warmupSeconds, plan.timeoutSeconds) = (longest, 0, min(plan.timeoutSeconds, 5))
+    let workload = Workload(
+      callers: [caller], shares: .zipf(1), mix: [operation: 1],
+      pool: operation == .record ? ContentPool(seed: seed) : nil, batch: self == .batches ? Self.batch : 1,
+      seed: seed, freshness: .random(in: .min ... .max))
+    try printLine(Self.begins)
+    let report = try await untilSignal { [plan] in try await LoadRunner.run(workload, plan) }
+    try printJSON(Report(callsPerSecond: report.all.callsPerSecond, errors: report.errors))
+  }
+}
+
 private struct FairnessRun: Sendable {
-  var flooder: Workload.Caller
   var getter: Workload.Caller
-  var flood: LoadPlan
   var gets: LoadPlan
   var seed: UInt64
-
-  private static let batch = 500
 
   func report() async throws -> FairnessReport {
     var report = FairnessReport()
     for flood in Flood.allCases {
       let alone = try await measure()
       // The gets' warm-up is the flood's, too.
-      let (flooded, measured) = try await beside {
-        try await LoadRunner.run(workload(flood), self.flood)
-      } run: {
-        try await measure()
-      }
+      let (measured, flooded) = try await beside(flood) { try await measure() }
       report.errors += alone.errors + measured.errors
-      guard !Task.isCancelled else {
+      guard !Task.isCancelled, let flooded else {
         report.isInterrupted = true
         break
       }
@@ -152,22 +176,45 @@ private struct FairnessRun: Sendable {
     try await LoadRunner.run(Workload(callers: [getter], shares: .zipf(1), mix: [.get: 1], seed: seed), gets)
   }
 
-  private func workload(_ flood: Flood) -> Workload {
-    Workload(
-      callers: [flooder], shares: .zipf(1), mix: [flood.operation: 1],
-      pool: flood.operation == .record ? ContentPool(seed: seed) : nil, batch: flood == .batches ? Self.batch : 1,
-      seed: seed, freshness: .random(in: .min ... .max))
+  /// Runs `body` while a process floods: gets of the flood's own process would wait for its threads before they have
+  /// left it.
+  ///
+  /// - Returns: what both have; nil for a flood that was interrupted.
+  private func beside<Result: Sendable>(
+    _ flood: Flood, run body: @Sendable () async throws -> Result
+  ) async throws -> (Result, Flood.Report?) {
+    let command = Subprocess.Configuration(
+      executable: .path("/proc/self/exe"),
+      arguments: .init(CommandLine.arguments.dropFirst() + ["--flood", flood.rawValue]))
+    return try await Subprocess.run(
+      command, input: .none, output: .sequence, error: .currentStandardError
+    ) { process in
+      var report = ""
+      var result: Result?
+      for try await line in process.standardOutput.strings() {
+        if result == nil, line.trimmingCharacters(in: .whitespacesAndNewlines) == Flood.begins {
+          result = try await body()
+          try process.send(signal: .interrupt)
+        } else {
+          report += line
+        }
+      }
+      guard let result else { throw CommandFailure("the flood by \(flood.rawValue) did not begin") }
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      return (result, try? decoder.decode(Flood.Report.self, from: Data(report.utf8)))
+    }.closureResult
   }
 }
 
 extension FairnessReport.Measured {
-  fileprivate init(_ flood: Flood, alone: LoadReport, _ measured: LoadReport, _ flooded: LoadReport) {
+  fileprivate init(_ flood: Flood, alone: LoadReport, _ measured: LoadReport, _ flooded: Flood.Report) {
     method = flood.rawValue
     aloneP99Us = alone.all.latencyUs.p99
     p99Us = measured.all.latencyUs.p99
     p99Ratio = aloneP99Us > 0 ? p99Us / aloneP99Us : 0
     getsPerSecondRatio = alone.all.calls > 0 ? measured.all.callsPerSecond / alone.all.callsPerSecond : 0
-    floodCallsPerSecond = flooded.all.callsPerSecond
+    floodCallsPerSecond = flooded.callsPerSecond
     floodErrors = flooded.errors
   }
 }
