@@ -15,9 +15,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     // One reader over flags, environment and file, in that order.
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
-    // SHA-256 for derived ids and page tokens.
+    // SHA-256 of contents and migrations, and keys in the tests of tokens.
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    // Percentiles of latencies, for `parley bench`.
+    // Percentiles of latencies, for parley-bench.
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     // The logging API every Swift server shares.
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),

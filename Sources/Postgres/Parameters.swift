@@ -59,74 +59,55 @@ package struct Parameters: Equatable, Sendable {
   package mutating func add(_ value: Int64?) { if let value { add(value) } else { addNull() } }
   package mutating func add(_ value: String?) { if let value { add(value) } else { addNull() } }
 
-  // MARK: Arrays. Inlinable, so that each is compiled for the collections it is used with.
+  // MARK: Arrays
 
-  @inlinable
-  package mutating func add(_ values: some Collection<String>) {
-    addArray(values, of: PostgresType.text) { $0.add($1) }
+  package mutating func add(_ values: [String]) {
+    addArray(of: PostgresType.text, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<Double>) {
-    addArray(values, of: PostgresType.float8) { $0.add($1) }
+  package mutating func add(_ values: [Double]) {
+    addArray(of: PostgresType.float8, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<Int16>) {
-    addArray(values, of: PostgresType.int2) { $0.add($1) }
+  package mutating func add(_ values: [Int16]) {
+    addArray(of: PostgresType.int2, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<Int32>) {
-    addArray(values, of: PostgresType.int4) { $0.add($1) }
+  package mutating func add(_ values: [Int32]) {
+    addArray(of: PostgresType.int4, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<Int64>) {
-    addArray(values, of: PostgresType.int8) { $0.add($1) }
+  package mutating func add(_ values: [Int64]) {
+    addArray(of: PostgresType.int8, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<Bool>) {
-    addArray(values, of: PostgresType.bool) { $0.add($1) }
+  package mutating func add(_ values: [Bool]) {
+    addArray(of: PostgresType.bool, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  @inlinable
-  package mutating func add(_ values: some Collection<[UInt8]>) {
-    addArray(values, of: PostgresType.bytea) { $0.add($1) }
+  package mutating func add(_ values: [[UInt8]]) {
+    addArray(of: PostgresType.bytea, count: values.count) { for value in values { $0.add(value) } }
   }
 
-  /// An array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_send). Its elements stand as parameters do.
+  /// An array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_send). (It is not generic over its elements:
+  /// across a target's border, the optimizer would not compile it for each kind of them.)
   ///
   /// - Parameters:
   ///   - type: of the elements, one of `PostgresType`.
-  ///   - add: adds one element.
-  @inlinable
-  package mutating func addArray<C: Collection>(
-    _ values: C, of type: Int32, _ add: (inout Parameters, C.Element) -> Void
-  ) {
-    let array = beginArray(of: type, count: values.count)
-    for value in values { add(&self, value) }
-    endArray(array)
-  }
-
-  /// - Returns: for `endArray`, where the array begins, and how many parameters there are then.
-  package mutating func beginArray(of type: Int32, count elementCount: Int) -> (place: Int, count: Int) {
+  ///   - addElements: adds so many, which stand in an array as parameters do.
+  package mutating func addArray(of type: Int32, count elementCount: Int, _ addElements: (inout Parameters) -> Void) {
     begin(byteCount: 0)
-    let array = (place: bytes.count, count: count)
+    let (start, count) = (bytes.count, count)
     append(Int32(elementCount == 0 ? 0 : 1))
     append(Int32(0))
     append(type)
     if elementCount > 0 {
       append(Int32(elementCount))
       append(Int32(1))
+      addElements(&self)
     }
-    return array
-  }
-
-  package mutating func endArray(_ array: (place: Int, count: Int)) {
-    setByteCount(from: array.place - 4)
-    count = array.count
+    setByteCount(from: start - 4)
+    self.count = count
   }
 
   private mutating func add(bigEndian value: some FixedWidthInteger) {

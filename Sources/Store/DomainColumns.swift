@@ -8,8 +8,8 @@ extension Parameters {
 
   mutating func add(_ value: Timestamp) { addTimestamp(milliseconds: value.milliseconds) }
 
-  mutating func add(_ values: some Collection<InteractionID>) {
-    addArray(values, of: PostgresType.uuid) { $0.add($1) }
+  mutating func add(_ values: [InteractionID]) {
+    addArray(of: PostgresType.uuid, count: values.count) { for value in values { $0.add(value) } }
   }
 }
 

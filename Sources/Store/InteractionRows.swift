@@ -50,8 +50,9 @@ extension Parameters {
     add(content.conversationID)
     add(content.customerMessage)
     add(content.agentResponse)
-    add(content.detectedIntents.lazy.map(\.name))
-    add(content.detectedIntents.lazy.map { $0.confidence + 0 })
+    let intents = content.detectedIntents
+    addArray(of: PostgresType.text, count: intents.count) { for intent in intents { $0.add(intent.name) } }
+    addArray(of: PostgresType.float8, count: intents.count) { for intent in intents { $0.add(intent.confidence + 0) } }
     add(content.modelUsed)
     add(content.contextSize)
     add(content.processingTimeMilliseconds)
