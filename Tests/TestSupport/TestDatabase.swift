@@ -30,8 +30,22 @@ public struct TestDatabase: Sendable {
       let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
       let template = migrated ? try await TemplateDatabase.shared.name() : "template1"
       try execute("CREATE DATABASE \(name) TEMPLATE \(template)", at: server)
-      defer { _ = try? execute("DROP DATABASE \(name) WITH (FORCE)", at: server) }
+      defer { drop(name, at: server) }
       return try await body(TestDatabase(url: "\(server) dbname=\(name)"))
+    }
+  }
+
+  /// DROP DATABASE waits for every session of the server to take note. In PostgreSQL 15 a session whose statement is
+  /// cancelled just then may take note at its next interrupt only, so each is sent one where a drop takes long.
+  private static func drop(_ name: String, at server: String) {
+    for _ in 0..<10 {
+      let isGone: Void? = try? {
+        let session = try DatabaseSession(url: server)
+        try session.sql("SET statement_timeout = '5s'")
+        try session.sql("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+      }()
+      if isGone != nil { return }
+      _ = try? execute("SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity", at: server)
     }
   }
 
