@@ -110,12 +110,21 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),
+    // The server's settings: each is declared once, and read from flags, environment and file.
+    .target(
+      name: "Settings",
+      dependencies: [
+        "CommandSupport", "Domain", "Postgres", "Server", "Store",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Configuration", package: "swift-configuration"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
     .executableTarget(
       name: "parley",
       dependencies: [
-        "CommandSupport", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Store", "Wire",
+        "CommandSupport", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Settings", "Store", "Wire",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -190,6 +199,13 @@ let package = Package(
         .product(name: "NIOHTTP2", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SettingsTests",
+      dependencies: [
+        "CommandSupport", "Domain", "Postgres", "Settings",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     // gRPC's own interoperability service on our layer; no product.

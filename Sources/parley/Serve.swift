@@ -1,12 +1,12 @@
 import ArgumentParser
 import CommandSupport
-import Configuration
 import Domain
 import Foundation
 import Logging
 import PrivateCluster
 import Server
 import ServiceLifecycle
+import Settings
 import Store
 import UnixSignals
 import Wire
@@ -16,33 +16,34 @@ struct Serve: AsyncParsableCommand {
     abstract: "Serve until SIGTERM or SIGINT, then drain.",
     discussion: """
       Without --database-url it runs a private PostgreSQL in the folder --data names. Without a key it
-      makes a secret there. Everything may also come from the environment (PARLEY_LISTEN, PARLEY_DATA,
-      PARLEY_DATABASE_URL, …) or a JSON file (--config).
+      makes a secret there. Each setting may also come from the environment, under the name that is given
+      with it, or from a JSON file (--config), under the flag's name. A flag overrides the environment,
+      and the environment overrides the file.
       """)
 
-  @OptionGroup var settings: ServerSettings
+  @OptionGroup var flags: ServerFlags
 
   func run() async throws {
-    let config = try await settings.reader()
-    let logger = try config.logger()
-    let data = config.string(forKey: "data").map { URL(fileURLWithPath: $0).standardizedFileURL.path }
-    var configuration = try config.server(data: data)
-    let reflection = try config.reflection() ? Reflection() : nil
-    let leeway = try config.count("jwt-leeway", in: 0...300) ?? 60
-    let connections = try config.connections()
-    let preparedStatements = try config.preparedStatements()
+    let settings = try await SettingSources(flags, environment: ProcessInfo.processInfo.environment)
+    let logger = try settings.logger()
+    let data = try settings.data()
+    var configuration = try settings.server(data: data)
+    let reflection = try settings.value(ServerSettings.reflection) ? Reflection() : nil
+    let leeway = try settings.value(ServerSettings.jwtLeeway)
+    let connections = try settings.connections()
+    let preparedStatements = try settings.value(ServerSettings.preparedStatements)
     // What is wrong is told before anything is made.
     configuration.connectionsMax = try connectionsMax(beside: connections, logger)
-    let databaseURL = config.string(forKey: "database-url")
+    let databaseURL = try settings.value(ServerSettings.databaseURL)
     guard data != nil || databaseURL != nil else {
       throw CommandFailure("no database: give --data DIR for a private PostgreSQL or --database-url for another")
     }
-    if data == nil || databaseURL != nil { _ = try config.givenKeys() }
+    if data == nil || databaseURL != nil { _ = try settings.givenKeys() }
     let cluster = databaseURL == nil ? try data.map { try PrivateCluster(directory: $0, logger: logger) } : nil
     let verifier = await TokenVerifier(
       TokenVerifier.Configuration(
-        keys: try config.keys(data: data), issuer: config.string(forKey: "jwt-issuer"),
-        audience: config.string(forKey: "jwt-audience"), leewaySeconds: leeway))
+        keys: try settings.keys(data: data), issuer: try settings.value(ServerSettings.jwtIssuer),
+        audience: try settings.value(ServerSettings.jwtAudience), leewaySeconds: leeway))
     guard let url = databaseURL ?? cluster?.url else { return }
     guard try await isStarted(cluster, url, logger) else {
       await cluster?.stop()

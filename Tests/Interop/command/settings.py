@@ -129,10 +129,12 @@ class WrongValues(SettingsScenario):
     def _refuses_everywhere(self, flag, value, *allowed):
         words = flag.split("-")
         name = "[ .-]".join(words)
+        variable = "PARLEY_" + "_".join(words).upper()
+        config = self._config({flag: value})
         says = [name, value.replace("+", "\\+"), *allowed]
-        self._serve(f"--{flag}={value}").refused(*says)
-        self._serve(env={"PARLEY_" + "_".join(words).upper(): value}).refused(*says)
-        self._serve("--config", self._config({flag: value})).refused(*says)
+        self._serve(f"--{flag}={value}").refused(f"--{flag}", *says)
+        self._serve(env={variable: value}).refused(f"from {variable}", "default", *says)
+        self._serve("--config", config).refused(f"from --config {config}", "default", *says)
 
     @check
     def wrongLogLevelIsRefused(self):
