@@ -161,8 +161,10 @@ public enum Limits {
   public static let rebuildInteractionsMax = 100_000
   /// Rollups in memory until they are put into their table, while hours are rebuilt.
   public static let rollupsHeldMax = 20_000
-  /// What others have locked is waited for so long; then that tenant's work is put off.
-  public static let rollupLockMillisecondsMax = 1000
+  /// What others have locked is waited for so long by a job; then that tenant's work, or the job, is put off.
+  public static let jobLockMillisecondsMax = 1000
+  /// When a server stops, the rollup job has so long to merge what is left; the next server merges the rest.
+  public static let jobStopSecondsMax: Int64 = 10
   /// Tenants whose work is put off after a failure; one more is tried as if it had not failed.
   public static let tenantsPutOffMax = 1000
   /// One statement reads or writes at most this many rollups, or posting lists.

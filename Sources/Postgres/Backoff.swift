@@ -15,8 +15,13 @@ package struct Backoff {
   package var mayTry: Bool { ContinuousClock.now >= nextTry }
 
   package mutating func failed() {
-    nextTry = .now + pause * Double.random(in: 0.5...1)
-    pause = min(pause * 2, most)
+    nextTry = .now + nextPause()
+  }
+
+  /// After another failure, for those who wait by a clock of their own.
+  package mutating func nextPause() -> Duration {
+    defer { pause = min(pause * 2, most) }
+    return pause * Double.random(in: 0.5...1)
   }
 
   package mutating func succeeded() {

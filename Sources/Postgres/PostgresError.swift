@@ -52,6 +52,9 @@ package struct PostgresError: Error {
   /// A row with the same key is there.
   package var isKeyTaken: Bool { sqlState == "23505" }
 
+  /// What another has locked was waited for as long as it may be.
+  package var isLockTimeout: Bool { sqlState == "55P03" }
+
   /// Trying again at once may succeed: after a deadlock, a serialization failure or a prepared statement's loss.
   package var isTransient: Bool {
     ["40001", "40P01"].contains(sqlState) || isPreparedStatementStale

@@ -10,8 +10,9 @@ extension Statement {
     "partitions_far_ahead", PackageResources.partitions_far_ahead_sql)
 }
 
-/// What every row rests on: the tenants' numbers and the partitions. Owns one connection, as the
-/// tables' owner, which adds tenants and partitions; reads look a tenant up by themselves.
+/// What every row rests on: the tenants' numbers and the partitions. Adds tenants, and the partitions that calls find
+/// missing, by one connection as the tables' owner. `PartitionJob` makes the others, and reads look a tenant up by
+/// themselves.
 final class Catalog: Sendable {
   private struct Known {
     /// Days, as counted from 1970, whose partition is there.
@@ -62,28 +63,25 @@ final class Catalog: Sendable {
   /// fast, not whether it is right.
   var hasPartitionsFarAhead: Bool { known.withLock { $0.hasPartitionsFarAhead } }
 
-  nonisolated(nonsending) func lookForPartitionsFarAhead() async throws(RPCError) {
-    let found = await connection.runRepeatable { (connection) throws(PostgresError) in
-      try connection.run(Command(.partitionsFarAhead)).first { _ in true }?.bool(0) ?? false
-    }
-    switch found {
-    case .success(let found): known.withLock { $0.hasPartitionsFarAhead = found }
-    case .failure(let error): throw error.rpcError
-    }
+  func haveLookedFarAhead(found: Bool) { known.withLock { $0.hasPartitionsFarAhead = found } }
+
+  /// The days of these times, as counted from 1970, whose partition is not known to be there.
+  func daysWithoutPartition(for times: some Sequence<Timestamp>) -> Set<Int64> {
+    let days = Set(times.map { $0.milliseconds / .millisecondsPerDay })
+    return known.withLock { days.subtracting($0.days) }
   }
+
+  func rememberPartitions(ofDays days: Set<Int64>) { known.withLock { $0.days.formUnion(days) } }
 
   /// Makes sure that a partition holds each of these times.
   nonisolated(nonsending) func ensurePartitions(for times: some Sequence<Timestamp>) async throws(RPCError) {
-    let days = Set(times.map { $0.milliseconds / .millisecondsPerDay })
-    let missing = known.withLock { days.subtracting($0.days) }
+    let missing = daysWithoutPartition(for: times)
     guard !missing.isEmpty else { return }
     let made = await connection.runRepeatable { (connection) throws(PostgresError) in
-      for day in missing.sorted() {
-        _ = try connection.run(Command(.ensurePartition) { $0.add(day * .millisecondsPerDay) })
-      }
+      for day in missing.sorted() { try connection.ensurePartition(ofDay: day) }
     }
     switch made {
-    case .success: known.withLock { $0.days.formUnion(missing) }
+    case .success: rememberPartitions(ofDays: missing)
     case .failure(let error): throw error.rpcError
     }
   }
@@ -94,5 +92,15 @@ extension Session {
   func addTenants(_ tenants: [Tenant]) throws(PostgresError) -> [TenantKey] {
     let rows = try run(Command(.addTenants) { $0.add(tenants.map(\.description)) })
     return try rows.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }
+  }
+
+  /// Makes the partition that holds a day, as counted from 1970, if it is not there.
+  func ensurePartition(ofDay day: Int64) throws(PostgresError) {
+    _ = try run(Command(.ensurePartition) { $0.add(day * .millisecondsPerDay) })
+  }
+
+  /// Whether there are partitions of months that nobody can record into.
+  func hasPartitionsFarAhead() throws(PostgresError) -> Bool {
+    try run(Command(.partitionsFarAhead)).first { _ in true }?.bool(0) ?? false
   }
 }

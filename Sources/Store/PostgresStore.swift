@@ -29,7 +29,7 @@ public final class PostgresStore: InteractionStore {
   private let numbers = TenantNumbers()
   let catalog: Catalog
   let recorder: Recorder
-  private let folder: DeltaFolder
+  private let jobs: JobRunner
   let readers: ReaderPool
   let lookup: InteractionLookup
   private let probe: DatabaseProbe
@@ -37,7 +37,6 @@ public final class PostgresStore: InteractionStore {
   private let batchMax: Duration
   private let exactStatsInteractionsMax: Int
   private let smallTenants = SmallTenants()
-  private let logger: Logger
 
   public convenience init(_ configuration: Configuration, logger: Logger) {
     self.init(configuration, exactStatsInteractionsMax: Limits.exactStatsInteractionsMax, logger: logger)
@@ -52,7 +51,8 @@ public final class PostgresStore: InteractionStore {
       url: configuration.url, statementTimeout: configuration.statementTimeout,
       grace: configuration.grace, preparedStatements: configuration.preparedStatements)
     func owner() -> OwnerConnection { OwnerConnection(connection, logger: logger) }
-    let (numbers, catalog) = (numbers, Catalog(owner(), numbers))
+    let (numbers, registry) = (numbers, owner())
+    let catalog = Catalog(registry, numbers)
     self.catalog = catalog
     let takenKeys = TakenKeys()
     let budget = configuration.connections
@@ -60,23 +60,28 @@ public final class PostgresStore: InteractionStore {
       writers: (0..<budget.writers).map { _ in
         BatchWriter(owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, logger: logger)
       })
-    folder = DeltaFolder(owner(), logger: logger)
+    let (rollups, putOff) = (owner(), PutOffTenants(logger: logger))
+    jobs = JobRunner(
+      [
+        .init(PartitionJob(catalog), on: registry),
+        .init(RollupJob(putOff, logger: logger), on: rollups),
+        .init(RebuildJob(putOff, logger: logger), on: rollups),
+      ], logger: logger)
     probe = DatabaseProbe(url: configuration.url, logger: logger)
     readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
     lookup = InteractionLookup(readers, numbers, concurrency: max(1, budget.readers / 2))
-    self.logger = logger
   }
 
-  /// Writes what is recorded, and makes the partitions of the coming months, until `close()`.
+  /// Writes what is recorded, and runs the jobs, until `close()`.
   public func run() async {
     await withTaskGroup { group in
-      group.addTask { await self.makePartitionsAhead() }
       group.addTask { await self.readers.connectOne() }
-      await withTaskGroup { folding in
-        folding.addTask { await self.folder.run() }
+      await withTaskGroup { working in
+        working.addTask { await self.jobs.run() }
         await recorder.run()
-        folder.close()
+        // The last batches have left change records, which the rollup job still merges.
+        jobs.stop()
       }
       group.cancelAll()
     }
@@ -93,21 +98,6 @@ public final class PostgresStore: InteractionStore {
       return .unfit("a batch has been written for \(longest.components.seconds) s", isCertain: true)
     }
     return await probe.look()
-  }
-
-  /// Keeps this month's partition and the next two in being, so that no call has to wait for one.
-  private func makePartitionsAhead() async {
-    while !Task.isCancelled {
-      let now = Timestamp.now
-      let months: [Int64] = [0, 31, 62]
-      do throws(RPCError) {
-        try await catalog.ensurePartitions(for: months.map { now + $0 * .millisecondsPerDay })
-        try await catalog.lookForPartitionsFarAhead()
-      } catch {
-        logger.warning("no partitions made ahead", metadata: ["reason": "\(error.cause ?? error.message)"])
-      }
-      try? await Task.sleep(for: .seconds(10))
-    }
   }
 
   public func record(

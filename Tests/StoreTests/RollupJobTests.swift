@@ -196,10 +196,15 @@ import Testing
 
   /// Works without a lease until nothing is left.
   private static func mergeAll(_ database: TestDatabase) async {
-    let job = DeltaFolder(database.owner(), lease: .none, logger: .silent)
+    let (owner, putOff) = (database.owner(), PutOffTenants(logger: .silent))
+    let runner = JobRunner(
+      [
+        .init(RollupJob(putOff, lease: nil, logger: .silent), on: owner),
+        .init(RebuildJob(putOff, lease: nil, logger: .silent), on: owner),
+      ], logger: .silent)
     for _ in 0..<1000 {
       do throws(PostgresError) {
-        while try await job.step() {}
+        try await runner.runOnce()
         if (try? database.isFolded()) ?? true { return }
       } catch {
         #expect(error.isTransient, "\(error)")
@@ -228,15 +233,6 @@ import Testing
     }
   }
 
-  @Test func endsWhenItsTaskIsCancelled() async throws {
-    try await TestDatabase.with { database in
-      let job = DeltaFolder(database.owner(), logger: .silent)
-      let running = Task { await job.run() }
-      running.cancel()
-      await running.value
-    }
-  }
-
   @Test func rebuildsADayInPieces() async throws {
     var random = SeededGenerator()
     let given = interactions(100, &random)
@@ -250,7 +246,7 @@ import Testing
         _ = try connection.run(.addStaleHours(0..<Int32.max, of: key))
         var pieces = 0
         while try !connection.staleHours(of: key).isEmpty {
-          _ = try connection.withLease(.none) { (connection) throws(PostgresError) in
+          _ = try connection.withLease(nil) { (connection) throws(PostgresError) in
             try connection.rebuild(key, interactionsMax: 30)
           }
           pieces += 1

@@ -30,6 +30,8 @@ import Testing
       try await database.warmUp(store)
       let interaction = Interaction.sample()
       _ = try await store.record(interaction)
+      // A merge under way and the locks below would wait for each other.
+      try await eventually("all is merged") { try database.isFolded() }
       let session = try database.session()
       // Statistics read these, gets and lists of a range within two months do not.
       var today = InteractionFilter()

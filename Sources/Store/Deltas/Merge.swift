@@ -4,22 +4,11 @@ import Postgres
 extension Statement {
   fileprivate static let takeDeltasOfAllBut = takeDeltas("tenant <> ALL ($1::int4[])")
   fileprivate static let takeDeltasOfTenant = takeDeltas("tenant = $1::int4")
-  fileprivate static let holdLease = Statement("rollups_lease", PackageResources.rollups_lease_sql)
-  fileprivate static let addLease = Statement("rollups_lease_add", PackageResources.rollups_lease_add_sql)
 
   private static func takeDeltas(_ tenants: String) -> Statement {
     let text = String(decoding: PackageResources.deltas_take_sql, as: UTF8.self)
     return Statement("deltas_take", text.replacing("{tenants}", with: tenants))
   }
-}
-
-/// How one server at a time does the rollup job.
-enum RollupLease {
-  /// By a row of `parley.leases`, which only the tables' owner can lock.
-  case row
-  /// Not at all. Two at once stay right: each works in one snapshot, and where both change the same, one fails and tries
-  /// again.
-  case none
 }
 
 /// What was done with some change records.
@@ -30,21 +19,6 @@ struct Merged {
 }
 
 extension Session {
-  /// Runs `body` in a transaction of one snapshot that holds the lease; nil if somebody else does.
-  func withLease<R>(
-    _ lease: RollupLease, _ body: (Session) throws(PostgresError) -> R
-  ) throws(PostgresError) -> R? {
-    let result = try inTransaction([Command(.beginRepeatableRead)]) { (connection) throws(PostgresError) -> R? in
-      if lease == .row {
-        let hold = Command(.holdLease) { $0.add("\(Limits.rollupLockMillisecondsMax)ms") }
-        guard try connection.run(hold).count == 1 else { return nil }
-      }
-      return try body(connection)
-    }
-    if result == nil { _ = try run(Command(.addLease)) }
-    return result
-  }
-
   /// Merges change records of every tenant but some, a bounded number.
   func mergeChanges(ofAllBut others: [TenantKey]) throws(PostgresError) -> Merged {
     try mergeChanges(Command(.takeDeltasOfAllBut) { $0.add(others.map(\.rawValue)) }) { _ in true }

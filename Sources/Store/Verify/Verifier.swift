@@ -29,14 +29,12 @@ public final class Verifier: Sendable {
 
   private let owner: OwnerConnection
   private let reader: ReaderConnection
-  private let folder: DeltaFolder
 
   public init(url: String, logger: Logger) {
     // A day may take as long as it must.
     let configuration = ConnectionConfiguration(url: url, statementTimeout: .zero)
     owner = OwnerConnection(configuration, logger: logger)
     reader = ReaderConnection(configuration, logger: logger)
-    folder = DeltaFolder(owner, logger: logger)
   }
 
   /// Looks at each day of the range that has anything, of one tenant or of all. Throws `Failure`.
@@ -79,7 +77,9 @@ public final class Verifier: Sendable {
     repeat {
       let rebuilt: Rebuilt?
       do throws(PostgresError) {
-        rebuilt = try await folder.rebuild(tenant)
+        rebuilt = try await owner.run { (session) throws(PostgresError) in
+          try session.withLease(.rollups) { (session) throws(PostgresError) in try session.rebuild(tenant) }
+        }.get()
         failures = 0
       } catch {
         failures += 1

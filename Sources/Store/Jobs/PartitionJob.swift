@@ -1,0 +1,47 @@
+import Domain
+import Postgres
+
+extension Statement {
+  fileprivate static let missingPartitions = Statement("partitions_missing", PackageResources.partitions_missing_sql)
+}
+
+/// Keeps the partitions of this month and the next two in being, so that no call has to wait for one.
+///
+/// Every server looks, because each keeps in mind which partitions are there. What is missing is made under the lease, a
+/// partition in each transaction. A call whose partition is missing all the same makes it without.
+struct PartitionJob: Job {
+  let name = "partitions"
+  let interval = Duration.seconds(10)
+  let finishesOnStop = false
+
+  private let catalog: Catalog
+  private let now: @Sendable () -> Timestamp
+
+  init(_ catalog: Catalog, now: @escaping @Sendable () -> Timestamp = { .now }) {
+    self.catalog = catalog
+    self.now = now
+  }
+
+  func runOnce(on session: Session) throws(PostgresError) -> NextRun {
+    let now = now()
+    try makePartitions(for: [0, 31, 62].map { now + $0 * .millisecondsPerDay }, on: session)
+    catalog.haveLookedFarAhead(found: try session.hasPartitionsFarAhead())
+    return .afterPause
+  }
+
+  private func makePartitions(for times: [Timestamp], on session: Session) throws(PostgresError) {
+    var days = catalog.daysWithoutPartition(for: times)
+    guard !days.isEmpty else { return }
+    let missing = try session.run(
+      Command(.missingPartitions) { $0.add(days.map { $0 * .millisecondsPerDay }) })
+    for row in missing {
+      let day = try row.int64(0) / .millisecondsPerDay
+      let made: Void? = try session.withLease(.partitions, beginningWith: .begin) { (session) throws(PostgresError) in
+        try session.ensurePartition(ofDay: day)
+      }
+      // Another server is at it.
+      if made == nil { days.remove(day) }
+    }
+    catalog.rememberPartitions(ofDays: days)
+  }
+}
