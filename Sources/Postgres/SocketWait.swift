@@ -8,6 +8,9 @@ import Logging
 final class SocketWait {
   /// How long a cancelled statement may take to end before its connection is given up.
   private static let cancelMax = Duration.seconds(5)
+  /// PostgreSQL drops a request to cancel that comes between two statements of a pipeline, so one is sent again after
+  /// this time, and after twice that, and so on.
+  private static let cancelAgainMilliseconds: Int64 = 100
 
   /// Has the thread look whether its task was cancelled.
   private let wakeup: Wakeup
@@ -38,8 +41,9 @@ final class SocketWait {
     var now = uptimeMilliseconds()
     var giveUp = silenceMax.map { now + $0 }
     var isCancelled = false
+    var nextCancel = (at: Int64.max, pause: Self.cancelAgainMilliseconds)
     while true {
-      let end = min(giveUp ?? .max, timeLimit ?? .max)
+      let end = min(giveUp ?? .max, timeLimit ?? .max, nextCancel.at)
       let timeout = end == .max ? -1 : CInt(clamping: max(0, end - now))
       let (ready, isSocketReady) = poll(connection, toWrite: toWrite, timeout)
       let isInterrupted = ready < 0 && errno == EINTR
@@ -53,7 +57,13 @@ final class SocketWait {
       if !isCancelled, isOverdue || Task.isCancelled {
         isCancelled = true
         giveUp = now + Self.cancelMax.wholeMilliseconds
+        nextCancel.at = now
+      } else if isSocketReady {
+        return
+      }
+      if nextCancel.at <= now {
         try cancelStatement(connection)
+        nextCancel = (now + nextCancel.pause, 2 * nextCancel.pause)
       }
       if isSocketReady { return }
       if ready < 0 || giveUp.map({ $0 <= now }) ?? false {

@@ -1,5 +1,6 @@
 import Domain
 import Postgres
+import Synchronization
 import TestSupport
 import Testing
 
@@ -51,6 +52,40 @@ import Testing
           #expect(try session.backends(.reader) == backend, "\(name)")
         }
       }
+    }
+  }
+
+  /// As PostgreSQL does with one that comes between two statements.
+  @Test func asksAgainWhereARequestToCancelIsDropped() async throws {
+    try await TestDatabase.with { database in
+      let session = try database.session()
+      let dropped = Mutex(0)
+      let relay = try PostgresRelay(session) { direction, bytes in
+        // protocol.html, CancelRequest: its length, and 80877102.
+        guard direction == .toServer, bytes.starts(with: [0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e]) else { return true }
+        return dropped.withLock { dropped in
+          dropped += 1
+          return dropped > 2
+        }
+      }
+      defer { relay.close() }
+      let connection = OwnerConnection(.init(url: "\(database.url) \(relay.url)"), logger: .silent)
+      try session.lockInteractions(against: .everybody)
+      let call = Calls(1) { _ throws(RPCError) in
+        let result = await connection.run { (connection) throws(PostgresError) in
+          try connection.run(Command(Statement("count", "SELECT count(*) FROM parley.interactions"))).count
+        }
+        if case .failure(let error) = result { throw error.rpcError }
+      }
+      try await eventually("it waits in the database") { try session.waitsForLock(.owner) }
+      call.cancel(0)
+      guard case .failure(let error) = await call.all()[0] else {
+        Issue.record("the cancelled call succeeded")
+        return
+      }
+      #expect(error.code == .cancelled)
+      #expect(dropped.withLock(\.self) == 3)
+      try session.unlock()
     }
   }
 
