@@ -230,6 +230,17 @@ struct CallRunnerTests {
     #expect(stage.work.count == 14)
   }
 
+  @Test func connectionThatEndsLeavesNothingToBeginInItsTurn() {
+    let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerCallerMax: 100))
+    for _ in 0..<10 { stage.run(bytes: 10) }
+    #expect(stage.work.count == 8)
+    stage.runner.cancelAll()
+    stage.loop.run()
+    #expect(stage.work.count == 8 && stage.runner.bytesInFlight == 80)
+    for place in 0..<8 { stage.end(place, "done") }
+    #expect(stage.answers.isEmpty && stage.runner.bytesInFlight == 0)
+  }
+
   @Test func callThatIsGivenUpBeforeItsTurnDoesNoWork() throws {
     let stage = Stage()
     for _ in 0..<8 { stage.run() }

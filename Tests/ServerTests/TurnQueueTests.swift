@@ -12,6 +12,6 @@ struct TurnQueueTests {
     // A lane that comes again waits for one work of each of the others.
     queue.add("quiet 2", of: quiet)
     #expect(queue.next() == "busy 3" && queue.next() == "quiet 2" && queue.next() == "busy 4")
-    #expect(queue.next() == nil && queue.isEmpty && busy.isEmpty)
+    #expect(queue.next() == nil && queue.isEmpty)
   }
 }

@@ -47,10 +47,11 @@ final class CallRunner {
   private let limits: CallLimits
   private let unread: UnreadResponses
   private let loop: any EventLoop
-  private let executor: TurnExecutor
-  /// Of the last call that has begun.
-  private var lastTenant: Tenant?
-  private let large: LargeRequests
+  private let turns: LoopTurns
+  /// Its tenant's; its own, while it has none, and where it makes calls of several, as a gateway does.
+  private var executor: TurnExecutor
+  private var tenant: Tenant?
+  private var hasTenants = false
   private var running: [ObjectIdentifier: RunningCall] = [:]
   /// Those that wait for room, in their order, and those that wait no longer until their turn would come.
   private var waiting = CircularBuffer<RunningCall>()
@@ -62,7 +63,10 @@ final class CallRunner {
   /// theirs, and a timer for each would cost more than the rest of their bookkeeping.
   private var timer: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
 
-  /// So many calls begin at once after a read; the others in turn with the loop's other connections.
+  /// Those that are to begin in their turn, in their order.
+  private var deferred = CircularBuffer<RunningCall>()
+  private var isTurnDue = false
+  /// So many calls begin at once after a read; the others in turn with those of other tenants.
   private var startsLeft = CallRunner.startsMax
   private static let startsMax = 8
   /// The handler of a request of more begins on another thread.
@@ -74,8 +78,8 @@ final class CallRunner {
     self.limits = CallLimits(memory)
     self.unread = unread
     self.loop = turns.loop
+    self.turns = turns
     self.executor = TurnExecutor(turns)
-    self.large = turns.large
   }
 
   /// Starts a call. `answer` is called once, later or at once, unless the call is cancelled before.
@@ -97,7 +101,7 @@ final class CallRunner {
     }
     let call = RunningCall(
       method, context, deadline: timeout.map { loop.now + TimeAmount($0) }, handle, answer: answer)
-    if startsLeft > 0, !executor.isWaiting {
+    if startsLeft > 0, deferred.isEmpty {
       startsLeft -= 1
       startOrWait(call)
     } else {
@@ -139,6 +143,11 @@ final class CallRunner {
   /// The peer is gone: nobody waits for answers.
   func cancelAll() {
     waiting.removeAll()
+    for call in deferred {
+      release(call)
+      cancel(call)
+    }
+    deferred.removeAll()
     for call in Array(running.values) { cancel(call) }
     timer?.scheduled.cancel()
     timer = nil
@@ -146,20 +155,39 @@ final class CallRunner {
 
   // MARK: Turns
 
-  /// Starts a call when it is the connection's turn.
   private func startInTurn(_ call: RunningCall) {
     do throws(RPCError) {
       try hold(call)
     } catch {
       return finish(call, Response(error))
     }
-    watch(call)
-    let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
-    executor.execute {
-      let (runner, call) = bound.value
-      runner.release(call)
-      if call.answer != nil { runner.startOrWait(call) }
+    deferred.append(call)
+    awaitTurn()
+  }
+
+  private func awaitTurn() {
+    guard !isTurnDue else { return }
+    isTurnDue = true
+    let bound = NIOLoopBound(self, eventLoop: loop)
+    executor.execute { bound.value.takeTurn() }
+  }
+
+  private func takeTurn() {
+    isTurnDue = false
+    for _ in 0..<Self.startsMax {
+      guard let call = deferred.popFirst() else { return }
+      release(call)
+      if call.answer != nil { startOrWait(call) }
     }
+    if !deferred.isEmpty { awaitTurn() }
+  }
+
+  /// The connection shares its tenant's turns, unless it makes calls of several.
+  private func join(_ new: Tenant) {
+    guard !hasTenants, tenant != new else { return }
+    hasTenants = tenant != nil
+    executor = hasTenants ? TurnExecutor(turns) : turns.executor(of: new)
+    tenant = new
   }
 
   // MARK: Room
@@ -259,10 +287,7 @@ final class CallRunner {
     bytesInFlight += call.bytes
     responseBytesExpected += call.responseBytesMax
     watch(call)
-    if let tenant = call.context.claims?.tenant, tenant != lastTenant {
-      executor.join(tenant)
-      lastTenant = tenant
-    }
+    if let tenant = call.context.claims?.tenant { join(tenant) }
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
     let completion = Completion<Response>(on: executor) { outcome in
       let (runner, call) = bound.value
@@ -280,7 +305,7 @@ final class CallRunner {
     let context = call.context
     let giveUp = GiveUp()
     call.cancellation = { giveUp.isDue.store(true, ordering: .relaxed) }
-    large.add(of: lane) { [executor] in
+    turns.large.add(of: lane) { [executor] in
       if giveUp.isDue.load(ordering: .relaxed) { return completion.complete(.failure(.cancelled)) }
       let cancellation = body(context, completion)
       executor.execute { bound.value.runner.offer(cancellation, for: bound.value.call) }

@@ -5,8 +5,6 @@ struct TurnQueue<Work> {
   /// What waits of one tenant. It is its queue's to change.
   final class Lane {
     fileprivate var works = CircularBuffer<Work>(initialCapacity: 4)
-
-    var isEmpty: Bool { works.isEmpty }
   }
 
   /// Those with work, in the order of their turns.
