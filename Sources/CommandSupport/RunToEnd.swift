@@ -1,10 +1,18 @@
 package import ArgumentParser
+import Dispatch
 import Glibc
 
 extension AsyncParsableCommand {
-  /// Parses and runs a command. What it prints has been written when its status is 0.
-  package static func runToEnd() async -> Never {
+  /// Parses and runs a command, as the whole of a program. An async `main` would begin when Dispatch has opened files of
+  /// its own, which have the number of a standard stream where one is closed.
+  package static func runToEnd() -> Never {
     StandardStreams.prepare()
+    Task { await parseAndRun() }
+    dispatchMain()
+  }
+
+  /// What it prints has been written when its status is 0.
+  private static func parseAndRun() async -> Never {
     var status: CInt = 0
     do {
       var command = try await asyncParseAsRoot()

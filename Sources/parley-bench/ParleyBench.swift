@@ -3,7 +3,6 @@ import Bench
 import CommandSupport
 import Domain
 
-@main
 struct ParleyBench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "parley-bench",
@@ -23,6 +22,9 @@ struct ParleyBench: AsyncParsableCommand {
       BenchRecord.self, BenchGet.self, BenchList.self, BenchStats.self, BenchMixed.self, BenchLimits.self,
       BenchFairness.self, BenchRepeats.self,
     ])
+}
 
-  static func main() async { await runToEnd() }
+@main
+enum Program {
+  static func main() { ParleyBench.runToEnd() }
 }

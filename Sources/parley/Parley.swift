@@ -2,7 +2,6 @@ import ArgumentParser
 import CommandSupport
 import Domain
 
-@main
 struct Parley: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "parley",
@@ -13,8 +12,11 @@ struct Parley: AsyncParsableCommand {
       Record.self, Get.self, List.self, ShowStats.self, Import.self, Bench.self,
       ShowVersion.self,
     ])
+}
 
-  static func main() async { await runToEnd() }
+@main
+enum Program {
+  static func main() { Parley.runToEnd() }
 }
 
 struct ShowVersion: ParsableCommand {

@@ -167,6 +167,8 @@ class Workshop:
         self.parley = self.folder / "parley"
         shutil.copy(binary, self.parley)
         self.parley.chmod(0o755)
+        # `parley bench` looks for it beside itself.
+        shutil.copy(Path(binary).parent / "parley-bench", self.folder / "parley-bench")
         self._lock = threading.Lock()
         self._children = []
         self._is_closed = False
