@@ -64,6 +64,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    runner.onRoom = { [unowned self] in self.context.map(releaseHeldRead) }
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
     let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, strangerIdleTime / 4))
     sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
@@ -75,6 +76,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   func handlerRemoved(context: ChannelHandlerContext) {
     sweep?.cancel()
     drain?.timer?.cancel()
+    runner.onRoom = nil
     self.context = nil
   }
 

@@ -287,6 +287,22 @@ struct CallRunnerTests {
     #expect(busy.allSatisfy { !$0.runner.isFull } && !other.runner.isFull)
   }
 
+  /// Nothing else would have a connection read again that was answered while its work went on.
+  @Test func roomIsToldOfWhenWorkEndsThatNobodyWaitsFor() {
+    let stage = Stage()
+    var told = 0
+    stage.runner.onRoom = { told += 1 }
+    stage.run(bytes: Limits.callBytesInFlightPerConnectionMax / 2)
+    stage.run(timeout: .seconds(1), bytes: Limits.callBytesInFlightPerConnectionMax / 2)
+    stage.loop.run()
+    stage.loop.advanceTime(by: .seconds(1))
+    #expect(stage.answers == [late] && stage.runner.isFull && told == 0)
+    stage.end(1, "late")
+    #expect(told == 1 && !stage.runner.isFull)
+    stage.end(0, "done")
+    #expect(told == 1)
+  }
+
   // MARK: Responses that are not read
 
   @Test func largeResponsesWaitForThoseBeforeThem() {

@@ -60,6 +60,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     isActive = context.channel.isActive
+    runner.onRoom = { [unowned self] in proceed() }
     let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
     sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: lookInterval, delay: lookInterval) { _ in
       bound.value.look()
@@ -69,6 +70,7 @@ final class GRPCHandler: ChannelDuplexHandler {
 
   func handlerRemoved(context: ChannelHandlerContext) {
     sweep?.cancel()
+    runner.onRoom = nil
     session.close()
     self.context = nil
   }

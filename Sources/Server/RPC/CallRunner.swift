@@ -63,6 +63,10 @@ final class CallRunner {
   /// theirs, and a timer for each would cost more than the rest of their bookkeeping.
   private var timer: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
 
+  /// Called when work that nobody waits for any longer has given its memory back: the connection may be read from again.
+  /// (Where somebody waits, the answer tells.)
+  var onRoom: (() -> Void)?
+
   /// Those that are to begin in their turn, in their order.
   private var deferred = CircularBuffer<RunningCall>()
   private var isTurnDue = false
@@ -148,6 +152,7 @@ final class CallRunner {
       cancel(call)
     }
     deferred.removeAll()
+    onRoom = nil
     for call in Array(running.values) { cancel(call) }
     timer?.scheduled.cancel()
     timer = nil
@@ -177,7 +182,7 @@ final class CallRunner {
     for _ in 0..<Self.startsMax {
       guard let call = deferred.popFirst() else { return }
       release(call)
-      if call.answer != nil { startOrWait(call) }
+      if call.answer != nil { startOrWait(call) } else { onRoom?() }
     }
     if !deferred.isEmpty { awaitTurn() }
   }
@@ -326,12 +331,14 @@ final class CallRunner {
   private func isDone(_ call: RunningCall, _ response: Response) {
     limits.ended(call.context)
     bytesInFlight -= call.bytes
-    if call.answer == nil {
+    let isAbandoned = call.answer == nil
+    if isAbandoned {
       for interceptor in interceptors { interceptor.abandoned(call.method, call.context, response.reply) }
     }
     finish(call, response)
     responseBytesExpected -= call.responseBytesMax
     startWaiting()
+    if isAbandoned { onRoom?() }
   }
 
   private func finish(_ call: RunningCall, _ response: Response) {
