@@ -60,8 +60,8 @@ struct HTTP2Callbacks: @unchecked Sendable {
     precondition(nghttp2_option_new(&options) == 0, "nghttp2 has no memory")
     // Windows are given back when the bytes were taken: the back-pressure of requests.
     nghttp2_option_set_no_auto_window_update(options, 1)
-    // A value such as "Bearer " is for its reader to judge.
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
+    // `RequestHeaders` and `AnnouncedContent` check requests instead.
+    nghttp2_option_set_no_http_messaging(options, 1)
     // The bounds of ours are reached before these of nghttp2.
     nghttp2_option_set_max_outbound_ack(options, 2 * limits.controlFramesPerHalfMinuteMax)
     let resets = UInt64(2 * limits.resetsPerHalfMinuteMax)

@@ -4,6 +4,7 @@ typealias StreamID = Int32
 /// Why a stream or a connection ends (RFC 9113, section 7).
 enum HTTP2Code: UInt32 {
   case noError = 0
+  case protocolError = 1
   case refusedStream = 7
   case enhanceYourCalm = 11
 }

@@ -19,6 +19,9 @@ final class HTTP2Session {
   private var session: OpaquePointer?
   private var events: [HTTP2Event] = []
   private var fields = HTTP2FieldStore()
+  /// Of the block of headers that has not ended, or the last one.
+  private var requestHeaders = RequestHeaders()
+  private var announcedContent = AnnouncedContent()
   /// Of streams that are open.
   private var bodies: [StreamID: OutgoingBody] = [:]
   /// To be sent.
@@ -224,24 +227,49 @@ final class HTTP2Session {
 extension HTTP2Session {
   func headersBegan(_ stream: StreamID, isRequest: Bool) {
     fields.beginBlock()
+    requestHeaders = RequestHeaders(areTrailers: !isRequest)
     if isRequest { bodies[stream] = OutgoingBody() }
   }
 
-  /// - Returns: nghttp2's result: the stream fails by itself where its headers are too many.
+  /// - Returns: nghttp2's result: the stream fails by itself where its headers are too many or malformed.
   func header(_ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>, of stream: StreamID) -> Int32 {
     fields.count(name: name.count, value: value.count)
-    guard fields.blockBytes <= limits.headerListBytesMax else {
-      resets += 1
+    let isWithinLimit = fields.blockBytes <= limits.headerListBytesMax
+    guard isWithinLimit, requestHeaders.add(UnsafeRawBufferPointer(name), UnsafeRawBufferPointer(value)) else {
       fields.dropBlock()
-      reset(stream, .enhanceYourCalm)
+      refuse(stream, isWithinLimit ? .protocolError : .enhanceYourCalm)
       return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
     }
     fields.add(name, value)
     return 0
   }
 
+  private func headersEnded(_ stream: StreamID, isRequest: Bool, isLast: Bool) {
+    let range = fields.endBlock()
+    guard requestHeaders.areComplete(isLast: isLast) else { return refuse(stream, .protocolError) }
+    guard isRequest else { return ended(stream) }
+    if let bytes = requestHeaders.contentLength, !isLast { announcedContent.announce(bytes, on: stream) }
+    events.append(.opened(stream, range, isLast: isLast))
+  }
+
   func dataCame(_ stream: StreamID, _ bytes: UnsafeBufferPointer<UInt8>) {
+    guard announcedContent.take(bytes.count, on: stream) else {
+      // Nobody else gives it back.
+      consumeOfConnection(bytes.count)
+      return refuse(stream, .protocolError)
+    }
     events.append(.data(stream, UnsafeRawBufferPointer(bytes)))
+  }
+
+  private func ended(_ stream: StreamID) {
+    guard announcedContent.isWhole(on: stream) else { return refuse(stream, .protocolError) }
+    events.append(.ended(stream))
+  }
+
+  /// The request is none, and its stream fails by itself.
+  private func refuse(_ stream: StreamID, _ code: HTTP2Code) {
+    resets += 1
+    reset(stream, code)
   }
 
   func frameCame(_ frame: UnsafePointer<nghttp2_frame>) {
@@ -250,17 +278,12 @@ extension HTTP2Session {
     switch UInt32(header.type) {
     case NGHTTP2_DATA.rawValue:
       if isLast {
-        events.append(.ended(header.stream_id))
+        ended(header.stream_id)
       } else if parley_data_length(frame) == 0 {
         controlFrames += 1
       }
     case NGHTTP2_HEADERS.rawValue:
-      let range = fields.endBlock()
-      if parley_is_request(frame) != 0 {
-        events.append(.opened(header.stream_id, range, isLast: isLast))
-      } else if isLast {
-        events.append(.ended(header.stream_id))
-      }
+      headersEnded(header.stream_id, isRequest: parley_is_request(frame) != 0, isLast: isLast)
     case NGHTTP2_PING.rawValue:
       if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 {
         events.append(.acknowledged(parley_ping_data(frame)))
@@ -281,6 +304,7 @@ extension HTTP2Session {
 
   func streamClosed(_ stream: StreamID) {
     if let body = bodies.removeValue(forKey: stream) { queuedBytes -= body.queuedBytes }
+    announcedContent.forget(stream)
     if bodies.isEmpty, bodies.capacity > Self.keptMax { bodies = [:] }
     events.append(.closed(stream))
   }

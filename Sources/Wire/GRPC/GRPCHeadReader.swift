@@ -149,10 +149,6 @@ public struct GRPCHeadReader: Sendable {
 }
 
 extension UnsafeRawBufferPointer {
-  fileprivate func isEqual(to text: StaticString) -> Bool {
-    count == text.utf8CodeUnitCount && (count == 0 || memcmp(baseAddress!, text.utf8Start, count) == 0)
-  }
-
   fileprivate func isEqual(to text: String) -> Bool {
     var text = text
     return count == text.utf8.count && text.withUTF8 { count == 0 || memcmp(baseAddress!, $0.baseAddress!, count) == 0 }

@@ -9,7 +9,8 @@ extension RawHTTP2Peer {
     let method = ["Wait", "Stream", "Unknown"].randomElement(using: &chance)!
     switch Int.random(in: 0..<100, using: &chance) {
     case 0..<25: open("/stub/\(method)", on: stream)
-    case 25..<30:
+    case 25..<27: headers(malformed(&chance), on: stream, flags: .random(in: 4...5, using: &chance))
+    case 27..<30:
       open(
         "/stub/\(method)", on: stream, [("x", String(repeating: "x", count: .random(in: 0..<80_000, using: &chance)))])
     case 30..<60:
@@ -32,6 +33,16 @@ extension RawHTTP2Peer {
         .random(in: 0...12, using: &chance), flags: .random(in: .min ... .max, using: &chance),
         on: .random(in: 0...9, using: &chance), chance.bytes(.random(in: 0..<40, using: &chance)))
     }
+  }
+
+  /// Headers of a request, some of which are wrong, missing or there twice.
+  private func malformed(_ chance: inout SeededGenerator) -> [(String, String)] {
+    let some = [
+      (":method", "POST"), (":scheme", "http"), (":path", "/stub/Wait"), (":authority", "/run/p.sock"), ("te", "gzip"),
+      ("content-type", "application/grpc"), ("content-length", "7"), ("Upper", "1"), ("x", "a\u{0}"), (":x", "1"),
+    ]
+    return some.filter { _ in Int.random(in: 0..<4, using: &chance) > 0 }
+      + (.random(using: &chance) ? [some.randomElement(using: &chance)!] : [])
   }
 }
 

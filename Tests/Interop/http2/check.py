@@ -349,6 +349,10 @@ def wrong_headers(address):
         [*good, ("te", "gzip")],
         [*good, (":unknown", "1")],
         [*good, ("content-length", "3")],
+        [*good, ("content-length", "5"), ("content-length", "5")],
+        [*good, ("x", "a\0b")],
+        [*good, ("a b", "1")],
+        [(":authority", "a b"), *good[:3], *good[4:]],
     ]
     for headers in wrong:
         with Peer(address) as peer:
@@ -357,6 +361,17 @@ def wrong_headers(address):
             peer.quietly_send(DataFrame(stream, framed(b""), flags=["END_STREAM"]))
             expect_stream_error(peer, stream, PROTOCOL_ERROR)
             expect_serving(peer)
+
+
+@check
+def authorities(address):
+    """Any visible ASCII: older clients name the path of a Unix socket."""
+    with Peer(address) as peer:
+        for authority in ("/run/p.sock", "%2Frun%2Fp.sock", "unix:///run/p.sock", "user@host:1", "[::1]:7310", '"<>\\^`{|}~'):
+            stream = peer.next_id()
+            peer.send(peer.headers_frame(stream, [*HEADERS[:3], (":authority", authority), *HEADERS[4:]]))
+            peer.data(stream, framed(b""), end=True)
+            assert peer.response(stream).data == SERVING, authority
 
 
 @check
