@@ -42,29 +42,10 @@ final class CallMemory: Sendable {
     }
   }
 
-  /// The tenants' shares. Those that nobody else keeps are forgotten once as many have come as were kept; a share
-  /// that were referred to weakly would have slower reference counts, of which a call has several.
-  private struct Shares {
-    private(set) var ofTenant: [Tenant: Share] = [:]
-    private var sweepCount = Shares.sweepCountMin
-
-    static var sweepCountMin: Int { 64 }
-
-    mutating func add(_ share: Share, of tenant: Tenant) {
-      if ofTenant.count >= sweepCount { sweep() }
-      ofTenant[tenant] = share
-    }
-
-    private mutating func sweep() {
-      for tenant in Array(ofTenant.keys) where isKnownUniquelyReferenced(&ofTenant[tenant]) { ofTenant[tenant] = nil }
-      sweepCount = max(2 * ofTenant.count, Self.sweepCountMin)
-    }
-  }
-
   private let bytesMax: Int
   private let bytesPerCallerMax: Int
   private let bytes = Atomic<Int>(0)
-  private let shares = Mutex(Shares())
+  private let shares = Mutex(TenantObjects<Share>())
 
   init(
     bytesMax: Int = Limits.callBytesInFlightMax, bytesPerCallerMax: Int = Limits.callBytesInFlightPerTenantMax
@@ -75,19 +56,14 @@ final class CallMemory: Sendable {
 
   /// A tenant's: the same one for as long as anybody keeps it.
   func share(of tenant: Tenant) -> Share {
-    shares.withLock { shares in
-      if let share = shares.ofTenant[tenant] { return share }
-      let share = Share(of: self, tenant: tenant)
-      shares.add(share, of: tenant)
-      return share
-    }
+    shares.withLock { $0.object(of: tenant) { Share(of: self, tenant: tenant) } }
   }
 
   /// One of nobody else's.
   func shareOfOneConnection() -> Share { Share(of: self, tenant: nil) }
 
   /// How many tenants have a share.
-  var sharesCount: Int { shares.withLock(\.ofTenant.count) }
+  var sharesCount: Int { shares.withLock(\.count) }
 }
 
 extension Atomic<Int> {

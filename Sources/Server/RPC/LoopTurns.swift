@@ -14,18 +14,7 @@ final class LoopTurns: Sendable {
     var queue = TurnQueue<Work>()
     /// A turn runs, or is about to.
     var isRunning = false
-    /// Those that nobody else keeps are forgotten once as many have come as were kept.
-    var executors: [Tenant: TurnExecutor] = [:]
-    var sweepCount = State.sweepCountMin
-
-    static var sweepCountMin: Int { 64 }
-
-    mutating func sweep() {
-      for tenant in Array(executors.keys) where isKnownUniquelyReferenced(&executors[tenant]) {
-        executors[tenant] = nil
-      }
-      sweepCount = max(2 * executors.count, Self.sweepCountMin)
-    }
+    var executors = TenantObjects<TurnExecutor>()
   }
 
   let loop: any EventLoop
@@ -46,13 +35,7 @@ final class LoopTurns: Sendable {
 
   /// Of a tenant on this loop: the same one for as long as anybody keeps it.
   func executor(of tenant: Tenant) -> TurnExecutor {
-    state.withLock { state in
-      if let executor = state.executors[tenant] { return executor }
-      if state.executors.count >= state.sweepCount { state.sweep() }
-      let executor = TurnExecutor(self)
-      state.executors[tenant] = executor
-      return executor
-    }
+    state.withLock { $0.executors.object(of: tenant) { TurnExecutor(self) } }
   }
 
   /// How many tenants have an executor.
