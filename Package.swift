@@ -160,6 +160,7 @@ let package = Package(
       name: "BenchTests",
       dependencies: [
         "Bench", "Domain", "Wire",
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),

@@ -20,6 +20,10 @@ struct BenchLimits: AsyncParsableCommand {
   @Option(help: "How many seconds of each INSERT and SELECT.")
   var duration = 3.0
 
+  @Option(
+    help: "Measure only INSERTs by 16 connections, so many of them due each second; times count from when one was due.")
+  var rate: Double?
+
   @Option(help: "The seed of what is made up.")
   var seed: UInt64 = 1
 
@@ -32,8 +36,11 @@ struct BenchLimits: AsyncParsableCommand {
     guard duration > 0, duration <= 3600 else {
       throw CommandFailure("--duration \(duration): allowed is above 0 and up to 3600")
     }
+    if let rate, !(1...1_000_000).contains(rate) {
+      throw CommandFailure("--rate \(rate): allowed is 1 to 1000000")
+    }
     var reference = ReferenceRun(url: url)
-    (reference.rows, reference.seconds, reference.seed) = (rows, duration, seed)
+    (reference.rows, reference.seconds, reference.rate, reference.seed) = (rows, duration, rate, seed)
     let report: ReferenceReport
     do {
       report = try await untilSignal { [reference] in try await reference.run() }
@@ -44,7 +51,21 @@ struct BenchLimits: AsyncParsableCommand {
   }
 
   private func show(_ report: ReferenceReport) throws {
-    let rows = [
+    if report.isInterrupted { try printLine("interrupted: what is 0 was not measured") }
+    try printLine(table(["", "ROWS/S", "P50 MS", "P99 MS"], lines(of: report), rightAligned: [1, 2, 3]))
+  }
+
+  private func lines(of report: ReferenceReport) -> [[String]] {
+    if let rate = report.rate {
+      return [
+        [
+          "INSERT and COMMIT, 16 connections, \(fixed(rate, 0)) due a second",
+          fixed(report.pacedInsertRowsPerSecond ?? 0, 0), fixed((report.pacedInsertP50Us ?? 0) / 1000, 3),
+          fixed((report.pacedInsertP99Us ?? 0) / 1000, 3),
+        ]
+      ]
+    }
+    return [
       ["binary COPY, 1000 rows a commit", fixed(report.copyRowsPerSecond, 0), "", ""],
       [
         "INSERT and COMMIT, 1 connection", fixed(report.insertRowsPerSecond, 0), fixed(report.insertP50Us / 1000, 3),
@@ -58,7 +79,5 @@ struct BenchLimits: AsyncParsableCommand {
       ["SELECT by key, 16 connections", fixed(report.select16RowsPerSecond, 0), "", ""],
       ["statistics of \(report.rows) rows", "", fixed(report.statsUs / 1000, 3), ""],
     ]
-    if report.isInterrupted { try printLine("interrupted: what is 0 was not measured") }
-    try printLine(table(["", "ROWS/S", "P50 MS", "P99 MS"], rows, rightAligned: [1, 2, 3]))
   }
 }

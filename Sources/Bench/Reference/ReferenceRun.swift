@@ -2,7 +2,6 @@ import Domain
 import Histogram
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// Measures what PostgreSQL does by itself, in a schema of its own that is dropped afterwards.
 public struct ReferenceRun: Sendable {
@@ -11,6 +10,8 @@ public struct ReferenceRun: Sendable {
   /// For each of the INSERTs and SELECTs.
   public var seconds = 3.0
   public var seed: UInt64 = 1
+  /// Where it is given, only INSERTs are measured: so many are due each second.
+  public var rate: Double?
 
   private static let batchRows = 1000
   private static let connectionsAtOnce = 16
@@ -46,16 +47,12 @@ public struct ReferenceRun: Sendable {
       var report = ReferenceReport()
       report.rows = rows
       let (copied, ids) = try await pool.runIfActive { try load(table, contents, stop) }
-      report.copyRowsPerSecond = copied
-      let insert = try await atOnce(1, on: pool) { try self.insert(table, contents, $0, stop) }
-      (report.insertRowsPerSecond, report.insertP50Us, report.insertP99Us) = (insert.rate, insert.p50, insert.p99)
-      report.insert16RowsPerSecond =
-        try await atOnce(Self.connectionsAtOnce, on: pool) { try self.insert(table, contents, $0, stop) }.rate
-      let select = try await atOnce(1, on: pool) { try self.select(ids, $0, stop) }
-      (report.selectRowsPerSecond, report.selectP50Us, report.selectP99Us) = (select.rate, select.p50, select.p99)
-      report.select16RowsPerSecond =
-        try await atOnce(Self.connectionsAtOnce, on: pool) { try self.select(ids, $0, stop) }.rate
-      report.statsUs = try await pool.runIfActive { try stats(stop) }
+      if let rate {
+        try await insert(at: rate, table, contents, on: pool, stop, &report)
+      } else {
+        report.copyRowsPerSecond = copied
+        try await measure(table, contents, ids, on: pool, stop, &report)
+      }
       report.isInterrupted = stop.isSet
       try await pool.runIfActive { try ReferenceSession(url).run(ReferenceTable.drop) }
       return report
@@ -63,6 +60,40 @@ public struct ReferenceRun: Sendable {
       try? await pool.runIfActive { try ReferenceSession(url).run(ReferenceTable.drop) }
       throw error
     }
+  }
+
+  /// What each statement does by one connection and by several, as fast as they can.
+  private func measure(
+    _ table: ReferenceTable, _ contents: ContentPool, _ ids: [InteractionID], on pool: NIOThreadPool,
+    _ stop: StopFlag, _ report: inout ReferenceReport
+  ) async throws {
+    let insert = try await atOnce(1, on: pool) { try self.insert(table, contents, $0, stop) }
+    (report.insertRowsPerSecond, report.insertP50Us, report.insertP99Us) = (insert.rate, insert.p50, insert.p99)
+    report.insert16RowsPerSecond =
+      try await atOnce(Self.connectionsAtOnce, on: pool) { try self.insert(table, contents, $0, stop) }.rate
+    let select = try await atOnce(1, on: pool) { try self.select(ids, $0, stop) }
+    (report.selectRowsPerSecond, report.selectP50Us, report.selectP99Us) = (select.rate, select.p50, select.p99)
+    report.select16RowsPerSecond =
+      try await atOnce(Self.connectionsAtOnce, on: pool) { try self.select(ids, $0, stop) }.rate
+    report.statsUs = try await pool.runIfActive { try stats(stop) }
+  }
+
+  /// INSERTs that are due at that rate, by several connections.
+  private func insert(
+    at rate: Double, _ table: ReferenceTable, _ contents: ContentPool, on pool: NIOThreadPool, _ stop: StopFlag,
+    _ report: inout ReferenceReport
+  ) async throws {
+    // The connections are made before the first is due.
+    let calls = SteadyCalls(rate: rate, seconds: seconds, from: SteadyCalls.now + 1_000_000_000)
+    let times = try await atOnce(Self.connectionsAtOnce, on: pool) { worker in
+      try inserts(table, contents, worker) { insert throws(ReferenceFailure) in
+        try calls.run(stop, insert)
+      }
+    }.times
+    report.rate = rate
+    report.pacedInsertRowsPerSecond = Double(times.totalCount) / seconds
+    report.pacedInsertP50Us = Double(times.valueAtPercentile(50)) / 1000
+    report.pacedInsertP99Us = Double(times.valueAtPercentile(99)) / 1000
   }
 
   private func stream(_ contents: ContentPool, _ worker: Int) -> RecordStream {
@@ -108,11 +139,19 @@ public struct ReferenceRun: Sendable {
   private func insert(
     _ table: ReferenceTable, _ contents: ContentPool, _ worker: Int, _ stop: StopFlag
   ) throws(ReferenceFailure) -> Histogram<UInt64> {
+    try inserts(table, contents, worker) { insert throws(ReferenceFailure) in try repeated(stop, insert) }
+  }
+
+  /// Has `body` insert row after row by a connection of its own.
+  private func inserts(
+    _ table: ReferenceTable, _ contents: ContentPool, _ worker: Int,
+    _ body: (_ insert: () throws(ReferenceFailure) -> Void) throws(ReferenceFailure) -> Histogram<UInt64>
+  ) throws(ReferenceFailure) -> Histogram<UInt64> {
     let session = try ReferenceSession(url)
     try session.prepare("insert", ReferenceTable.insert)
     var stream = stream(contents, worker + 1)
     var fields = TupleFields()
-    return try repeated(stop) { () throws(ReferenceFailure) in
+    return try body { () throws(ReferenceFailure) in
       fields.removeAll()
       table.append(stream.next(at: .now), to: &fields)
       _ = try session.execute("insert", fields, count: ReferenceTable.columnCount)
@@ -168,7 +207,7 @@ public struct ReferenceRun: Sendable {
 
   private func atOnce(
     _ count: Int, on pool: NIOThreadPool, _ body: @escaping @Sendable (Int) throws -> Histogram<UInt64>
-  ) async throws -> (rate: Double, p50: Double, p99: Double) {
+  ) async throws -> (times: Histogram<UInt64>, rate: Double, p50: Double, p99: Double) {
     let start = ContinuousClock.now
     let all = try await withThrowingTaskGroup(of: Histogram<UInt64>.self) { group in
       for worker in 0..<count { group.addTask { try await pool.runIfActive { try body(worker) } } }
@@ -178,16 +217,8 @@ public struct ReferenceRun: Sendable {
     }
     let elapsed = (.now - start) / .seconds(1)
     return (
-      Double(all.totalCount) / elapsed, Double(all.valueAtPercentile(50)) / 1000,
+      all, Double(all.totalCount) / elapsed, Double(all.valueAtPercentile(50)) / 1000,
       Double(all.valueAtPercentile(99)) / 1000
     )
   }
-}
-
-/// Whether to end early.
-private final class StopFlag: Sendable {
-  private let flag = Atomic<Bool>(false)
-
-  var isSet: Bool { flag.load(ordering: .relaxed) }
-  func set() { flag.store(true, ordering: .relaxed) }
 }
