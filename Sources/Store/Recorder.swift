@@ -15,22 +15,22 @@ final class Recorder: Sendable {
 
   private typealias Queue = CommitQueue<Submission>
 
-  /// How a writer sleeps until it is called.
+  /// How a writer sleeps until it is woken.
   private enum Sleep {
     case none
     case asleep(CheckedContinuation<Void, Never>)
-    /// It was called before it slept.
-    case called
+    /// It was woken before it slept.
+    case woken
   }
 
-  private struct State {
+  private struct State: ~Copyable {
     var queue: Queue
     var sleeps: [Sleep]
 
     /// - Returns: what to resume, if the writer sleeps.
     mutating func wake(_ writer: Int) -> CheckedContinuation<Void, Never>? {
       guard case .asleep(let continuation) = sleeps[writer] else {
-        sleeps[writer] = .called
+        sleeps[writer] = .woken
         return nil
       }
       sleeps[writer] = .none
@@ -100,60 +100,61 @@ final class Recorder: Sendable {
     }
   }
 
-  /// Runs where the writer's connection does its work, so that a commit wakes no thread but that one.
+  /// Does what the queue says, where the writer's connection does its work, so that a commit wakes no thread but that one.
   private func run(_ writer: BatchWriter, _ place: Int, on thread: isolated any Actor) async {
     // One connection for writing is made before anybody needs it, the others when they are needed.
-    if place == 0 { await connect(place) }
+    var action: Queue.Action = place == 0 ? .connect : tell { $0.isFree(place, at: .now) }
     while true {
-      let (step, woken) = state.withLock { state in
-        let step = state.queue.next(for: place, at: .now)
-        switch step {
-        case .write(_, let wake?), .wait(_, let wake?): return (step, state.wake(wake))
-        default: return (step, nil)
-        }
-      }
-      woken?.resume()
-      switch step {
-      case .write(let batch, _):
+      switch action {
+      case .write(let batch):
         let outcomes = await writer.write(batch.flatMap(\.rows))
         let isConnected = await writer.isConnected()
-        state.withLock { $0.queue.written(by: place, isConnected: isConnected) }
+        action = tell { $0.written(by: place, isConnected: isConnected, at: .now) }
         complete(batch, outcomes)
-      case .wait(let until, _):
-        let alarm = Task {
-          try? await Task.sleep(until: until, clock: .continuous)
-          if !Task.isCancelled { self.call(place) }
+      case .connect:
+        let isConnected = await writer.connect()
+        action = tell { $0.connected(place, isConnected, at: .now) }
+      case .sleep(let until):
+        let alarm = until.map { until in
+          Task {
+            try? await Task.sleep(until: until, clock: .continuous)
+            if !Task.isCancelled { self.wake(place) }
+          }
         }
         await sleep(place)
-        alarm.cancel()
-      case .idle: await sleep(place)
-      case .connect: await connect(place)
+        alarm?.cancel()
+        action = tell { $0.isFree(place, at: .now) }
       case .stop: return
       }
     }
   }
 
-  private nonisolated(nonsending) func connect(_ writer: Int) async {
-    let isConnected = await writers[writer].connect()
-    state.withLock { $0.queue.connected(writer, isConnected) }
+  /// Tells the queue of a writer's event, and wakes the other writer that it names.
+  private func tell(_ event: (inout Queue) -> Queue.Step) -> Queue.Action {
+    let (action, woken) = state.withLock { state in
+      let step = event(&state.queue)
+      return (step.action, step.wake.flatMap { state.wake($0) })
+    }
+    woken?.resume()
+    return action
   }
 
-  /// Until the writer is called.
+  /// Until the writer is woken.
   private nonisolated(nonsending) func sleep(_ writer: Int) async {
     await withCheckedContinuation { continuation in
-      let isCalled = state.withLock { state in
-        if case .called = state.sleeps[writer] {
+      let isWoken = state.withLock { state in
+        if case .woken = state.sleeps[writer] {
           state.sleeps[writer] = .none
           return true
         }
         state.sleeps[writer] = .asleep(continuation)
         return false
       }
-      if isCalled { continuation.resume() }
+      if isWoken { continuation.resume() }
     }
   }
 
-  private func call(_ writer: Int) {
+  private func wake(_ writer: Int) {
     state.withLock { $0.wake(writer) }?.resume()
   }
 
@@ -183,7 +184,10 @@ final class Recorder: Sendable {
 
   /// No further calls are taken; those that wait are still written.
   func close() {
-    let woken = state.withLock { state in state.queue.close().compactMap { state.wake($0) } }
+    let woken = state.withLock { state in
+      let asleep = state.queue.close()
+      return asleep.compactMap { state.wake($0) }
+    }
     for writer in woken { writer.resume() }
   }
 

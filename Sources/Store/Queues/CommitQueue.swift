@@ -1,38 +1,52 @@
-/// Decides which writer commits what, and when: the scheduler of group commit, as a value without a clock of its own.
+/// Decides which writer commits what, and when: the scheduler of group commit. Pure: what happens goes in, with its time;
+/// what is to be done comes out.
 ///
 /// A free writer commits all that waits in one transaction. While one batch is under way few more rows wait for its
-/// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or after `patience`, another
-/// writer takes them. A writer that has begun to wait is not called for less than a full batch: what gathers
-/// meanwhile makes its commit cheaper for each row.
+/// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or once the last batch has taken
+/// `patience`, another writer takes them. A writer that has begun to wait is not woken for less than a full batch: what
+/// gathers meanwhile makes its commit cheaper for each row.
 ///
 /// A writer without a connection takes nothing while another has one.
-struct CommitQueue<Submission> {
+struct CommitQueue<Submission>: ~Copyable {
   typealias Instant = ContinuousClock.Instant
   typealias Queue = FairQueue<TenantKey, Submission>
   typealias Ticket = Queue.Ticket
 
-  /// What a writer does next. `wake` names another that is to ask for its own next step.
-  enum Step {
-    case write([Submission], wake: Int?)
-    /// It asks again at that time, or when it is called.
-    case wait(until: Instant, wake: Int?)
-    /// It asks again when it is called.
-    case idle
-    /// It is needed: it connects, says by `connected(_:_:)` whether it could, and asks again.
+  /// What a writer does next.
+  enum Action {
+    /// Commit these, and tell by `written`.
+    case write([Submission])
+    /// It is needed: connect, and tell by `connected`.
     case connect
+    /// Sleep until it is woken, or until that time, and tell by `isFree`.
+    case sleep(until: Instant?)
     case stop
   }
 
+  /// What comes of an event of a writer's.
+  struct Step {
+    var action: Action
+    /// Another writer to wake.
+    var wake: Int?
+
+    init(_ action: Action, wake: Int? = nil) {
+      self.action = action
+      self.wake = wake
+    }
+  }
+
   enum Enqueued {
+    /// It waits for its commit, and that writer is to be woken.
     case waits(Ticket, wake: Int?)
     case full
     case closed
   }
 
   private enum Activity: Equatable {
-    /// It asks for a step, or was called to.
+    /// It is about to tell that it is free.
     case awake
-    case waiting(until: Instant)
+    /// For the end of the batch under way, or of the patience with it.
+    case waiting
     /// It has no connection, and leaves the work to another that has.
     case parked(until: Instant)
     case idle
@@ -45,8 +59,8 @@ struct CommitQueue<Submission> {
     /// As far as is known; nil before it was needed.
     var isConnected: Bool?
 
-    var isWriting: Bool { if case .writing = activity { true } else { false } }
-    var isWaiting: Bool { if case .waiting = activity { true } else { false } }
+    var isWaiting: Bool { activity == .waiting }
+    var writeBegan: Instant? { if case .writing(let since) = activity { since } else { nil } }
     var isAsleep: Bool {
       switch activity {
       case .waiting, .parked, .idle: true
@@ -57,7 +71,7 @@ struct CommitQueue<Submission> {
 
   /// So many rows do not wait for a batch that is under way.
   static var secondBatchRowsMin: Int { 32 }
-  /// Nor do any for longer than this.
+  /// Nor do any once it has taken this long.
   static var patience: Duration { .milliseconds(5) }
   /// After which a writer without a connection tries again.
   static var connectPause: Duration { .seconds(1) }
@@ -65,7 +79,7 @@ struct CommitQueue<Submission> {
   private let batchMax: Queue.Size
   private var queue: Queue
   private var writers: [Writer]
-  /// The one that came last is called first.
+  /// The one that came last is woken first.
   private var idle: [Int] = []
   private var isClosed = false
 
@@ -75,32 +89,87 @@ struct CommitQueue<Submission> {
     writers = Array(repeating: Writer(), count: writerCount)
   }
 
-  var size: Queue.Size { queue.size }
+  // MARK: Callers' events
 
   mutating func enqueue(_ submission: Submission, of tenant: TenantKey, size: Queue.Size) -> Enqueued {
     if isClosed { return .closed }
     guard let ticket = queue.enqueue(submission, of: tenant, size: size) else { return .full }
-    return .waits(ticket, wake: callWriter())
+    return .waits(ticket, wake: wakeWriter())
   }
 
   /// Takes it off the queue; nil where a writer has it already.
   mutating func cancel(_ ticket: Ticket) -> Submission? { queue.remove(ticket) }
 
-  mutating func next(for writer: Int, at now: Instant) -> Step {
+  /// No more is taken; what waits is still written.
+  ///
+  /// - Returns: the writers to wake.
+  mutating func close() -> [Int] {
+    isClosed = true
+    let asleep = writers.indices.filter { writers[$0].isAsleep }
+    for writer in asleep { noteWoken(writer) }
+    return asleep
+  }
+
+  // MARK: Writers' events
+
+  /// A writer has begun, or was woken, or has slept for as long as it was to.
+  mutating func isFree(_ writer: Int, at now: Instant) -> Step {
     if let place = idle.firstIndex(of: writer) { idle.remove(at: place) }
-    guard !queue.isEmpty else { return rest(writer) }
+    guard !queue.isEmpty else { return Step(rest(writer)) }
     if let step = park(writer, at: now) { return step }
-    if case .waiting(let until) = writers[writer].activity {
-      if !mayBegin && now < until { return .wait(until: until, wake: nil) }
-    } else if !mayBegin {
-      writers[writer].activity = .waiting(until: now + Self.patience)
-      return .wait(until: now + Self.patience, wake: nil)
+    if let until = patienceEnd, now < until {
+      writers[writer].activity = .waiting
+      return Step(.sleep(until: until))
     }
-    if writers[writer].isConnected == nil { return .connect }
+    guard writers[writer].isConnected != nil else {
+      writers[writer].activity = .awake
+      return Step(.connect)
+    }
     writers[writer].activity = .writing(since: now)
     let batch = nextBatch()
-    return .write(batch, wake: queue.isEmpty ? nil : callIdle())
+    return Step(.write(batch), wake: queue.isEmpty ? nil : wakeIdle())
   }
+
+  /// A writer's batch has ended.
+  mutating func written(by writer: Int, isConnected: Bool, at now: Instant) -> Step {
+    writers[writer].activity = .awake
+    writers[writer].isConnected = isConnected
+    return isFree(writer, at: now)
+  }
+
+  /// A writer has its connection, or could not make it.
+  mutating func connected(_ writer: Int, _ isConnected: Bool, at now: Instant) -> Step {
+    writers[writer].isConnected = isConnected
+    return isFree(writer, at: now)
+  }
+
+  // MARK: Its state
+
+  /// What waits.
+  var size: Queue.Size { queue.size }
+
+  /// How long the slowest writer has been at its batch; nil where none is at one.
+  func longestWrite(at now: Instant) -> Duration? {
+    var longest: Duration?
+    for writer in writers {
+      guard let began = writer.writeBegan else { continue }
+      longest = max(longest ?? .zero, now - began)
+    }
+    return longest
+  }
+
+  /// Until when what waits is left to the batch that was begun last; nil where a writer may take it.
+  private var patienceEnd: Instant? {
+    if isClosed || queue.size.count >= Self.secondBatchRowsMin { return nil }
+    var last: Instant?
+    for writer in writers {
+      guard let began = writer.writeBegan else { continue }
+      last = max(last ?? began, began)
+    }
+    return last.map { $0 + Self.patience }
+  }
+
+  // MARK: Steps
 
   /// Has a writer without a connection wait, where another has one. After its pause it connects when it is needed.
   private mutating func park(_ writer: Int, at now: Instant) -> Step? {
@@ -111,7 +180,7 @@ struct CommitQueue<Submission> {
     }
     guard writers[writer].isConnected == false, isAnotherConnected(than: writer) else { return nil }
     writers[writer].activity = .parked(until: until)
-    return .wait(until: until, wake: callIdle())
+    return Step(.sleep(until: until), wake: wakeIdle())
   }
 
   private mutating func nextBatch() -> [Submission] {
@@ -128,69 +197,41 @@ struct CommitQueue<Submission> {
     return batch
   }
 
-  /// A writer's batch has ended.
-  mutating func written(by writer: Int, isConnected: Bool) {
-    writers[writer].activity = .awake
-    writers[writer].isConnected = isConnected
-  }
-
-  mutating func connected(_ writer: Int, _ isConnected: Bool) {
-    writers[writer].isConnected = isConnected
-  }
-
-  /// No more is taken; what waits is still written.
-  ///
-  /// - Returns: the writers to wake.
-  mutating func close() -> [Int] {
-    isClosed = true
-    let called = writers.indices.filter { writers[$0].isAsleep }
-    for writer in called { call(writer) }
-    return called
-  }
-
-  /// How long the slowest writer has been at its batch; nil where none is at one.
-  func longestWrite(at now: Instant) -> Duration? {
-    writers.compactMap { writer in
-      if case .writing(let since) = writer.activity { now - since } else { nil }
-    }.max()
-  }
-
-  private var mayBegin: Bool {
-    isClosed || queue.size.count >= Self.secondBatchRowsMin || !writers.contains(where: \.isWriting)
-  }
-
   /// The writer to wake for what was enqueued just now.
-  private mutating func callWriter() -> Int? {
+  private mutating func wakeWriter() -> Int? {
     let waiting = writers.firstIndex(where: \.isWaiting)
-    if mayBegin || waiting == nil, let writer = callIdle() { return writer }
+    if patienceEnd == nil || waiting == nil, let writer = wakeIdle() { return writer }
     guard let waiting, !queue.size.fits(into: batchMax) else { return nil }
-    call(waiting)
+    noteWoken(waiting)
     return waiting
   }
 
   /// One that has its connection first, so that no more are made than are needed.
-  private mutating func callIdle() -> Int? {
+  private mutating func wakeIdle() -> Int? {
     guard let writer = idle.last(where: { writers[$0].isConnected == true }) ?? idle.last else { return nil }
-    call(writer)
+    noteWoken(writer)
     return writer
   }
 
-  private mutating func call(_ writer: Int) {
+  private mutating func noteWoken(_ writer: Int) {
     idle.removeAll { $0 == writer }
     writers[writer].activity = .awake
   }
 
-  private mutating func rest(_ writer: Int) -> Step {
+  private mutating func rest(_ writer: Int) -> Action {
     if isClosed {
       writers[writer].activity = .stopped
       return .stop
     }
     writers[writer].activity = .idle
     idle.append(writer)
-    return .idle
+    return .sleep(until: nil)
   }
 
   private func isAnotherConnected(than writer: Int) -> Bool {
     writers.indices.contains { $0 != writer && writers[$0].isConnected == true }
   }
 }
+
+extension CommitQueue.Action: Sendable where Submission: Sendable {}
+extension CommitQueue.Step: Sendable where Submission: Sendable {}

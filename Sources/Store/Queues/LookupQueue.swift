@@ -3,7 +3,7 @@ import Domain
 /// Decides which gets share a statement, and who has given up, as a value.
 ///
 /// Gets of one tenant that wait at the same time go together; tenants take turns.
-struct LookupQueue<Waiter> {
+struct LookupQueue<Waiter>: ~Copyable {
   typealias Ticket = FairQueue<Tenant, Waiter>.Ticket
 
   /// What giving up one get comes to.

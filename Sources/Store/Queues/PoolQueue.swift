@@ -17,7 +17,7 @@ enum ReadKind: Int, CaseIterable {
 /// not wait for the end of the others, nor lists and statistics for the end of a scan.
 ///
 /// A connection that could not be made rests while another of the pool is of use.
-struct PoolQueue<Waiter> {
+struct PoolQueue<Waiter>: ~Copyable {
   typealias Instant = ContinuousClock.Instant
 
   /// A connection that is given out, and for what.

@@ -17,10 +17,7 @@ import Testing
       writerCount: writers,
       queue: .init(sizeMax: .init(count: 1000, bytes: 0), tenantSizeMax: .init(count: 500, bytes: 0), turnCount: 10),
       batchMax: .init(count: batchMax))
-    for writer in 0..<writers {
-      queue.connected(writer, true)
-      #expect(queue.next(for: writer, at: start) == .idle)
-    }
+    for writer in 0..<writers { #expect(queue.connected(writer, true, at: start) == .sleep()) }
     return queue
   }
 
@@ -39,79 +36,103 @@ import Testing
   @Test func anIdleWriterCommitsALoneCallAtOnce() {
     var queue = Self.idleQueue()
     #expect(enqueue(1, &queue) == 1)
-    #expect(queue.next(for: 1, at: Self.at(0)) == .write([1], wake: nil))
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([1]))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(1)) == .sleep())
   }
 
   @Test func aFreeWriterCommitsAllThatWaits() {
     var queue = Self.idleQueue(writers: 1)
     enqueue(0, &queue)
-    _ = queue.next(for: 0, at: Self.at(0))
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
     for submission in 1...20 { #expect(enqueue(submission, &queue) == nil) }
-    queue.written(by: 0, isConnected: true)
-    #expect(queue.next(for: 0, at: Self.at(3)) == .write(Array(1...20), wake: nil))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(3)) == .write(Array(1...20)))
   }
 
   @Test func fewRowsWaitForTheBatchUnderWayButNoLongerThanTheirPatience() {
     var queue = Self.idleQueue()
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
     #expect(enqueue(1, &queue) == 0, "somebody is to see that it does not wait too long")
-    #expect(queue.next(for: 0, at: Self.at(1)) == .wait(until: Self.at(6), wake: nil))
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(5)))
     #expect(enqueue(2, &queue) == nil, "that somebody is there already")
-    #expect(queue.next(for: 0, at: Self.at(5)) == .wait(until: Self.at(6), wake: nil), "called too early")
-    #expect(queue.next(for: 0, at: Self.at(6)) == .write([1, 2], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(4)) == .sleep(until: Self.at(5)), "woken too early")
+    #expect(queue.isFree(0, at: Self.at(5)) == .write([1, 2]))
   }
 
   @Test func theBatchsEndTakesWhatWaitedForIt() {
     var queue = Self.idleQueue()
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue)
-    _ = queue.next(for: 0, at: Self.at(1))
-    queue.written(by: 1, isConnected: true)
-    #expect(queue.next(for: 1, at: Self.at(2)) == .write([1], wake: nil))
-    #expect(queue.next(for: 0, at: Self.at(6)) == .idle)
+    _ = queue.isFree(0, at: Self.at(1))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(2)) == .write([1]))
+    #expect(queue.isFree(0, at: Self.at(5)) == .sleep())
+  }
+
+  /// Batches that end in time leave the other writer nothing, however many there are.
+  @Test func patienceIsWithTheBatchThatWasBegunLast() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(5)))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(4)) == .write([1]))
+    enqueue(2, &queue)
+    #expect(queue.isFree(0, at: Self.at(5)) == .sleep(until: Self.at(9)))
+    #expect(queue.isFree(0, at: Self.at(9)) == .write([2]))
+  }
+
+  /// As where its transaction waits for a lock.
+  @Test func aBatchThatDoesNotEndHoldsUpNobody() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    for submission in 1..<20 {
+      enqueue(submission, &queue)
+      #expect(queue.isFree(0, at: Self.at(10 * submission)) == .write([submission]))
+      #expect(queue.written(by: 0, isConnected: true, at: Self.at(10 * submission + 1)) == .sleep())
+    }
   }
 
   @Test func manyRowsDoNotWaitForTheBatchUnderWay() {
     var queue = Self.idleQueue()
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    _ = queue.isFree(1, at: Self.at(0))
     #expect(enqueue(1, &queue, rows: Queue.secondBatchRowsMin) == 0)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([1], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([1]))
   }
 
-  @Test func aWriterThatWaitsIsCalledForAFullBatch() {
+  @Test func aWriterThatWaitsIsWokenForAFullBatch() {
     var queue = Self.idleQueue(batchMax: 50)
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue)
-    _ = queue.next(for: 0, at: Self.at(0))
+    _ = queue.isFree(0, at: Self.at(0))
     #expect(enqueue(2, &queue, rows: 49) == nil, "more may gather")
     #expect(enqueue(3, &queue, rows: 10) == 0)
-    #expect(queue.next(for: 0, at: Self.at(1)) == .write([1, 2], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1, 2]))
   }
 
   @Test func whatDoesNotFitIntoABatchWakesTheNextWriter() {
     var queue = Self.idleQueue(batchMax: 50)
     #expect(enqueue(0, &queue, rows: 40) == 1)
     #expect(enqueue(1, &queue, rows: 40) == 0)
-    #expect(queue.next(for: 1, at: Self.at(0)) == .write([0], wake: nil), "the other was woken already")
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([1], wake: nil))
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]), "the other was woken already")
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([1]))
   }
 
   @Test func aSubmissionGreaterThanABatchGoesAlone() {
     var queue = Self.idleQueue(writers: 1, batchMax: 50)
     enqueue(0, &queue, rows: 60)
     enqueue(1, &queue, rows: 1)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([0], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
   }
 
   @Test func oneBatchHasOfEveryTenant() {
     var queue = Self.idleQueue(writers: 1, batchMax: 30)
     for submission in 0..<100 { enqueue(submission, &queue) }
     enqueue(1000, &queue, of: TenantKey(rawValue: 2))
-    guard case .write(let batch, _) = queue.next(for: 0, at: Self.at(0)) else {
+    guard case .write(let batch) = queue.isFree(0, at: Self.at(0)).action else {
       Issue.record("no batch")
       return
     }
@@ -124,8 +145,16 @@ import Testing
       case .waits(let second, _) = queue.enqueue(2, of: Self.tenant, size: .init(count: 1))
     else { return }
     #expect(queue.cancel(first) == 1)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([2], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([2]))
     #expect(queue.cancel(second) == nil)
+  }
+
+  @Test func aWriterWhoseCallsHaveAllGivenUpGoesToSleep() {
+    var queue = Self.idleQueue(writers: 1)
+    guard case .waits(let ticket, let wake) = queue.enqueue(1, of: Self.tenant, size: .init(count: 1)) else { return }
+    #expect(wake == 0 && queue.cancel(ticket) == 1)
+    #expect(queue.isFree(0, at: Self.at(0)) == .sleep())
+    #expect(enqueue(2, &queue) == 0)
   }
 
   @Test func tellsFullFromClosed() {
@@ -146,74 +175,70 @@ import Testing
   @Test func closedItWritesWhatWaitsAtOnceAndStops() {
     var queue = Self.idleQueue()
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue)
-    _ = queue.next(for: 0, at: Self.at(0))
+    _ = queue.isFree(0, at: Self.at(0))
     #expect(queue.close() == [0], "the other is at its batch")
-    #expect(queue.next(for: 0, at: Self.at(1)) == .write([1], wake: nil))
-    queue.written(by: 0, isConnected: true)
-    queue.written(by: 1, isConnected: true)
-    #expect(queue.next(for: 0, at: Self.at(2)) == .stop)
-    #expect(queue.next(for: 1, at: Self.at(2)) == .stop)
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(2)) == .stop)
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(2)) == .stop)
   }
 
   @Test func aWriterConnectsWhenItIsNeeded() {
     var queue = Queue(
       writerCount: 1, queue: .init(sizeMax: .init(count: 10), tenantSizeMax: .init(count: 10)),
       batchMax: .init(count: 10))
-    #expect(queue.next(for: 0, at: Self.at(0)) == .idle)
+    #expect(queue.isFree(0, at: Self.at(0)) == .sleep())
     enqueue(0, &queue)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .connect)
-    queue.connected(0, true)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([0], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(0)) == .connect)
+    #expect(queue.connected(0, true, at: Self.at(0)) == .write([0]))
   }
 
   @Test func aWriterWithoutAConnectionLeavesTheWorkToTheOther() {
     var queue = Self.idleQueue()
-    queue.connected(1, false)
+    #expect(queue.connected(1, false, at: Self.at(0)) == .sleep())
     #expect(enqueue(0, &queue) == 0)
-    #expect(queue.next(for: 0, at: Self.at(0)) == .write([0], wake: nil))
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
     #expect(enqueue(1, &queue, rows: 40) == 1)
-    #expect(queue.next(for: 1, at: Self.at(0)) == .wait(until: Self.at(1000), wake: nil))
-    #expect(queue.next(for: 1, at: Self.at(1000)) == .connect, "it tries again")
-    queue.connected(1, false)
-    #expect(queue.next(for: 1, at: Self.at(1000)) == .wait(until: Self.at(2000), wake: nil))
+    #expect(queue.isFree(1, at: Self.at(0)) == .sleep(until: Self.at(1000)))
+    #expect(queue.isFree(1, at: Self.at(1000)) == .connect, "it tries again")
+    #expect(queue.connected(1, false, at: Self.at(1000)) == .sleep(until: Self.at(2000)))
   }
 
   @Test func aWriterWithoutAConnectionCallsOneThatHas() {
     var queue = Self.idleQueue()
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
-    queue.written(by: 1, isConnected: false)
+    _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue)
-    #expect(queue.next(for: 1, at: Self.at(1)) == .wait(until: Self.at(1001), wake: nil), "the other was called")
-    #expect(queue.next(for: 0, at: Self.at(1)) == .write([1], wake: nil))
+    #expect(
+      queue.written(by: 1, isConnected: false, at: Self.at(1)) == .sleep(until: Self.at(1001)), "the other was woken")
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
   }
 
-  @Test func aWriterThatHasItsConnectionIsCalledFirst() {
+  @Test func aWriterThatHasItsConnectionIsWokenFirst() {
     var queue = Self.idleQueue(writers: 3)
-    queue.connected(2, false)
-    queue.connected(1, false)
+    _ = queue.connected(2, false, at: Self.at(0))
+    _ = queue.connected(1, false, at: Self.at(0))
     #expect(enqueue(0, &queue) == 0)
   }
 
   @Test func whereNoWriterHasAConnectionTheWorkIsTriedAllTheSame() {
     var queue = Self.idleQueue()
-    queue.connected(0, false)
-    queue.connected(1, false)
+    _ = queue.connected(0, false, at: Self.at(0))
+    _ = queue.connected(1, false, at: Self.at(0))
     enqueue(0, &queue)
-    #expect(queue.next(for: 1, at: Self.at(0)) == .write([0], wake: nil))
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
   }
 
   @Test func knowsHowLongTheSlowestWriterHasBeenAtItsBatch() {
     var queue = Self.idleQueue()
     #expect(queue.longestWrite(at: Self.at(0)) == nil)
     enqueue(0, &queue)
-    _ = queue.next(for: 1, at: Self.at(0))
+    _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue, rows: 40)
-    _ = queue.next(for: 0, at: Self.at(10))
+    _ = queue.isFree(0, at: Self.at(10))
     #expect(queue.longestWrite(at: Self.at(15)) == .milliseconds(15))
-    queue.written(by: 1, isConnected: true)
+    _ = queue.written(by: 1, isConnected: true, at: Self.at(15))
     #expect(queue.longestWrite(at: Self.at(15)) == .milliseconds(5))
   }
 
@@ -233,18 +258,26 @@ import Testing
 }
 
 extension CommitQueue.Step: Equatable where Submission: Equatable {
+  static func write(_ batch: [Submission], wake: Int? = nil) -> Self { Self(.write(batch), wake: wake) }
+  static func sleep(until: ContinuousClock.Instant? = nil, wake: Int? = nil) -> Self {
+    Self(.sleep(until: until), wake: wake)
+  }
+  static var connect: Self { Self(.connect) }
+  static var stop: Self { Self(.stop) }
+
   static func == (a: Self, b: Self) -> Bool {
-    switch (a, b) {
-    case (.write(let a, let x), .write(let b, let y)): a == b && x == y
-    case (.wait(let a, let x), .wait(let b, let y)): a == b && x == y
-    case (.idle, .idle), (.connect, .connect), (.stop, .stop): true
+    guard a.wake == b.wake else { return false }
+    return switch (a.action, b.action) {
+    case (.write(let a), .write(let b)): a == b
+    case (.sleep(let a), .sleep(let b)): a == b
+    case (.connect, .connect), (.stop, .stop): true
     default: false
     }
   }
 }
 
 /// Callers and writers in a time of their own, as the recorder is.
-private struct World {
+private struct World: ~Copyable {
   private enum Writer: Equatable {
     case ready
     case asleep(until: Int?)
@@ -302,31 +335,32 @@ private struct World {
   }
 
   private mutating func step(_ writer: Int) -> String? {
+    let instant = start + .milliseconds(now)
+    var step: CommitQueue<Int>.Step
     switch writers[writer] {
-    case .asleep(let until?) where until <= now: writers[writer] = .ready
-    case .writing(_, let until) where until <= now:
-      queue.written(by: writer, isConnected: true)
-      writers[writer] = .ready
-    default: break
+    case .ready: step = queue.isFree(writer, at: instant)
+    case .asleep(let until?) where until <= now: step = queue.isFree(writer, at: instant)
+    case .writing(_, let until) where until <= now: step = queue.written(by: writer, isConnected: true, at: instant)
+    default: return nil
     }
-    while writers[writer] == .ready {
-      switch queue.next(for: writer, at: start + .milliseconds(now)) {
-      case .write(let batch, let wake):
+    while true {
+      if let wake = step.wake { call(wake) }
+      switch step.action {
+      case .write(let batch):
         for submission in batch {
           guard waiting.remove(submission) != nil, written.insert(submission).inserted else {
             return "submission \(submission) is written twice"
           }
         }
         writers[writer] = .writing(batch, until: now + Int.random(in: 1...20, using: &random))
-        if let wake { call(wake) }
-      case .wait(let until, let wake):
-        writers[writer] = .asleep(until: Int(((until - start) / .milliseconds(1)).rounded()))
-        if let wake { call(wake) }
-      case .idle: writers[writer] = .asleep(until: nil)
-      case .connect: queue.connected(writer, true)
+      case .sleep(let until):
+        writers[writer] = .asleep(until: until.map { Int((($0 - start) / .milliseconds(1)).rounded()) })
+      case .connect:
+        step = queue.connected(writer, true, at: instant)
+        continue
       case .stop: writers[writer] = .stopped
       }
+      return nil
     }
-    return nil
   }
 }
