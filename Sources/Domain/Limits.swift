@@ -167,6 +167,8 @@ public enum Limits {
   public static let jobStopSecondsMax: Int64 = 10
   /// Tenants whose work is put off after a failure; one more is tried as if it had not failed.
   public static let tenantsPutOffMax = 1000
+  /// Hours of a tenant that are put off because they cannot be rebuilt; where there are more, the tenant is.
+  public static let failedHoursMax = 1000
   /// One statement reads or writes at most this many rollups, or posting lists.
   public static let keysPerStatement = 1000
   public static let factsPerStatement = 5000

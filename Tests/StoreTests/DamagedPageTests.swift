@@ -162,6 +162,58 @@ import Testing
     }
   }
 
+  /// Of sixty stale hours of each tenant, PostgreSQL cannot read what is kept of two.
+  @Test(arguments: ["rollups", "postings"])
+  func rebuildLeavesOutTheHoursItMeetsThemIn(_ table: String) async throws {
+    let first = Timestamp("2024-05-01T05:00:00.000Z")
+    let stale = InteractionID(lowerBound: first).hour..<InteractionID(lowerBound: first).hour + 60
+    let damaged = [stale.lowerBound + 3, stale.lowerBound + 31]
+    let hour = table == "rollups" ? "start" : "hour"
+    try await TestDatabase.with { database in
+      try await database.withStore { store in
+        for tenant in [Tenant.a, .b] {
+          let given = (0..<120).map { Interaction.sample(at: first + Int64($0) * 1_800_000) }
+          _ = try await store.record(given, for: tenant).map { try $0.get() }
+        }
+      }
+      let keys = try [Tenant.a, .b].map { try database.key(of: $0) }
+      try database.sql(
+        Self.damage + """
+          CREATE FUNCTION parley.damage_deletes() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN
+            PERFORM parley.damaged(OLD.\(hour) IN (\(damaged[0]), \(damaged[1])));
+            RETURN OLD;
+          END $$;
+          CREATE TRIGGER damaged BEFORE DELETE ON parley.\(table)
+            FOR EACH ROW WHEN (OLD.tenant = \(keys[0].rawValue)) EXECUTE FUNCTION parley.damage_deletes();
+          INSERT INTO parley.deltas (tenant, recount_from, recount_to)
+            SELECT unnest(ARRAY[\(keys[0].rawValue), \(keys[1].rawValue)]), \(stale.lowerBound), \(stale.upperBound);
+          SET session_replication_role = replica;
+          UPDATE parley.interactions SET estimated_cost_nanos = 7;
+          """)
+      let (owner, clock) = (database.owner(), ManualClock())
+      let putOff = PutOffTenants(clock: JobClock(clock), logger: .silent)
+      let job = RebuildJob(putOff, clock: JobClock(clock), logger: .silent)
+      func rebuild() async throws -> [StaleHours] {
+        try await owner.run { (session) throws(PostgresError) in
+          var runs = 0
+          while case .atOnce = try job.runOnce(on: session), runs < 200 { runs += 1 }
+          return try keys.map { (key) throws(PostgresError) in try session.staleHours(of: key) }
+        }.get()
+      }
+      #expect(
+        try await rebuild() == [StaleHours(damaged[0]..<damaged[0] + 1, damaged[1]..<damaged[1] + 1), StaleHours()])
+      #expect(putOff.tenants == [], "a tenant's other work goes on")
+      // When they are due again they fail again.
+      clock.advance(by: .seconds(60))
+      #expect(try await rebuild()[0].count == 2)
+      try database.sql("DROP TRIGGER damaged ON parley.\(table)")
+      clock.advance(by: .seconds(60))
+      #expect(try await rebuild() == [StaleHours(), StaleHours()])
+      #expect(try await database.differences() == [])
+    }
+  }
+
   @Test func listShowsNothingTwiceWhateverPostingsName() async throws {
     var random = SeededGenerator()
     let given = (0..<40).map { _ in random.interaction(at: random.time()) }

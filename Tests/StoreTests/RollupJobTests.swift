@@ -246,8 +246,9 @@ import Testing
         _ = try connection.run(.addStaleHours(0..<Int32.max, of: key))
         var pieces = 0
         while try !connection.staleHours(of: key).isEmpty {
+          var piece = RebuildPiece(interactionsMax: 30)
           _ = try connection.withLease(nil) { (connection) throws(PostgresError) in
-            try connection.rebuild(key, interactionsMax: 30)
+            try connection.rebuild(key, &piece)
           }
           pieces += 1
         }

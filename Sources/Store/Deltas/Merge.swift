@@ -26,11 +26,9 @@ extension Session {
 
   /// Merges change records of one tenant, a bounded number.
   ///
-  /// - Parameter hours: facts of other hours are merged; those of these are not, for their rows are counted.
-  func mergeChanges(of tenant: TenantKey, outside hours: Range<Int32>? = nil) throws(PostgresError) -> Merged {
-    try mergeChanges(Command(.takeDeltasOfTenant) { $0.add(tenant.rawValue) }) { fact in
-      hours.map { !$0.contains(fact.hour) } ?? true
-    }
+  /// - Parameter stale: facts of these hours are not merged, for their rows are counted.
+  func mergeChanges(of tenant: TenantKey, outside stale: StaleHours) throws(PostgresError) -> Merged {
+    try mergeChanges(Command(.takeDeltasOfTenant) { $0.add(tenant.rawValue) }) { !stale.contains($0.hour) }
   }
 
   private func mergeChanges(

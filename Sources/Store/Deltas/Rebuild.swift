@@ -11,54 +11,81 @@ extension Statement {
 enum Rebuilt {
   /// Some were; over so many hours those are spread that are left.
   case hours(left: Int)
+  /// None of those that were wanted is stale.
+  case nothing
   /// A newer server has left something there in a format of its own: only such a one can rebuild them. Their rows answer
   /// meanwhile.
   case leftToNewer
 }
 
+/// Which of a tenant's stale hours are wanted at once.
+struct RebuildPiece {
+  /// None but these.
+  var within = StaleHours.everyHour
+  /// Nor any of these.
+  var except = StaleHours()
+  /// No more than so many, stale or not, one after the other.
+  var hoursMax = Int.max
+  /// And of so many interactions, but for those of a single hour.
+  var interactionsMax = Limits.rebuildInteractionsMax
+  /// Those that were tried; nil while none were.
+  var tried: Range<Int32>?
+
+  /// The first of them with what lies between, up to the next that is not wanted.
+  func span(of stale: StaleHours) -> Range<Int32>? {
+    let others = except.ranges.reduce(stale) { $0.without($1) }
+    guard let wanted = others.within(within).first, let last = others.within(within).last else { return nil }
+    let end = except.ranges.first { $0.lowerBound >= wanted.upperBound }?.lowerBound ?? last.upperBound
+    let span = wanted.lowerBound..<min(end, last.upperBound)
+    return span.count <= hoursMax ? span : span.lowerBound..<span.lowerBound + Int32(hoursMax)
+  }
+}
+
 extension Session {
   /// Rebuilds some of a tenant's stale hours from their rows, in the snapshot under way: of one day, and of a bounded
-  /// number of interactions. The tenant's change records are merged along, for the rows count whether or not their record
-  /// has been merged.
-  func rebuild(
-    _ tenant: TenantKey, interactionsMax: Int = Limits.rebuildInteractionsMax
-  ) throws(PostgresError) -> Rebuilt {
+  /// number of interactions. The tenant's change records are merged along. Their facts of stale hours are not, for the rows
+  /// count whether or not their record has been merged.
+  func rebuild(_ tenant: TenantKey, _ piece: inout RebuildPiece) throws(PostgresError) -> Rebuilt {
     var stale = try staleHours(of: tenant)
-    guard let piece = try pieceToRebuild(of: stale, tenant, interactionsMax) else {
+    guard !stale.isEmpty else {
       _ = try run(Command(.takeStaleHours) { $0.add(tenant.rawValue) })
       return .hours(left: 0)
     }
-    if try hasNewer(piece, tenant) { return .leftToNewer }
+    guard let span = piece.span(of: stale) else { return .nothing }
+    piece.tried = span
+    let hours = try wholeHours(of: span, tenant, piece.interactionsMax)
+    piece.tried = hours
+    if try hasNewer(hours, tenant) { return .leftToNewer }
 
+    stale.insert(hours)
     var isMore = true
     while isMore {
-      let merged = try mergeChanges(of: tenant, outside: piece)
+      let merged = try mergeChanges(of: tenant, outside: stale)
       if let damaged = merged.damaged[tenant] { stale.formUnion(damaged) }
       isMore = merged.isMore
     }
-    for grain in Grain.allCases where !grain.isDay { try remove(grain, piece, tenant) }
-    try removePostings(piece, of: tenant)
-    try count(piece, tenant)
-    stale.formUnion(try countDays(of: piece, tenant))
+    for grain in Grain.allCases where !grain.isDay { try remove(grain, hours, tenant) }
+    try removePostings(hours, of: tenant)
+    try count(hours, tenant)
+    stale.formUnion(try countDays(of: hours, tenant, stale: stale.without(hours)))
 
     _ = try run(Command(.takeStaleHours) { $0.add(tenant.rawValue) })
-    let rest = stale.without(piece)
+    let rest = stale.without(hours)
     try add(rest, of: tenant)
     return .hours(left: rest.span?.count ?? 0)
   }
 
-  /// From the first stale hour to the end of the day of the first interaction from there on, so far as the stale hours
-  /// go; hours without interactions are rebuilt with it. Less than a day where that has too many.
-  private func pieceToRebuild(
-    of stale: StaleHours, _ tenant: TenantKey, _ interactionsMax: Int
-  ) throws(PostgresError) -> Range<Int32>? {
-    guard let span = stale.span else { return nil }
+  /// From the first hour to the end of the day of the first interaction from there on; hours without interactions are
+  /// rebuilt with it. Less than a day where that has too many.
+  private func wholeHours(
+    of span: Range<Int32>, _ tenant: TenantKey, _ interactionsMax: Int
+  ) throws(PostgresError) -> Range<Int32> {
     guard let first = try hour(ofInteraction: 0, in: span, tenant) else { return span }
     let dayEnd = (first / .hoursPerDay + 1) * .hoursPerDay
-    let piece = span.lowerBound..<min(dayEnd, span.upperBound)
+    let day = span.lowerBound..<min(dayEnd, span.upperBound)
     // Only whole hours can be rebuilt.
-    let tooMany = try hour(ofInteraction: interactionsMax, in: piece, tenant) ?? piece.upperBound
-    return piece.clamped(to: piece.lowerBound..<max(tooMany, first + 1))
+    let tooMany = try hour(ofInteraction: interactionsMax, in: day, tenant) ?? day.upperBound
+    return day.clamped(to: day.lowerBound..<max(tooMany, first + 1))
   }
 
   private func hour(
@@ -102,14 +129,21 @@ extension Session {
   }
 
   /// Makes the rollups of the days of some hours anew from those of hours. The interactions of a piece are all of its last
-  /// day; of its first day there may be hours before it.
+  /// day; of its first day there may be hours before it. No day is used that has a stale hour, so such a day is left to
+  /// the last of its stale hours.
   ///
-  /// - Returns: hours that are found damaged there. They are left out: no day is used that has a stale hour.
-  private func countDays(of piece: Range<Int32>, _ tenant: TenantKey) throws(PostgresError) -> StaleHours {
-    for grain in Grain.allCases where grain.isDay { try remove(grain, piece.wholeDays, tenant) }
+  /// - Returns: hours that are found damaged there. They are left out.
+  private func countDays(
+    of piece: Range<Int32>, _ tenant: TenantKey, stale: StaleHours
+  ) throws(PostgresError) -> StaleHours {
+    let days = piece.wholeDays
+    let ends = Set([days.lowerBound, days.upperBound - .hoursPerDay]).map { $0..<$0 + .hoursPerDay }
+    let whole = ends.filter(stale.overlaps).reduce(StaleHours(days)) { $0.without($1) }
+    for days in whole.ranges {
+      for grain in Grain.allCases where grain.isDay { try remove(grain, days, tenant) }
+    }
     var damaged = StaleHours()
-    for day in Set([piece.lowerBound / .hoursPerDay, (piece.upperBound - 1) / .hoursPerDay]) {
-      let hours = day * .hoursPerDay..<(day + 1) * .hoursPerDay
+    for hours in ends where whole.overlaps(hours) {
       var daily = Rollups()
       for hour in hours {
         let part = [(grain: Grain.hourDetail, hours: hour..<hour + 1)]

@@ -53,7 +53,10 @@ struct RollupJob: Job {
     for row in tenants {
       let tenant = TenantKey(rawValue: try row.int32(0))
       let merged = try putOff.attempt(tenant) { () throws(PostgresError) in
-        try session.withLease(lease) { (session) throws(PostgresError) in try session.mergeChanges(of: tenant) }
+        try session.withLease(lease) { (session) throws(PostgresError) in
+          // What cannot be read of a stale hour, such as a damaged page, is left to those who rebuild it.
+          try session.mergeChanges(of: tenant, outside: session.staleHours(of: tenant))
+        }
       }
       if nextRun(after: merged) == .atOnce { next = .atOnce }
     }
