@@ -181,6 +181,20 @@ struct GRPCHandlerTests {
     #expect(stage.methods.waiting.count == 2)
   }
 
+  @Test func connectionIsNotIdleWhileACallIsUnderWay() throws {
+    let stage = try HandlerStage()
+    stage.connection.authenticated()
+    stage.call("Wait", on: 1)
+    // The peer answers PINGs, and does nothing else.
+    func pass(_ seconds: Int64) { for _ in 0..<seconds / 5 { stage.pass(.seconds(5)) } }
+    pass(50)
+    stage.methods.answer(0)
+    pass(Limits.knownIdleSecondsMin - 10)
+    #expect(!stage.makesRoom(), "since the call ended, not since it began")
+    pass(15)
+    #expect(stage.makesRoom())
+  }
+
   @Test func streamsThatComeAndGoDoNotExcuseAResponseThatIsNotRead() throws {
     let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 0))
     stage.call("Wait", on: 1)

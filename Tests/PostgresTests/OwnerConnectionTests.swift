@@ -184,4 +184,26 @@ import Testing
       #expect(setting == "on")
     }
   }
+
+  /// PostgreSQL says nothing for too long, and what it answers is still to come: nobody else may take that for theirs.
+  @Test func isAnotherAfterAScriptThatDidNotEnd() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      let connection = OwnerConnection(
+        .init(url: database.url, applicationName: "test", statementTimeout: .seconds(2), grace: .seconds(1)),
+        logger: .silent)
+      func script(_ text: String) async -> Result<[[String?]], PostgresError> {
+        await connection.run { (session) throws(PostgresError) in try session.script(text) }
+      }
+      _ = try await script("SET statement_timeout = 0").get()
+      let before = try await script("SELECT pg_backend_pid()").get()
+      guard case .failure(let error) = await script("SELECT 'late' FROM pg_sleep(600)") else {
+        Issue.record("it ended")
+        return
+      }
+      #expect(error.isConnectionLost)
+      #expect(await !connection.isOpen())
+      let after = try await script("SELECT pg_backend_pid()").get()
+      #expect(after.count == 1 && after != before && after != [["late"]])
+    }
+  }
 }

@@ -2,6 +2,7 @@ import Domain
 import NIOCore
 import NIOEmbedded
 import NIOExtras
+import Synchronization
 import TestSupport
 import Testing
 import Wire
@@ -13,6 +14,9 @@ struct TTRPCHandlerTests {
   private final class Stage {
     let loop = EmbeddedEventLoop()
     let channel: EmbeddedChannel
+    /// Of this connection alone.
+    let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
+    let connection: AcceptedConnection
     private(set) weak var handler: TTRPCHandler?
     private var nextStream: UInt32 = 1
 
@@ -21,8 +25,7 @@ struct TTRPCHandlerTests {
     ) throws {
       channel = EmbeddedChannel(loop: loop)
       try channel.connect(to: SocketAddress(unixDomainSocketPath: "/none")).wait()
-      let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
-      let connection = try #require(table.add(channel, listener: 0))
+      connection = try #require(table.add(channel, listener: 0))
       let unread = UnreadResponses(memory: ResponseMemory(), loop: loop) { _ in }
       let runner = CallRunner(
         interceptors: dispatcher.interceptors, memory: CallMemory(), unread: unread, turns: LoopTurns(loop))
@@ -35,8 +38,8 @@ struct TTRPCHandlerTests {
       self.handler = handler
     }
 
-    func call() {
-      _ = try? channel.writeInbound(ByteBuffer(bytes: Envelope.frame(.withoutToken, stream: nextStream)))
+    func call(_ call: Call = .withoutToken) {
+      _ = try? channel.writeInbound(ByteBuffer(bytes: Envelope.frame(call, stream: nextStream)))
       nextStream += 2
       loop.run()
     }
@@ -45,6 +48,9 @@ struct TTRPCHandlerTests {
       channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
       loop.run()
     }
+
+    /// Whether another connection makes this one give its place up.
+    func makesRoom() -> Bool { table.add(EmbeddedChannel(loop: loop), listener: 0) != nil }
 
     /// The reasons of what was answered since.
     func reasons() throws -> [RPCError.Reason?] {
@@ -124,6 +130,26 @@ struct TTRPCHandlerTests {
       stage.loop.advanceTime(by: .seconds(Limits.strangerIdleSecondsMax + 10))
       #expect(!stage.channel.isActive)
     }
+  }
+
+  @Test func connectionIsNotIdleWhileACallIsUnderWay() throws {
+    let waiting = Mutex<[Completion<Response>]>([])
+    let method = Method(
+      MethodName(service: "stub", name: "Wait"), scope: nil,
+      .unary { _, _, completion in
+        waiting.withLock { $0.append(completion) }
+        return {}
+      })
+    let stage = try Stage(Dispatcher([method], interceptors: []), ParleyServer.Configuration(addresses: []))
+    stage.connection.authenticated()
+    stage.call(Call(service: "stub", method: "Wait", metadata: Metadata(), timeout: nil, payload: []))
+    func pass(_ seconds: Int64) { for _ in 0..<seconds / 5 { stage.loop.advanceTime(by: .seconds(5)) } }
+    pass(50)
+    waiting.withLock { $0.removeLast() }.complete(.success(Response([])))
+    pass(Limits.knownIdleSecondsMin - 10)
+    #expect(!stage.makesRoom(), "since the call ended, not since it began")
+    pass(15)
+    #expect(stage.makesRoom())
   }
 
   @Test func closedConnectionKeepsNothing() async throws {

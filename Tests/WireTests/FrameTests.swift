@@ -52,6 +52,19 @@ import Testing
     #expect(!decoder.isMidFrame)
   }
 
+  /// Or every idle connection would keep the largest it ever saw.
+  @Test func bufferThatALargeFrameNeededIsGivenBack() {
+    var decoder = FrameDecoder.server
+    let large = [UInt8](repeating: 7, count: 1 << 20)
+    for _ in 0..<3 {
+      #expect(decoder.events(after: frame(stream: 7, kind: 1, large).dropLast()) == [])
+      #expect(decoder.allocatedBytes > large.count)
+      #expect(decoder.events(after: [7]).count == 1 && decoder.allocatedBytes == 0)
+      #expect(decoder.events(after: frame(stream: 9, kind: 1, [1, 2, 3])).count == 1)
+      #expect((1...65_536).contains(decoder.allocatedBytes), "a small one is used again")
+    }
+  }
+
   @Test func aFrameIsItsHeaderAndItsData() {
     var decoder = FrameDecoder.server
     #expect(

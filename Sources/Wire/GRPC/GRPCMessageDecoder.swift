@@ -29,6 +29,9 @@ public struct GRPCMessageDecoder: Sendable {
   /// What is held.
   public var bufferedBytes: Int { buffer.count - start }
 
+  /// What is allocated for it.
+  package var allocatedBytes: Int { buffer.capacity }
+
   /// A message that these bytes are, without having been held; nil, having done nothing, where they are not exactly one,
   /// or others came before, or it is compressed.
   public func whole(_ bytes: UnsafeRawBufferPointer) -> RPCMessage? {

@@ -92,6 +92,9 @@ public struct FrameDecoder: Sendable {
   /// What is held.
   public var bufferedBytes: Int { buffer.count - start }
 
+  /// What is allocated for it.
+  package var allocatedBytes: Int { buffer.capacity }
+
   public mutating func append(_ bytes: UnsafeRawBufferPointer) {
     if case .failed = state { return }
     if start > buffer.count / 2 {

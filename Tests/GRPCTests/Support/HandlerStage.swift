@@ -17,6 +17,9 @@ final class HandlerStage {
   let methods = StubMethods()
   let memory: CallMemory
   let responses: ResponseMemory
+  /// Of this connection alone.
+  let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
+  private(set) var connection: AcceptedConnection!
   private(set) weak var handler: GRPCHandler?
 
   /// - Parameter begins: whether HTTP/2 has begun on both sides.
@@ -35,8 +38,8 @@ final class HandlerStage {
   }
 
   private func addHandlers(_ grpc: GRPCConnectionConfiguration, _ requests: RequestMemory) throws {
-    let table = ConnectionTable(listeners: 1, connectionsMax: 1, undecidedMax: 1)
     let connection = try #require(table.add(server, listener: 0))
+    self.connection = connection
     let unread = UnreadResponses(memory: responses, loop: loop) { [weak server] _ in server?.close(promise: nil) }
     let dispatcher = Dispatcher(methods.methods, interceptors: [])
     let runner = CallRunner(
@@ -84,6 +87,9 @@ final class HandlerStage {
   func quiesce() {
     server.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
   }
+
+  /// Whether another connection makes this one give its place up.
+  func makesRoom() -> Bool { table.add(EmbeddedChannel(loop: loop), listener: 0) != nil }
 
   // MARK: The client
 
