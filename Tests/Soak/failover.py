@@ -24,8 +24,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "Interop" / "command"))
 
 from checks import eventually, require, require_equal  # noqa: E402
+from postgres import Postgres  # noqa: E402
+from servers import Server  # noqa: E402
 from ttrpc import Away, Connection, Refusal, fields, first, list_request, new_id  # noqa: E402
-from workshop import Postgres, Server, Workshop  # noqa: E402
+from workshop import Workshop  # noqa: E402
 
 CALLERS = 8
 OLD_TENANTS = 12

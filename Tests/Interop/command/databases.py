@@ -4,8 +4,10 @@ import subprocess
 import time
 
 from checks import Mismatch, Scenario, check, eventually, require, require_equal
+from postgres import Postgres
+from processes import processes_in
+from servers import Server
 from ttrpc import DEADLINE_EXCEEDED, UNAVAILABLE, Refusal, new_id, record_request
-from workshop import Postgres, Server, processes_in
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 

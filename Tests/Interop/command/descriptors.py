@@ -5,7 +5,7 @@ import time
 
 from checks import Scenario, check, eventually, require, require_equal, shortened
 from crashes import CrashScenario
-from workshop import Server
+from servers import Server
 
 
 class NoDescriptors(CrashScenario):

@@ -5,7 +5,7 @@ import subprocess
 import threading
 
 from checks import Scenario, check, eventually, require, require_equal
-from workshop import Server
+from servers import Server
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 

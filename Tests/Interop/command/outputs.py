@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from checks import Scenario, check, eventually, require, require_equal
-from workshop import EVER, Server
+from servers import EVER, Server
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 # By the shell, which can close what a parent cannot.

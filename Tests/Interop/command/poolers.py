@@ -7,8 +7,9 @@ import threading
 import time
 
 from checks import Scenario, check, eventually, require, require_equal
+from processes import IS_ROOT, listens, postgres_binaries, postgres_user
+from servers import Server
 from ttrpc import DEADLINE_EXCEEDED, Away, Refusal, field, fields, first, list_request, new_id, record_request
-from workshop import IS_ROOT, Server, listens, postgres_binaries, postgres_user
 
 IN_FLIGHT = 64
 ROLES_AND_SETTINGS = """

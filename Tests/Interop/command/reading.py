@@ -4,7 +4,8 @@ import json
 import re
 
 from checks import Scenario, check, require, require_equal
-from workshop import EVER, UNPRINTABLE
+from servers import EVER
+from workshop import UNPRINTABLE
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07 red\x1b[31m\r\nnext\ttab\b\x7f\u009b31m \u202egnp.exe \u2028end"
 COLUMNS = re.compile(r" {2,}")

@@ -16,6 +16,8 @@ import busy
 import crashes
 import databases
 import descriptors
+import import_breaks
+import import_values
 import importing
 import migrating
 import outputs
@@ -26,13 +28,14 @@ import serving
 import settings
 import tokens
 import usage
+import wrong_peers
 from checks import run_all
 from workshop import Workshop
 
 AT_ONCE = 8
 # Those that take longest first.
-MODULES = [crashes, recording, poolers, migrating, databases, settings, importing, outputs, descriptors, serving, tokens]
-MODULES += [reading, busy, usage]
+MODULES = [crashes, wrong_peers, recording, poolers, migrating, databases, settings, import_breaks, import_values]
+MODULES += [importing, outputs, descriptors, serving, tokens, reading, busy, usage]
 
 
 def main():

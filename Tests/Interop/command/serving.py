@@ -7,10 +7,8 @@ import stat
 from pathlib import Path
 
 from checks import Scenario, check, eventually, require, require_equal
-from workshop import (
+from processes import (
     IS_ROOT,
-    Outcome,
-    Server,
     as_user,
     listening_ports,
     listens,
@@ -20,6 +18,8 @@ from workshop import (
     processes_in,
     unix_sockets,
 )
+from servers import Server
+from workshop import Outcome
 
 
 class FreshFolder(Scenario):

@@ -3,7 +3,8 @@
 import json
 
 from checks import Scenario, check, require, require_equal
-from workshop import Server, listens
+from processes import listens
+from servers import Server
 
 # Given these, a start gets as far as looking at every other value, and no further.
 NO_DATABASE = ["--database-url", "host=/nowhere dbname=x user=x"]

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from checks import Scenario, check, require, require_equal
-from workshop import Server
+from servers import Server
 
 
 def encoded(data):
