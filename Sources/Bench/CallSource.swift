@@ -9,7 +9,7 @@ struct OutgoingCall {
 }
 
 /// Makes one call after another of a workload. `write` belongs to the last call that `next` gave.
-struct CallSource {
+struct CallSource: ~Copyable {
   private let workload: Workload
   private let operations: [BenchOperation]
   private let operationShares: Shares
