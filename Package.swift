@@ -25,7 +25,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     // Quiescing: closes a server's connections once they are idle.
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
-    // HPACK for the load harness, and the HTTP/2 of tests' clients, which is not the server's own.
+    // The HTTP/2 of tests' clients alone, which is not the server's own: server and load harness have nghttp2's.
     .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     // Verifies and mints the JSON Web Tokens that carry a caller's claims.
     .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
@@ -87,10 +87,9 @@ let package = Package(
     .target(
       name: "Bench",
       dependencies: [
-        "CLibpq", "Domain", "Wire",
+        "CLibpq", "CNghttp2", "Domain", "Wire",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       exclude: ["README.md"],
@@ -159,10 +158,9 @@ let package = Package(
     .testTarget(
       name: "BenchTests",
       dependencies: [
-        "Bench", "Domain", "Wire",
+        "Bench", "CNghttp2", "Domain", "Server", "Wire",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),

@@ -1,16 +1,32 @@
 import Domain
-import NIOHPACK
+import Wire
 
-extension RPCError {
-  /// From the trailers of a gRPC call that did not end well.
-  init(grpcTrailers trailers: HPACKHeaders) {
-    guard let status = trailers.first(name: "grpc-status") else {
-      let http = trailers.first(name: ":status").map { "HTTP status \($0)" } ?? "no status"
-      self.init(.unknown, .requestMalformed, "the answer ended with \(http) and without a grpc-status")
-      return
+/// How a gRPC call ended, as its trailers tell it.
+struct GRPCTrailers {
+  private var status: Int32?
+  private var message = ""
+  private var httpStatus: Int?
+
+  mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+    switch name.count {
+    case 7 where name.isEqual(to: ":status"): httpStatus = value.reduce(0) { ($0 * 10 + Int($1 & 0x0f)) % 1000 }
+    case 11 where name.isEqual(to: "grpc-status"):
+      status =
+        value.isEqual(to: "0") ? 0 : Int32(String(decoding: value, as: UTF8.self)) ?? RPCError.Code.unknown.rawValue
+    case 12 where name.isEqual(to: "grpc-message"): message = String(decoding: value, as: UTF8.self)
+    default: break
     }
-    let message = trailers.first(name: "grpc-message") ?? ""
-    self.init(Int32(status).flatMap(Code.init(rawValue:)) ?? .unknown, Reason(rawValue: ""), message.percentDecoded)
+  }
+
+  var isOK: Bool { status == 0 }
+
+  /// Of a call that did not end well.
+  var error: RPCError {
+    guard let status else {
+      let http = httpStatus.map { "HTTP status \($0)" } ?? "no status"
+      return RPCError(.unknown, .requestMalformed, "the answer ended with \(http) and without a grpc-status")
+    }
+    return RPCError(RPCError.Code(rawValue: status) ?? .unknown, RPCError.Reason(rawValue: ""), message.percentDecoded)
   }
 }
 

@@ -80,13 +80,13 @@ private struct ConnectionOpener {
   private let driver: LoadDriver
   private let plan: LoadPlan
   private let envelopes: TTRPCLoadConnection.Envelopes
-  private let requests: GRPCLoadConnection.Requests
+  private let requests: RequestFields
 
   init(_ driver: LoadDriver, _ workload: Workload, _ plan: LoadPlan) {
     self.driver = driver
     self.plan = plan
     envelopes = TTRPCLoadConnection.Envelopes(workload, timeoutSeconds: plan.timeoutSeconds)
-    requests = GRPCLoadConnection.Requests(workload, timeoutSeconds: plan.timeoutSeconds)
+    requests = GRPCLoadConnection.requests(workload, timeoutSeconds: plan.timeoutSeconds)
   }
 
   func open(on loop: any EventLoop) -> EventLoopFuture<NIOLoopBound<any LoadConnection>> {
