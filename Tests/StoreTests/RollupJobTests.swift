@@ -300,6 +300,37 @@ import Testing
     }
   }
 
+  /// A long snapshot, as pg_dump has one, keeps merged change records as dead rows, and whoever reads the change log passes
+  /// over them: that costs time for as long as the snapshot lasts, and changes no answer. VACUUM ends it.
+  @Test func aLongSnapshotMakesTheChangeLogLongerToRead() async throws {
+    var random = SeededGenerator()
+    let given = interactions(4000, &random)
+    try await TestDatabase.withRollupStore { store, database in
+      func pagesRead() throws -> Int {
+        let plan = try database.sql(
+          """
+          EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off)
+            SELECT additions FROM parley.deltas WHERE tenant = 1 AND additions IS NOT NULL
+          """)
+        let execution = plan.joined().prefix { !$0.hasPrefix("Planning") }
+        let line = execution.first { $0.contains("Buffers: shared") } ?? ""
+        return line.split(whereSeparator: { !$0.isNumber }).compactMap { Int($0) }.reduce(0, +)
+      }
+      let snapshot = try database.session()
+      try snapshot.sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM parley.deltas")
+      for batch in given.pieces(of: 20) { _ = try await store.record(Array(batch), for: .a) }
+      try await eventually("all is folded") { try database.isFolded() }
+      try database.sql("VACUUM parley.deltas")
+      #expect(try pagesRead() > 10)
+      try await expectExactStats(store, given, of: .a, "seed \(random.seed)")
+      try snapshot.sql("COMMIT")
+      try await eventually("they are gone") {
+        try database.sql("VACUUM parley.deltas")
+        return try pagesRead() < 5
+      }
+    }
+  }
+
   @Test func truncatingAPartitionMarksItsHoursAlone() async throws {
     try await TestDatabase.withRollupStore { store, database in
       for time in [Self.time, Timestamp("2019-05-01T10:00:00.000Z")] {
