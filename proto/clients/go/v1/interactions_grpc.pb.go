@@ -17,16 +17,16 @@ const _ = grpc.SupportPackageIsVersion7
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type InteractionServiceClient interface {
-	// Records one interaction. The answer means it is committed. Needs the scope interactions:record.
-	// Safe to retry with the same id (or the same request_id and created_at): the same content answers
-	// with already_recorded, other content is ALREADY_EXISTS and changes nothing.
+	// Records one interaction. The response means it is committed. Needs the scope interactions:record.
+	// Safe to retry with the same id (or the same request_id and created_at): for the same content the
+	// response has already_recorded, other content is ALREADY_EXISTS and changes nothing.
 	RecordInteraction(ctx context.Context, in *RecordInteractionRequest, opts ...grpc.CallOption) (*RecordInteractionResponse, error)
 	// Records up to 1,000 interactions; each has its own result, in the order of the request, and a
 	// bad one never costs its neighbours. Needs the scope interactions:record.
 	RecordInteractions(ctx context.Context, in *RecordInteractionsRequest, opts ...grpc.CallOption) (*RecordInteractionsResponse, error)
 	// Lists interactions, newest first. Needs the scope analytics:view.
 	ListInteractions(ctx context.Context, in *ListInteractionsRequest, opts ...grpc.CallOption) (*ListInteractionsResponse, error)
-	// Gets one interaction. Another tenant's id answers exactly as an absent one: NOT_FOUND.
+	// Gets one interaction. Another tenant's id is NOT_FOUND, exactly as an absent one.
 	// Needs the scope analytics:view.
 	GetInteraction(ctx context.Context, in *GetInteractionRequest, opts ...grpc.CallOption) (*GetInteractionResponse, error)
 	// Counts, sums and percentiles over the interactions a filter selects. Needs the scope
@@ -91,16 +91,16 @@ func (c *interactionServiceClient) GetStats(ctx context.Context, in *GetStatsReq
 // All implementations must embed UnimplementedInteractionServiceServer
 // for forward compatibility
 type InteractionServiceServer interface {
-	// Records one interaction. The answer means it is committed. Needs the scope interactions:record.
-	// Safe to retry with the same id (or the same request_id and created_at): the same content answers
-	// with already_recorded, other content is ALREADY_EXISTS and changes nothing.
+	// Records one interaction. The response means it is committed. Needs the scope interactions:record.
+	// Safe to retry with the same id (or the same request_id and created_at): for the same content the
+	// response has already_recorded, other content is ALREADY_EXISTS and changes nothing.
 	RecordInteraction(context.Context, *RecordInteractionRequest) (*RecordInteractionResponse, error)
 	// Records up to 1,000 interactions; each has its own result, in the order of the request, and a
 	// bad one never costs its neighbours. Needs the scope interactions:record.
 	RecordInteractions(context.Context, *RecordInteractionsRequest) (*RecordInteractionsResponse, error)
 	// Lists interactions, newest first. Needs the scope analytics:view.
 	ListInteractions(context.Context, *ListInteractionsRequest) (*ListInteractionsResponse, error)
-	// Gets one interaction. Another tenant's id answers exactly as an absent one: NOT_FOUND.
+	// Gets one interaction. Another tenant's id is NOT_FOUND, exactly as an absent one.
 	// Needs the scope analytics:view.
 	GetInteraction(context.Context, *GetInteractionRequest) (*GetInteractionResponse, error)
 	// Counts, sums and percentiles over the interactions a filter selects. Needs the scope

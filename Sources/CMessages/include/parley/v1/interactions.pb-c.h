@@ -74,7 +74,7 @@ typedef enum _Parley__V1__StatsInterval {
 /* --- messages --- */
 
 /*
- * One turn: what the customer said, what the agent answered, and what is known about it.
+ * One turn: what the customer said, what the agent responded, and what is known about it.
  */
 struct  Parley__V1__Interaction
 {
@@ -100,7 +100,7 @@ struct  Parley__V1__Interaction
    */
   ProtobufCBinaryData customer_message;
   /*
-   * What the agent answered. At most 64 KiB.
+   * What the agent responded. At most 64 KiB.
    */
   ProtobufCBinaryData agent_response;
   /*
@@ -109,7 +109,7 @@ struct  Parley__V1__Interaction
   size_t n_detected_intents;
   Parley__V1__Intent **detected_intents;
   /*
-   * The model that answered. At most 128 bytes.
+   * The model that made the response. At most 128 bytes.
    */
   ProtobufCBinaryData model_used;
   /*
@@ -117,7 +117,7 @@ struct  Parley__V1__Interaction
    */
   int32_t context_size;
   /*
-   * How long the answer took, in milliseconds. Not negative.
+   * How long the response took, in milliseconds. Not negative.
    */
   int32_t processing_time_ms;
   /*
@@ -129,7 +129,7 @@ struct  Parley__V1__Interaction
    */
   protobuf_c_boolean handoff_triggered;
   /*
-   * Why it was handed over. Only with handoff_triggered. At most 256 bytes.
+   * Why it was handed to a person. Only with handoff_triggered. At most 256 bytes.
    */
   ProtobufCBinaryData handoff_reason;
   /*
@@ -354,7 +354,7 @@ typedef enum {
 } Parley__V1__InteractionFilter__EndTimeCase;
 
 /*
- * Which interactions a list or statistics speak of: those that meet every field that is present.
+ * Which interactions a list or statistics cover: those that meet every field that is present.
  */
 struct  Parley__V1__InteractionFilter
 {
@@ -506,7 +506,7 @@ struct  Parley__V1__GetStatsResponse
   size_t n_series;
   Parley__V1__StatsPoint **series;
   /*
-   * The range the answer speaks of: inclusive.
+   * The range that the response covers: inclusive.
    */
   Google__Protobuf__Timestamp *start_time;
   /*
@@ -540,8 +540,8 @@ struct  Parley__V1__Stats
   double avg_processing_time_ms;
   /*
    * Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact below
-   * 128 ms, and where the whole answer speaks of at most 2,000 interactions; otherwise off by at most 1/128 of
-   * itself, in a small group of a large answer, too. So are p95 and p99.
+   * 128 ms, and where the whole response covers at most 2,000 interactions; otherwise off by at most 1/128 of
+   * itself, also in a small group of a large response. So are p95 and p99.
    */
   double p50_processing_time_ms;
   double p95_processing_time_ms;

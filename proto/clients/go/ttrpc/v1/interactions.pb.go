@@ -90,7 +90,7 @@ func (StatsInterval) EnumDescriptor() ([]byte, []int) {
 	return fileDescriptor_6200c5f65caecb69, []int{1}
 }
 
-// One turn: what the customer said, what the agent answered, and what is known about it.
+// One turn: what the customer said, what the agent responded, and what is known about it.
 type Interaction struct {
 	// A UUIDv7 (RFC 9562) in its 36-character form; its first 48 bits are the interaction's time in
 	// milliseconds. Made by the client before its first try, so that every retry finds itself; or
@@ -104,21 +104,21 @@ type Interaction struct {
 	CreatedAt *types.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// What the customer said. At most 64 KiB.
 	CustomerMessage string `protobuf:"bytes,4,opt,name=customer_message,json=customerMessage,proto3" json:"customer_message,omitempty"`
-	// What the agent answered. At most 64 KiB.
+	// What the agent responded. At most 64 KiB.
 	AgentResponse string `protobuf:"bytes,5,opt,name=agent_response,json=agentResponse,proto3" json:"agent_response,omitempty"`
 	// The intents detected in the customer's message. At most 64.
 	DetectedIntents []*Intent `protobuf:"bytes,6,rep,name=detected_intents,json=detectedIntents,proto3" json:"detected_intents,omitempty"`
-	// The model that answered. At most 128 bytes.
+	// The model that made the response. At most 128 bytes.
 	ModelUsed string `protobuf:"bytes,7,opt,name=model_used,json=modelUsed,proto3" json:"model_used,omitempty"`
 	// The size of the context given to the model, in tokens. Not negative.
 	ContextSize int32 `protobuf:"varint,8,opt,name=context_size,json=contextSize,proto3" json:"context_size,omitempty"`
-	// How long the answer took, in milliseconds. Not negative.
+	// How long the response took, in milliseconds. Not negative.
 	ProcessingTimeMs int32 `protobuf:"varint,9,opt,name=processing_time_ms,json=processingTimeMs,proto3" json:"processing_time_ms,omitempty"`
 	// How sure the agent was, from 0 to 1.
 	ConfidenceScore float64 `protobuf:"fixed64,10,opt,name=confidence_score,json=confidenceScore,proto3" json:"confidence_score,omitempty"`
 	// Whether the conversation was handed to a person.
 	HandoffTriggered bool `protobuf:"varint,11,opt,name=handoff_triggered,json=handoffTriggered,proto3" json:"handoff_triggered,omitempty"`
-	// Why it was handed over. Only with handoff_triggered. At most 256 bytes.
+	// Why it was handed to a person. Only with handoff_triggered. At most 256 bytes.
 	HandoffReason string `protobuf:"bytes,12,opt,name=handoff_reason,json=handoffReason,proto3" json:"handoff_reason,omitempty"`
 	// The kind of message, [a-z][a-z0-9_]{0,19}. Empty means "text".
 	MessageType string `protobuf:"bytes,13,opt,name=message_type,json=messageType,proto3" json:"message_type,omitempty"`
@@ -505,7 +505,7 @@ func (m *RecordError) XXX_DiscardUnknown() {
 
 var xxx_messageInfo_RecordError proto.InternalMessageInfo
 
-// Which interactions a list or statistics speak of: those that meet every field that is present.
+// Which interactions a list or statistics cover: those that meet every field that is present.
 type InteractionFilter struct {
 	// Types that are valid to be assigned to XConversationId:
 	//	*InteractionFilter_ConversationId
@@ -1042,7 +1042,7 @@ type GetStatsResponse struct {
 	ByHandoffReason []*StatsGroup `protobuf:"bytes,4,rep,name=by_handoff_reason,json=byHandoffReason,proto3" json:"by_handoff_reason,omitempty"`
 	// The intervals that hold interactions, oldest first; an interval without any has no point.
 	Series []*StatsPoint `protobuf:"bytes,5,rep,name=series,proto3" json:"series,omitempty"`
-	// The range the answer speaks of: inclusive.
+	// The range that the response covers: inclusive.
 	StartTime *types.Timestamp `protobuf:"bytes,6,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Exclusive.
 	EndTime              *types.Timestamp `protobuf:"bytes,7,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
@@ -1095,8 +1095,8 @@ type Stats struct {
 	HandoffRate         float64 `protobuf:"fixed64,5,opt,name=handoff_rate,json=handoffRate,proto3" json:"handoff_rate,omitempty"`
 	AvgProcessingTimeMs float64 `protobuf:"fixed64,6,opt,name=avg_processing_time_ms,json=avgProcessingTimeMs,proto3" json:"avg_processing_time_ms,omitempty"`
 	// Nearest rank: the smallest processing time that at least half of the interactions do not pass. Exact below
-	// 128 ms, and where the whole answer speaks of at most 2,000 interactions; otherwise off by at most 1/128 of
-	// itself, in a small group of a large answer, too. So are p95 and p99.
+	// 128 ms, and where the whole response covers at most 2,000 interactions; otherwise off by at most 1/128 of
+	// itself, also in a small group of a large response. So are p95 and p99.
 	P50ProcessingTimeMs float64 `protobuf:"fixed64,7,opt,name=p50_processing_time_ms,json=p50ProcessingTimeMs,proto3" json:"p50_processing_time_ms,omitempty"`
 	P95ProcessingTimeMs float64 `protobuf:"fixed64,8,opt,name=p95_processing_time_ms,json=p95ProcessingTimeMs,proto3" json:"p95_processing_time_ms,omitempty"`
 	P99ProcessingTimeMs float64 `protobuf:"fixed64,9,opt,name=p99_processing_time_ms,json=p99ProcessingTimeMs,proto3" json:"p99_processing_time_ms,omitempty"`

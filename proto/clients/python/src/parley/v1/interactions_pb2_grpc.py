@@ -67,9 +67,9 @@ class InteractionServiceServicer(object):
     """
 
     def RecordInteraction(self, request, context):
-        """Records one interaction. The answer means it is committed. Needs the scope interactions:record.
-        Safe to retry with the same id (or the same request_id and created_at): the same content answers
-        with already_recorded, other content is ALREADY_EXISTS and changes nothing.
+        """Records one interaction. The response means it is committed. Needs the scope interactions:record.
+        Safe to retry with the same id (or the same request_id and created_at): for the same content the
+        response has already_recorded, other content is ALREADY_EXISTS and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +91,7 @@ class InteractionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetInteraction(self, request, context):
-        """Gets one interaction. Another tenant's id answers exactly as an absent one: NOT_FOUND.
+        """Gets one interaction. Another tenant's id is NOT_FOUND, exactly as an absent one.
         Needs the scope analytics:view.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
