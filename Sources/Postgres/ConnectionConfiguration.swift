@@ -11,10 +11,13 @@ package struct ConnectionConfiguration: Sendable {
   package var preparedStatements: PreparedStatements
   /// What a reader's session is set to; behind a pooler, each of its transactions.
   package var readerSettings: [(name: String, value: String)]
+  /// A function by which a database shows that its tables are distributed over other nodes.
+  package var distributionMark: String?
 
   package init(
     url: String, applicationName: String, statementTimeout: Duration = .seconds(30), grace: Duration = .seconds(5),
-    preparedStatements: PreparedStatements = .auto, readerSettings: [(name: String, value: String)] = []
+    preparedStatements: PreparedStatements = .auto, readerSettings: [(name: String, value: String)] = [],
+    distributionMark: String? = nil
   ) {
     self.url = url
     self.applicationName = applicationName
@@ -22,6 +25,13 @@ package struct ConnectionConfiguration: Sendable {
     self.grace = grace
     self.preparedStatements = preparedStatements
     self.readerSettings = readerSettings
+    self.distributionMark = distributionMark
+  }
+
+  /// Asks for the process that serves the session, and whether the tables are distributed.
+  var sessionFacts: String {
+    let isDistributed = distributionMark.map { "to_regproc(\(sqlLiteral($0))) IS NOT NULL" } ?? "false"
+    return "SELECT pg_backend_pid(), \(isDistributed)"
   }
 
   /// As SQL, for the transaction under way alone or for the session.

@@ -17,11 +17,16 @@ package struct PostgresError: Error {
   package var message: String
   /// No partition holds a row's time. PostgreSQL gives this no SQLSTATE of its own.
   package var isPartitionMissing: Bool
+  /// The same, or a broken constraint: another node said so, and the one that passes it on does not tell which.
+  package var mayMissPartition: Bool
 
-  package init(kind: Kind, message: String, isPartitionMissing: Bool = false) {
+  package init(
+    kind: Kind, message: String, isPartitionMissing: Bool = false, mayMissPartition: Bool = false
+  ) {
     self.kind = kind
     self.message = message
     self.isPartitionMissing = isPartitionMissing
+    self.mayMissPartition = mayMissPartition
   }
 
   package var isConnectionLost: Bool {

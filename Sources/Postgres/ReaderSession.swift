@@ -19,13 +19,15 @@ package struct ReaderSession {
   package func read(
     _ commands: [Command], behind fence: ReadFence, _ take: (Int, Rows) throws(PostgresError) -> Void
   ) throws(PostgresError) {
-    try session.open()
-    let statements = [fence.command] + commands
-    // A reader's session has one snapshot for a transaction by itself. A pooler's is not the reader's.
-    let begun = session.isPooled ? 1 : 0
+    let isDistributed = try session.isDistributed
+    let statements = try [fence.command(on: session)] + commands
+    // A reader's session has one snapshot for a transaction by itself. A pooler's is not the reader's, and other nodes
+    // take part in a transaction that BEGIN begins.
+    let isBegun = session.isPooled || isDistributed
+    let begun = isBegun ? 1 : 0
     var fenceRow: Rows?
     try session.pipeline(
-      session.isPooled ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements
+      isBegun ? [Command(.beginRepeatableRead)] + statements + [Command(.commit)] : statements
     ) { (place, rows) throws(PostgresError) in
       if place == begun, fenceRow == nil { fenceRow = rows }
       if (begun + 1..<begun + statements.count).contains(place) { try take(place - begun - 1, rows) }
@@ -37,7 +39,8 @@ package struct ReaderSession {
   package func read<R>(
     behind fence: ReadFence, _ body: (ReadTransaction) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    try session.inTransaction([Command(.beginRepeatableRead), fence.command]) {
+    let fenceCommand = try fence.command(on: session)
+    return try session.inTransaction([Command(.beginRepeatableRead), fenceCommand]) {
       (session, begun) throws(PostgresError) in
       try fence.check(begun[1])
       return try body(ReadTransaction(session))

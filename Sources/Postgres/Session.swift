@@ -24,6 +24,15 @@ package final class Session: StatementRunner {
   private var prepared = PreparedSet()
   /// A pooler lies between: the next transaction may be another session's, so a session keeps nothing.
   package private(set) var isPooled = false
+  /// The tables are distributed over other nodes: what a transaction sets for itself reaches them only from within BEGIN
+  /// and COMMIT, and a statement is best about one tenant.
+  package var isDistributed: Bool {
+    get throws(PostgresError) {
+      try open()
+      return hasDistributedTables
+    }
+  }
+  private var hasDistributedTables = false
   /// What a transaction begins with behind a pooler.
   private let transactionSettings: Statement
   /// Why there is no connection, while the next try is not due.
@@ -290,8 +299,9 @@ package final class Session: StatementRunner {
 
   private func connect() throws(PostgresError) -> LibpqConnection {
     let connection = try LibpqConnection(configuration.keywords(of: role), wait)
-    let process = try connection.query("SELECT pg_backend_pid()").first?.first ?? ""
-    isPooled = process != "\(connection.processID)"
+    let facts = try connection.query(configuration.sessionFacts).first ?? []
+    isPooled = facts.first != "\(connection.processID)"
+    hasDistributedTables = facts.last == "t"
     if !isPooled { try connection.query(configuration.settings(of: role, isLocal: false)) }
     return connection
   }

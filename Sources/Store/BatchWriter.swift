@@ -205,7 +205,7 @@ final class BatchWriter: Sendable {
         if !suspects.isEmpty { takenKeys.learn(piece.rows, outcomes) }
         for (place, outcome) in zip(piece.places, outcomes) { written[place] = outcome }
       case .failure(let error) where error.isTenantNumberRefused: return nil
-      case .failure(let error) where error.isPartitionMissing && !isPartitionMade:
+      case .failure(let error) where (error.isPartitionMissing || error.mayMissPartition) && !isPartitionMade:
         isPartitionMade = true
         catalog.forgetPartitions(for: piece.rows.map(\.id.time))
         do throws(RPCError) {
@@ -289,6 +289,7 @@ struct ContentHash: Equatable, Sendable {
 
 extension Statement {
   fileprivate static let findInteractions = Statement("interactions_find", PackageResources.interactions_find_sql)
+  fileprivate static let findInteractionsOfOne = findInteractions.aboutOneTenant
 }
 
 extension Session {
@@ -310,9 +311,9 @@ extension Session {
 
   /// What holds those of the keys that are taken.
   private func find(_ rows: [RecordRow]) throws(PostgresError) -> [RecordRow.Key: ContentHash] {
-    let commands = stride(from: 0, to: rows.count, by: Self.keysPerLook).map { start in
-      let some = rows[start..<min(start + Self.keysPerLook, rows.count)]
-      return Command(.findInteractions) {
+    let isDistributed = try isDistributed
+    let commands = (isDistributed ? rows.byTenant : [rows]).flatMap { $0.pieces(of: Self.keysPerLook) }.map { some in
+      Command(isDistributed ? .findInteractionsOfOne : .findInteractions) {
         $0.add(some.map(\.key.tenant))
         $0.add(some.map(\.id))
       }
@@ -345,8 +346,8 @@ extension Session {
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
   private func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    let facts = facts(of: rows)
-    if rows.count == 1 {
+    let (facts, isDistributed) = (facts(of: rows), try isDistributed)
+    if rows.count == 1, !isDistributed {
       _ = try run(
         Command(.recordInteraction) {
           $0.append(rows[0].values)
@@ -355,8 +356,9 @@ extension Session {
         })
       return
     }
-    let changes = rows.tenants.map { Command.addChange(facts[$0.key]!, of: $0) }
-    _ = try pipeline([Command(.begin)] + changes + inserts(of: rows) + [Command(.commit)])
+    let changes = Command.addChanges(facts, of: rows.tenants, isDistributed: isDistributed)
+    let inserts = isDistributed ? rows.byTenant.flatMap(inserts) : inserts(of: rows)
+    _ = try pipeline([Command(.begin)] + changes + inserts + [Command(.commit)])
   }
 
   private func inserts(of rows: [RecordRow]) -> [Command] {

@@ -24,6 +24,11 @@ enum ReadPlan: CaseIterable {
     case .ordered: [("enable_sort", "off"), ("enable_bitmapscan", "off")]
     }
   }
+
+  /// What a transaction sets on the nodes that tables are distributed over, which plan each statement for its values.
+  fileprivate var nodeSettings: [(String, String)] {
+    self == .fresh ? [] : [("enable_seqscan", "off")] + settings
+  }
 }
 
 extension Statement {
@@ -36,13 +41,24 @@ extension Statement {
     })
 
   fileprivate static func beginReading(_ plan: ReadPlan) -> Statement { beginReading[plan]! }
+
+  /// reader_begin_distributed.sql for each way to plan.
+  private static let beginDistributedReading = Dictionary(
+    uniqueKeysWithValues: ReadPlan.allCases.map { plan in
+      let text = String(decoding: PackageResources.reader_begin_distributed_sql, as: UTF8.self)
+      let settings = plan.nodeSettings.map { "'\($0) = \($1)'" }.joined(separator: ", ")
+      return (plan, Statement("reader_begin_distributed_\(plan)", text.replacing("{plan}", with: settings)))
+    })
+
+  fileprivate static func beginDistributedReading(_ plan: ReadPlan) -> Statement { beginDistributedReading[plan]! }
 }
 
 extension ReadFence {
   /// Sets the role of readers, the tenant and the plan. A read of a tenant that the registry has under another number
   /// than the one told, from whose rows row security has hidden everything, is no read.
   static func tenant(_ tenant: NumberedTenant, _ plan: ReadPlan) -> ReadFence {
-    ReadFence(Command(.beginReading(plan)) { $0.add(tenant.name.description) }) { (row) throws(PostgresError) in
+    let command = Command(.beginReading(plan)) { $0.add(tenant.name.description) }
+    return ReadFence(command, distributed: .beginDistributedReading(plan)) { (row) throws(PostgresError) in
       let key = row.isNull(0) ? nil : TenantKey(rawValue: try row.int32(0))
       guard key == tenant.key else {
         throw PostgresError(
@@ -54,7 +70,8 @@ extension ReadFence {
 
   /// The same with no tenant set, for no name is empty.
   static var nobody: ReadFence {
-    ReadFence(Command(.beginReading(.keyed)) { $0.add("") }) { (_) throws(PostgresError) in }
+    let command = Command(.beginReading(.keyed)) { $0.add("") }
+    return ReadFence(command, distributed: .beginDistributedReading(.keyed)) { (_) throws(PostgresError) in }
   }
 }
 
@@ -99,6 +116,7 @@ extension ConnectionConfiguration {
   ) {
     self.init(
       url: url, applicationName: "parley", statementTimeout: statementTimeout, grace: grace,
-      preparedStatements: preparedStatements, readerSettings: ReadPlan.readerDefaults)
+      preparedStatements: preparedStatements, readerSettings: ReadPlan.readerDefaults,
+      distributionMark: Distribution.mark)
   }
 }

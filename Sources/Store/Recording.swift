@@ -5,6 +5,8 @@ import Postgres
 extension Statement {
   fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)
   fileprivate static let addChange = Statement("change_add", addChangeText(name: "$1", number: "$2", additions: "$3"))
+  fileprivate static let addChangeOfOne = Statement(
+    "change_add_distributed", PackageResources.change_add_distributed_sql)
 
   static func addChangeText(name: String, number: String, additions: String) -> String {
     String(decoding: PackageResources.change_add_sql, as: UTF8.self).replacing("{name}", with: name)
@@ -22,12 +24,27 @@ extension Command {
   }
 
   /// The same for one tenant, with what the rows add.
-  static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant) -> Command {
+  private static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant) -> Command {
     Command(.addChange) {
       $0.add(tenant.name.description)
       $0.add(tenant.key.rawValue)
       $0.add(facts.bytes)
     }
+  }
+
+  /// Begins to record for some tenants, and adds each one's change record.
+  static func addChanges(
+    _ facts: [TenantKey: FactsWriter], of tenants: [NumberedTenant], isDistributed: Bool
+  ) -> [Command] {
+    guard isDistributed else { return tenants.map { .addChange(facts[$0.key]!, of: $0) } }
+    // The registry is on one node and the change record on another: no statement is about both.
+    return [.beginRecording(tenants)]
+      + tenants.map { tenant in
+        Command(.addChangeOfOne) {
+          $0.add(tenant.key.rawValue)
+          $0.add(facts[tenant.key]!.bytes)
+        }
+      }
   }
 }
 
@@ -42,6 +59,21 @@ func beginRecordingText(_ tenants: [NumberedTenant]) -> String {
 private func escapedLiteral(_ text: String) -> String {
   let isPlain = text.utf8.allSatisfy { $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "'") }
   return "E'" + (isPlain ? text : text.replacing("\\", with: "\\\\").replacing("'", with: "''")) + "'"
+}
+
+extension [RecordRow] {
+  /// Those of each tenant, where they stand in the order of their keys.
+  var byTenant: [[RecordRow]] {
+    var groups: [[RecordRow]] = []
+    for row in self {
+      if groups.last?.last?.tenant == row.tenant {
+        groups[groups.count - 1].append(row)
+      } else {
+        groups.append([row])
+      }
+    }
+    return groups
+  }
 }
 
 extension Collection<RecordRow> {

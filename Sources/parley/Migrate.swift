@@ -16,6 +16,13 @@ struct Migrate: AsyncParsableCommand {
   @Flag(help: "Show what would be done, step by step and with what each locks, and change nothing.")
   var plan = false
 
+  @Flag(
+    help: """
+      Distribute the tables by tenant over the nodes of Citus, which the database has as an extension. Stop the servers \
+      before; deploy/CITUS.md says more. Distributed tables stay so without this flag.
+      """)
+  var citus = false
+
   @Option(
     help: ArgumentHelp(
       "Then let only those start that know this version of the schema or a later one. Stop older servers first.",
@@ -34,12 +41,13 @@ struct Migrate: AsyncParsableCommand {
     )
     do {
       try await check.checkBeforeMigrating()
-      if plan { return try printLine(try await migrator.plan().joined(separator: "\n")) }
-      let outcome = try await migrator.migrate()
+      if plan { return try printLine(try await migrator.plan(distributing: citus).joined(separator: "\n")) }
+      let outcome = try await migrator.migrate(distributing: citus)
       try await check.checkAfterMigrating()
       if let notice = outcome.notice { say(notice) }
       let applied = outcome.applied.joined(separator: ", ")
       var lines = [applied.isEmpty ? "the schema is up to date" : "applied: \(applied)"]
+      if outcome.isDistributedNow { lines.append("the tables are distributed by tenant over the nodes of Citus") }
       if let require {
         let schema = try await migrator.require(require)
         lines.append("from now on only a parley that knows version \(schema.oldestAllowed) or later starts here")

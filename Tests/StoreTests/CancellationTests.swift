@@ -56,7 +56,7 @@ import Testing
   }
 
   /// As PostgreSQL does with one that comes between two statements.
-  @Test func asksAgainWhereARequestToCancelIsDropped() async throws {
+  @Test(.notDistributed(.countedStatements)) func asksAgainWhereARequestToCancelIsDropped() async throws {
     try await TestDatabase.with { database in
       let session = try database.session()
       let dropped = Mutex(0)

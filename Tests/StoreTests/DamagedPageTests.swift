@@ -8,7 +8,7 @@ import Testing
 /// Pages of tables that PostgreSQL cannot read. What fails is what lies on them, and nothing beside it.
 ///
 /// A trigger and policies raise here what PostgreSQL does (XX001, data_corrupted).
-@Suite(.timeLimit(.minutes(5))) struct DamagedPageTests {
+@Suite(.notDistributed(.coordinatorTables), .timeLimit(.minutes(5))) struct DamagedPageTests {
   private static let damage = """
     CREATE FUNCTION parley.damaged(is_damaged boolean) RETURNS boolean LANGUAGE plpgsql AS $$
     BEGIN

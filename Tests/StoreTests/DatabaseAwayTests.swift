@@ -148,7 +148,7 @@ import Testing
   }
 
   /// The connection ends within COMMIT, which then has not happened.
-  @Test func recordsOnceWhenItsConnectionEndsInCommit() async throws {
+  @Test(.notDistributed(.ownTriggers)) func recordsOnceWhenItsConnectionEndsInCommit() async throws {
     let batch = (0..<10).map { _ in Interaction.sample() }
     try await TestDatabase.withStore { store, database in
       try await database.warmUp(store)

@@ -7,7 +7,7 @@ import Testing
 
 /// Reads go by the months of ids and pages: they touch the partitions of these months alone, however many there are, and
 /// find what there is in whatever partition.
-@Suite(.timeLimit(.minutes(5))) struct ManyPartitionsTests {
+@Suite(.notDistributed(.coordinatorTables), .timeLimit(.minutes(5))) struct ManyPartitionsTests {
   /// Makes the partitions of as many months, as servers do: those before the present month, to 2020, and else those after.
   private func makePartitions(_ count: Int, in database: TestDatabase) throws {
     try database.sql(

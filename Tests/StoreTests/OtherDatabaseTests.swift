@@ -61,7 +61,7 @@ import Testing
       split_part(current_setting('test.keys'), ' ', 1)::int + split_part(current_setting('test.keys'), ' ', 2)::int - tenant
     """
 
-  @Test func recordsUnderTheNumberThatATransactionUnderWayGives() async throws {
+  @Test(.notDistributed(.changedTenants)) func recordsUnderTheNumberThatATransactionUnderWayGives() async throws {
     let (first, second) = (Interaction.sample(), Interaction.sample())
     try await TestDatabase.withStore { store, database in
       try database.registerTenants()
@@ -78,7 +78,7 @@ import Testing
     }
   }
 
-  @Test func readsOneTenantWhileNumbersChangePlaces() async throws {
+  @Test(.notDistributed(.changedTenants)) func readsOneTenantWhileNumbersChangePlaces() async throws {
     let (ofA, ofB) = (Interaction.sample(), Interaction.sample())
     try await TestDatabase.withStore { store, database in
       try database.registerTenants()

@@ -6,7 +6,7 @@ import Testing
 @testable import Store
 
 @Suite(.timeLimit(.minutes(5))) struct PartitionTests {
-  @Test func putsEachTimeIntoItsMonth() async throws {
+  @Test(.notDistributed(.partitionsOfRows)) func putsEachTimeIntoItsMonth() async throws {
     let places = [
       ("1970-01-01T00:00:00.000Z", "early"),
       ("2001-09-09T01:46:40.000Z", "early"),
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  @Test func isMadeOnceByRecordersInConcert() async throws {
+  @Test(.notDistributed(.partitionsOfRows)) func isMadeOnceByRecordersInConcert() async throws {
     let months = (1...6).map { Timestamp("2022-0\($0)-15T12:00:00.000Z") }
     try await TestDatabase.withStore { one, database in
       try await database.withStore { other in

@@ -153,7 +153,7 @@ import Testing
 
   /// Nobody can keep the writer busy by repeating one id: it is tried once in the hope that it is new, and then
   /// looked up.
-  @Test func triesAnIDOnceHoweverOftenItIsRepeated() async throws {
+  @Test(.notDistributed(.ownTriggers)) func triesAnIDOnceHoweverOftenItIsRepeated() async throws {
     let kept = Interaction.sample()
     let others = (1...500).map { step in kept.with { $0.contextSize += Int32(step) } }
     try await TestDatabase.withStore { store, database in

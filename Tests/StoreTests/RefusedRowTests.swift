@@ -36,7 +36,9 @@ import Testing
     #expect(cause.contains("words of PostgreSQL"))
   }
 
-  @Test(arguments: Refusal.allCases) func failsAloneInItsBatch(_ refusal: Refusal) async throws {
+  @Test(.notDistributed(.ownTriggers), arguments: Refusal.allCases) func failsAloneInItsBatch(_ refusal: Refusal)
+    async throws
+  {
     let batch = (0..<30).map { index in
       Interaction.sample { $0.conversationID = index % 7 == 3 ? "refused" : "taken" }
     }
@@ -60,7 +62,7 @@ import Testing
     }
   }
 
-  @Test func failsItsOwnCallAmongThoseCommittedTogether() async throws {
+  @Test(.notDistributed(.ownTriggers)) func failsItsOwnCallAmongThoseCommittedTogether() async throws {
     let interactions = (0..<40).map { index in
       Interaction.sample { $0.conversationID = index % 10 == 5 ? "refused" : "taken" }
     }
@@ -84,7 +86,8 @@ import Testing
   }
 
   /// A failure that is nobody's but ours is not told as the row's; one that a second try mends is not told at all.
-  @Test(arguments: [("0A000", true), ("26000", true), ("42883", false), ("P0004", false)])
+  @Test(
+    .notDistributed(.ownTriggers), arguments: [("0A000", true), ("26000", true), ("42883", false), ("P0004", false)])
   func isNotARowThatMetAFaultOfOurs(sqlState: String, isMended: Bool) async throws {
     let interaction = Interaction.sample()
     try await TestDatabase.withStore { store, database in
@@ -110,7 +113,7 @@ import Testing
   }
 
   /// A missing partition is told by where PostgreSQL's error comes from: a trigger may use the same words.
-  @Test func isRefusedWhateverItsRefusalSays() async throws {
+  @Test(.notDistributed(.ownTriggers)) func isRefusedWhateverItsRefusalSays() async throws {
     let refused = Interaction.sample { $0.conversationID = "refused" }
     try await TestDatabase.withStore { store, database in
       try database.sql(
@@ -126,7 +129,7 @@ import Testing
     }
   }
 
-  @Test func leavesItsIDToOthers() async throws {
+  @Test(.notDistributed(.ownTriggers)) func leavesItsIDToOthers() async throws {
     let refused = Interaction.sample { $0.conversationID = "refused" }
     let taken = refused.with { $0.conversationID = "taken" }
     try await TestDatabase.withStore { store, database in
@@ -137,7 +140,7 @@ import Testing
     }
   }
 
-  @Test func isToldToAllWhoRepeatIt() async throws {
+  @Test(.notDistributed(.ownTriggers)) func isToldToAllWhoRepeatIt() async throws {
     let refused = Interaction.sample { $0.conversationID = "refused" }
     let taken = Interaction.sample()
     try await TestDatabase.withStore { store, database in

@@ -243,7 +243,7 @@ import Testing
       let key = try database.key(of: .a)
       let owner = database.owner()
       let pieces = try await owner.run { (connection) throws(PostgresError) in
-        _ = try connection.run(.addStaleHours(0..<Int32.max, of: key))
+        try connection.add(StaleHours(0..<Int32.max), of: key)
         var pieces = 0
         while try !connection.staleHours(of: key).isEmpty {
           var piece = RebuildPiece(interactionsMax: 30)
@@ -302,7 +302,7 @@ import Testing
 
   /// A long snapshot, as pg_dump has one, keeps merged change records as dead rows, and whoever reads the change log passes
   /// over them: that costs time for as long as the snapshot lasts, and changes no answer. VACUUM ends it.
-  @Test func aLongSnapshotMakesTheChangeLogLongerToRead() async throws {
+  @Test(.notDistributed(.coordinatorTables)) func aLongSnapshotMakesTheChangeLogLongerToRead() async throws {
     var random = SeededGenerator()
     let given = interactions(4000, &random)
     try await TestDatabase.withRollupStore { store, database in
@@ -331,7 +331,7 @@ import Testing
     }
   }
 
-  @Test func truncatingAPartitionMarksItsHoursAlone() async throws {
+  @Test(.notDistributed(.changesOfOthers)) func truncatingAPartitionMarksItsHoursAlone() async throws {
     try await TestDatabase.withRollupStore { store, database in
       for time in [Self.time, Timestamp("2019-05-01T10:00:00.000Z")] {
         for tenant in [Tenant.a, .b] { _ = try await store.record(.sample(at: time), for: tenant) }

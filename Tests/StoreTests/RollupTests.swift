@@ -22,7 +22,7 @@ import Testing
     return try GetStats(filter: filter, interval: interval).checked(tenant: tenant, now: .now)
   }
 
-  @Test func agreeWithTheRowsWhileTheseComeAndGo() async throws {
+  @Test(.notDistributed(.changesOfOthers)) func agreeWithTheRowsWhileTheseComeAndGo() async throws {
     var random = SeededGenerator()
     // Hours that hold many rows, and hours that hold one.
     let times = random.times(60)
@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  @Test func areBuiltForRowsRecordedBefore() async throws {
+  @Test(.notDistributed(.refusedSQL)) func areBuiltForRowsRecordedBefore() async throws {
     var random = SeededGenerator()
     let given = (0..<300).map { _ in random.interaction(at: random.time()) }
     try await TestDatabase.withRollupStore { store, database in
@@ -116,7 +116,7 @@ import Testing
   }
 
   /// By SQL, or by a server of before: what has no delta is counted from the rows.
-  @Test(arguments: ["interactions", "interactions_early"])
+  @Test(.notDistributed(.changesOfOthers), arguments: ["interactions", "interactions_early"])
   func countWhatOthersInsert(into table: String) async throws {
     var random = SeededGenerator()
     let time = Timestamp("2019-12-01T00:00:00.000Z")
@@ -145,6 +145,7 @@ import Testing
 
   /// By the table's name or a partition's, into another hour, all at once, or to what no server would take.
   @Test(
+    .notDistributed(.changesOfOthers),
     .serialized,
     arguments: [
       "DELETE FROM parley.interactions_2024_05 WHERE id IN (SELECT id FROM parley.interactions ORDER BY id LIMIT 9)",

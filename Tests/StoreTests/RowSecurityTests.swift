@@ -9,7 +9,7 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct RowSecurityTests {
   /// Tenant a has one interaction; tenant b one of the same id, and one more. Each has rollups, posting lists and
   /// change records, too, and no server runs.
-  private struct Scene {
+  struct Scene {
     let database: TestDatabase
     let a: NumberedTenant
     let b: NumberedTenant
@@ -39,7 +39,7 @@ import Testing
   }
 
   /// A statement that readers run.
-  private struct Query {
+  struct Query {
     var statement: Statement
     var fill: (inout Parameters, TenantKey) -> Void
 
@@ -136,7 +136,8 @@ import Testing
   private func seen(_ command: Command, by tenant: NumberedTenant, in scene: Scene) async throws -> [String] {
     try await scene.database.reader().run { (connection) throws(PostgresError) in
       // Also where the registry has no such tenant.
-      let fence = ReadFence(ReadFence.tenant(tenant, .fresh).command) { (_) throws(PostgresError) in }
+      let checked = ReadFence.tenant(tenant, .fresh)
+      let fence = ReadFence(checked.command, distributed: checked.distributedStatement) { (_) throws(PostgresError) in }
       return try connection.read(behind: fence) { (connection) throws(PostgresError) in
         try texts(connection.run(command))
       }
@@ -149,24 +150,42 @@ import Testing
     }.get()
   }
 
+  /// Where tables are distributed, not every statement can be planned that is not about one tenant; then it shows nothing.
+  private func canRun(_ open: Command, in scene: Scene) async throws -> Bool {
+    do {
+      _ = try await seenByOwner(open, in: scene)
+      return true
+    } catch let error as PostgresError where TestDatabase.isDistributed && ["0A000", "42601"].contains(error.sqlState) {
+      return false
+    }
+  }
+
   @Test func hidesForeignRowsFromStatementsWithoutTheirTenantCondition() async throws {
     try await Scene.with { scene async throws in
+      var runCount = 0
       for query in Query.all(for: scene.shared) {
         let open = try query.command(scene.b, hasTenantCondition: false)
+        let isRun = try await canRun(open, in: scene)
+        runCount += isRun ? 1 : 0
         let name = Comment(rawValue: query.statement.name)
         let nothing = try await seenByOwner(query.command(Scene.nobody), in: scene)
         for (tenant, other) in [(scene.a, scene.b), (scene.b, scene.a)] {
           let own = try await seenByOwner(query.command(tenant), in: scene)
           #expect(own != nothing, name)
-          #expect(try await seenByOwner(open, in: scene) != own, "it would show foreign rows: \(name)")
-          #expect(try await seen(open, by: tenant, in: scene) == own, name)
+          if isRun {
+            #expect(try await seenByOwner(open, in: scene) != own, "it would show foreign rows: \(name)")
+            #expect(try await seen(open, by: tenant, in: scene) == own, name)
+          }
           #expect(try await seen(query.command(tenant), by: tenant, in: scene) == own, name)
           // The statement and the setting disagree.
           #expect(try await seen(query.command(other), by: tenant, in: scene) == nothing, name)
         }
-        #expect(try await seen(open, by: Scene.nobody, in: scene) == nothing, "no tenant is set: \(name)")
+        if isRun {
+          #expect(try await seen(open, by: Scene.nobody, in: scene) == nothing, "no tenant is set: \(name)")
+        }
         #expect(try await seen(query.command(scene.a), by: Scene.nobody, in: scene) == nothing, name)
       }
+      #expect(runCount >= 8, "enough of them run without their tenant condition: \(runCount)")
     }
   }
 
@@ -178,6 +197,7 @@ import Testing
       }
       let open = try query.command(scene.a, hasTenantCondition: false)
       let nothing = try await seenByOwner(query.command(Scene.nobody), in: scene)
+      guard try await canRun(open, in: scene) else { return }
       #expect(try await seenByOwner(open, in: scene) != nothing)
       #expect(try await seen(open, by: Scene.nobody, in: scene) == nothing)
     }
@@ -249,7 +269,11 @@ import Testing
 
   @Test func letsReadersDoNothingElse() async throws {
     try await Scene.with { scene async throws in
-      let partition = try scene.database.sql("SELECT tableoid::regclass FROM parley.interactions LIMIT 1")[0][0]
+      let partition = try scene.database.sql(
+        """
+        SELECT inhrelid::regclass FROM pg_inherits
+        WHERE inhparent = 'parley.interactions'::regclass AND inhrelid::regclass::text ~ '_20\\d\\d_' LIMIT 1
+        """)[0][0]
       #expect(partition.hasPrefix("parley.interactions_20"))
       let connection = scene.database.reader()
       for text in [

@@ -48,7 +48,7 @@ import Testing
     taken + (taken.count..<count).map { _ in Interaction.sample() }
   }
 
-  @Test func isLookedUpAndTheRestIsCopiedAgain() async throws {
+  @Test(.notDistributed(.ownTriggers)) func isLookedUpAndTheRestIsCopiedAgain() async throws {
     try await TestDatabase.withStore { store, database in
       let taken = Interaction.sample()
       _ = try await store.record(taken)
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test func isKnownWhenItComesAgain() async throws {
+  @Test(.notDistributed(.ownTriggers)) func isKnownWhenItComesAgain() async throws {
     try await TestDatabase.withStore { store, database in
       let taken = Interaction.sample()
       _ = try await store.record(taken)
@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test func aTenantThatSendsAgainWhatItSentIsLookedUpFirst() async throws {
+  @Test(.notDistributed(.ownTriggers)) func aTenantThatSendsAgainWhatItSentIsLookedUpFirst() async throws {
     try await TestDatabase.withStore { store, database in
       let sent = (0..<3).map { _ in Self.batch() }
       for batch in sent { _ = try await store.record(batch, for: .b) }
@@ -137,7 +137,7 @@ import Testing
 
   private static let refusal = RefusedRowTests.Refusal.exception
 
-  @Test func aRefusedRowIsFoundByHalvingTheBatch() async throws {
+  @Test(.notDistributed(.ownTriggers)) func aRefusedRowIsFoundByHalvingTheBatch() async throws {
     try await TestDatabase.withStore { store, database in
       try Self.refusal.install(in: database)
       var batch = (0..<1000).map { _ in Interaction.sample() }
@@ -154,7 +154,7 @@ import Testing
     }
   }
 
-  @Test func aRefusedRowThatIsRepeatedIsTriedOnce() async throws {
+  @Test(.notDistributed(.ownTriggers)) func aRefusedRowThatIsRepeatedIsTriedOnce() async throws {
     try await TestDatabase.withStore { store, database in
       try Self.refusal.install(in: database)
       let refused = Interaction.sample { $0.conversationID = "refused" }
@@ -167,7 +167,7 @@ import Testing
     }
   }
 
-  @Test func everyContentOfARefusedIDIsTriedInTurn() async throws {
+  @Test(.notDistributed(.ownTriggers)) func everyContentOfARefusedIDIsTriedInTurn() async throws {
     try await TestDatabase.withStore { store, database in
       try Self.refusal.install(in: database)
       let refused = Interaction.sample { $0.conversationID = "refused" }
@@ -180,7 +180,7 @@ import Testing
   }
 
   /// Its key is free, and yet PostgreSQL says that a key is taken.
-  @Test func aRowThatAnotherUniqueIndexRefusesFailsAlone() async throws {
+  @Test(.notDistributed(.refusedSQL)) func aRowThatAnotherUniqueIndexRefusesFailsAlone() async throws {
     try await TestDatabase.withStore { store, database in
       try await database.warmUp(store)
       let partition = try database.sql(

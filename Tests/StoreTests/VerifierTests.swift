@@ -121,7 +121,7 @@ import Testing
     }
   }
 
-  @Test func countsWhatIsNotFoldedYetAsKept() async throws {
+  @Test(.notDistributed(.changesOfOthers)) func countsWhatIsNotFoldedYetAsKept() async throws {
     try await withRecorded { database, verifier in
       let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
       let (owner, numbers) = (database.owner(), TenantNumbers())
@@ -140,7 +140,7 @@ import Testing
   }
 
   /// What a restore leaves behind: rows of a number that is nobody's.
-  @Test func findsNumbersThatNoTenantHas() async throws {
+  @Test(.notDistributed(.changedTenants)) func findsNumbersThatNoTenantHas() async throws {
     try await withRecorded { database, verifier in
       #expect(try await verifier.unknownNumbers().isEmpty)
       try database.sql("DELETE FROM parley.tenants WHERE name = '\(Tenant.a)'")

@@ -29,14 +29,22 @@ public struct TestDatabase: Sendable {
       let server = try serverURL()
       let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
       let template = migrated ? try await TemplateDatabase.shared.name() : "template1"
-      try execute("CREATE DATABASE \(name) TEMPLATE \(template)", at: server)
-      defer { drop(name, at: server) }
+      if migrated {
+        try CitusNodes.everywhere("CREATE DATABASE \(name) TEMPLATE \(template)")
+      } else {
+        try execute("CREATE DATABASE \(name) TEMPLATE \(template)", at: server)
+      }
+      defer { drop(name) }
       return try await body(TestDatabase(url: "\(server) dbname=\(name)"))
     }
   }
 
   /// DROP DATABASE waits for every session of the server to take note. In PostgreSQL 15 a session whose statement is
   /// cancelled just then may take note at its next interrupt only, so each is sent one where a drop takes long.
+  static func drop(_ name: String) {
+    for url in [try? serverURL()].compactMap({ $0 }) + CitusNodes.workerURLs { drop(name, at: url) }
+  }
+
   private static func drop(_ name: String, at server: String) {
     for _ in 0..<10 {
       let isGone: Void? = try? {

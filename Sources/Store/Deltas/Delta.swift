@@ -4,6 +4,8 @@ import Postgres
 extension Statement {
   static let interactionFacts = StatementOfMonths("interaction_facts", PackageResources.interaction_facts_sql)
   fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
+  fileprivate static let addDistributedStaleHours = Statement(
+    "stale_hours_add_distributed", PackageResources.stale_hours_add_distributed_sql)
   static let readStaleHours = Statement("stale_hours_read", PackageResources.stale_hours_read_sql)
   static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
 }
@@ -30,15 +32,6 @@ extension Command {
   /// Reads the facts of a range, however many, one at a time.
   static func readFacts(_ range: Range<InteractionID>, of tenant: TenantKey) -> Command {
     readFacts(range, tenant, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
-  }
-
-  /// Has those hours rebuilt.
-  static func addStaleHours(_ hours: Range<Int32>, of tenant: TenantKey) -> Command {
-    Command(.addStaleHours) {
-      $0.add(tenant.rawValue)
-      $0.add(hours.lowerBound)
-      $0.add(hours.upperBound)
-    }
   }
 }
 
@@ -133,7 +126,16 @@ extension StatementRunner {
 extension Session {
   /// Has those hours rebuilt, once the transaction under way commits.
   func add(_ stale: StaleHours, of tenant: TenantKey) throws(PostgresError) {
-    if !stale.isEmpty { _ = try pipeline(stale.ranges.map { .addStaleHours($0, of: tenant) }) }
+    if stale.isEmpty { return }
+    let statement: Statement = try isDistributed ? .addDistributedStaleHours : .addStaleHours
+    _ = try pipeline(
+      stale.ranges.map { hours in
+        Command(statement) {
+          $0.add(tenant.rawValue)
+          $0.add(hours.lowerBound)
+          $0.add(hours.upperBound)
+        }
+      })
   }
 }
 

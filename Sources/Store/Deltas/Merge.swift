@@ -4,10 +4,11 @@ import Postgres
 extension Statement {
   fileprivate static let takeDeltasOfAllBut = takeDeltas("tenant <> ALL ($1::int4[])")
   fileprivate static let takeDeltasOfTenant = takeDeltas("tenant = $1::int4")
+  fileprivate static let takeDistributedDeltasOfTenant = takeDeltas("tenant = $1::int4", shard: "tenant = $1::int4 AND")
 
-  private static func takeDeltas(_ tenants: String) -> Statement {
+  private static func takeDeltas(_ tenants: String, shard: String = "") -> Statement {
     let text = String(decoding: PackageResources.deltas_take_sql, as: UTF8.self)
-    return Statement("deltas_take", text.replacing("{tenants}", with: tenants))
+    return Statement("deltas_take", text.replacing("{tenants}", with: tenants).replacing("{shard}", with: shard))
   }
 }
 
@@ -19,7 +20,7 @@ struct Merged {
 }
 
 extension Session {
-  /// Merges change records of every tenant but some, a bounded number.
+  /// Merges change records of every tenant but some, a bounded number; not where tables are distributed.
   func mergeChanges(ofAllBut others: [TenantKey]) throws(PostgresError) -> Merged {
     try mergeChanges(Command(.takeDeltasOfAllBut) { $0.add(others.map(\.rawValue)) }) { _ in true }
   }
@@ -28,7 +29,8 @@ extension Session {
   ///
   /// - Parameter stale: facts of these hours are not merged, for their rows are counted.
   func mergeChanges(of tenant: TenantKey, outside stale: StaleHours) throws(PostgresError) -> Merged {
-    try mergeChanges(Command(.takeDeltasOfTenant) { $0.add(tenant.rawValue) }) { !stale.contains($0.hour) }
+    let take: Statement = try isDistributed ? .takeDistributedDeltasOfTenant : .takeDeltasOfTenant
+    return try mergeChanges(Command(take) { $0.add(tenant.rawValue) }) { !stale.contains($0.hour) }
   }
 
   private func mergeChanges(

@@ -9,8 +9,8 @@ extension Statement {
 
 /// Merges change records into the rollups and posting lists, a moment after they were committed.
 ///
-/// The records of all tenants are merged together. Where that fails they are merged tenant by tenant, and a tenant whose
-/// own merge fails is put off.
+/// The records of all tenants are merged together. Where that fails, or tables are distributed, they are merged tenant by
+/// tenant, and a tenant whose own merge fails is put off.
 struct RollupJob: Job {
   let name = "rollups"
   let interval = Duration.milliseconds(250)
@@ -27,8 +27,10 @@ struct RollupJob: Job {
   }
 
   func runOnce(on session: Session) throws(PostgresError) -> NextRun {
-    guard try session.run(Command(.pendingChanges)).first(where: { _ in true })!.bool(0) else { return .afterPause }
     let others = putOff.tenants
+    // Who has change records is asked of all nodes, and so would be whether anybody has.
+    if try session.isDistributed { return try mergeTenantByTenant(but: others, on: session) }
+    guard try session.run(Command(.pendingChanges)).first(where: { _ in true })!.bool(0) else { return .afterPause }
     do throws(PostgresError) {
       let merged = try session.withLease(lease) { (session) throws(PostgresError) in
         try session.mergeChanges(ofAllBut: others)

@@ -20,6 +20,8 @@ public struct Migrator: Sendable {
     /// The names of the migrations that were finished now.
     public var applied: [String]
     public var schema: SchemaVersion
+    /// Whether the tables were distributed now, or what is distributed was brought up to date.
+    public var isDistributedNow = false
     /// Said where the schema is newer than this binary, which it allows to run.
     public var notice: String?
   }
@@ -59,12 +61,46 @@ public struct Migrator: Sendable {
 
   // MARK: What can be asked of it. Each throws `Failure`.
 
-  /// Applies what is missing.
+  /// Applies what is missing. Where the tables are distributed over the nodes of Citus, they stay so.
+  ///
+  /// - Parameter distributing: distribute them where they are not.
   @discardableResult
-  public func migrate() async throws -> Outcome { try await migrate(Migration.all) }
+  public func migrate(distributing: Bool = false) async throws -> Outcome {
+    try await migrate(Migration.all, distributing: distributing)
+  }
 
-  func migrate(_ migrations: [Migration]) async throws -> Outcome {
-    try await closing { try await applyAll(migrations) }
+  func migrate(_ migrations: [Migration], distributing: Bool = false) async throws -> Outcome {
+    try await closing {
+      if distributing,
+        let reason = try await ask({ (connection) throws(PostgresError) in
+          try connection.whyNotDistributable()
+        })
+      {
+        throw Failure(description: reason)
+      }
+      var outcome = try await applyAll(migrations)
+      if outcome.notice == nil {
+        outcome.isDistributedNow = try await distribute(outcome.schema, isAsked: distributing)
+      }
+      return outcome
+    }
+  }
+
+  private func distribute(_ version: SchemaVersion, isAsked: Bool) async throws -> Bool {
+    let before = try await ask { (connection) throws(PostgresError) in try connection.distribution() }
+    if before.comment == nil ? !isAsked : before.isUpToDate(version) { return false }
+    return try await insisting("of the distribution") { tag in
+      try await ask { [lockTimeout] (connection) throws(PostgresError) in
+        let isDone = try connection.inMigrationTransaction(tag, lockTimeout) { (connection) throws(PostgresError) in
+          // Another migrator may have been faster.
+          if try connection.distribution().isUpToDate(version) { return false }
+          try connection.distribute(version)
+          return true
+        }
+        if isDone, before.comment == nil { try connection.endOtherSessions() }
+        return isDone
+      }
+    }
   }
 
   /// Changes nothing: whether this binary may work with the schema as it is.
@@ -108,7 +144,16 @@ public struct Migrator: Sendable {
   }
 
   /// What `migrate` would do, in lines. Changes nothing.
-  public func plan() async throws -> [String] { try await plan(Migration.all) }
+  public func plan(distributing: Bool = false) async throws -> [String] {
+    let lines = try await plan(Migration.all)
+    guard distributing else { return lines }
+    return try await closing {
+      try await ask { (connection) throws(PostgresError) in
+        if let reason = try connection.whyNotDistributable() { return lines + ["  not distribute: \(reason)"] }
+        return try connection.distribution().comment == nil ? lines + [Distribution.summary] : lines
+      }
+    }
+  }
 
   func plan(_ migrations: [Migration]) async throws -> [String] {
     try await closing {

@@ -32,6 +32,7 @@ struct Postings {
 
 extension Statement {
   fileprivate static let lastPostings = Statement("postings_last", PackageResources.postings_last_sql)
+  fileprivate static let lastPostingsOfOne = lastPostings.aboutOneTenant
   fileprivate static let putPostings = Statement("postings_put", PackageResources.postings_put_sql)
   fileprivate static let removePostings = Statement("postings_remove", PackageResources.postings_remove_sql)
   static let countPostings = Statement("postings_count", PackageResources.postings_count_sql)
@@ -40,15 +41,16 @@ extension Statement {
 }
 
 extension Session {
-  /// Adds postings to what is kept, in the transaction under way.
+  /// Adds postings to what is kept, in the transaction under way: where tables are distributed, those of one tenant.
   ///
   /// - Returns: the hours of lists that are damaged, which have to be rebuilt: there they are begun anew.
   func merge(_ postings: Postings) throws(PostgresError) -> [TenantKey: StaleHours] {
     var stale: [TenantKey: StaleHours] = [:]
+    let lastPostings: Statement = try isDistributed ? .lastPostingsOfOne : .lastPostings
     for keys in Array(postings.ids.keys).pieces(of: Limits.keysPerStatement) {
       var last = [(chunk: Int32, ids: VarintWriter)](repeating: (0, VarintWriter()), count: keys.count)
       let kept = try run(
-        Command(.lastPostings) {
+        Command(lastPostings) {
           $0.add(keys)
           $0.add(Int32(Postings.chunkBytesMax))
         })

@@ -79,6 +79,7 @@ struct Rollups {
 extension Statement {
   static let readRollups = Statement("rollups_read", PackageResources.rollups_read_sql)
   static let getRollups = Statement("rollups_get", PackageResources.rollups_get_sql)
+  static let getRollupsOfOne = getRollups.aboutOneTenant
   static let putRollups = Statement("rollups_put", PackageResources.rollups_put_sql)
   static let removeRollups = Statement("rollups_remove", PackageResources.rollups_remove_sql)
 }
@@ -98,16 +99,17 @@ extension Parameters {
 }
 
 extension Session {
-  /// Adds sums to what is kept, in the transaction under way.
+  /// Adds sums to what is kept, in the transaction under way: where tables are distributed, those of one tenant.
   ///
   /// - Returns: the hours of what is kept and cannot be read, which have to be rebuilt. Damaged sums are overwritten; those
   ///   of a newer format are left as they are.
   func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) -> [TenantKey: StaleHours] {
     var stale: [TenantKey: StaleHours] = [:]
+    let getRollups: Statement = try isDistributed ? .getRollupsOfOne : .getRollups
     for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) {
       var sums = keys.map { Optional(cells[$0]!) }
       let kept = try run(
-        Command(.getRollups) {
+        Command(getRollups) {
           $0.add(keys)
           $0.add(Int32(Sums.bytesMax))
         })

@@ -1,8 +1,9 @@
 -- Takes change records of the tenants that `{tenants}` tells, up to so many records and, but for the last, bytes. Those
 -- of a newer format, which begin with a byte from 1 to 127, are left for a newer server. Of one that is too long to be
--- any, the first byte is enough.
+-- any, the first byte is enough. `{shard}` says once more which tenant's, where tables are distributed: by that the
+-- statement goes to one shard.
 DELETE FROM parley.deltas
-WHERE ctid = ANY (ARRAY(
+WHERE {shard} ctid = ANY (ARRAY(
   SELECT ctid
   FROM (
     SELECT ctid, sum(octet_length(additions)) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before

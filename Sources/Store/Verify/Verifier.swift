@@ -72,7 +72,7 @@ public final class Verifier: Sendable {
 
   private func rebuild(_ hours: Range<Int32>, of tenant: TenantKey) async throws {
     try await answer(
-      owner.run { (connection) throws(PostgresError) in _ = try connection.run(.addStaleHours(hours, of: tenant)) })
+      owner.run { (connection) throws(PostgresError) in try connection.add(StaleHours(hours), of: tenant) })
     var failures = 0
     repeat {
       let rebuilt: Rebuilt?
@@ -106,7 +106,8 @@ public final class Verifier: Sendable {
   public func unknownNumbers() async throws -> [UnknownNumber] {
     try answer(
       await owner.run { (connection) throws(PostgresError) in
-        try connection.run(Command(.unknownTenants)).map { (row) throws(PostgresError) in
+        let statement: Statement = try connection.isDistributed ? .unknownDistributedTenants : .unknownTenants
+        return try connection.run(Command(statement)).map { (row) throws(PostgresError) in
           UnknownNumber(number: try row.int32(0), hasInteractions: try row.bool(1))
         }
       })
@@ -202,5 +203,7 @@ public final class Verifier: Sendable {
 extension Statement {
   fileprivate static let listTenants = Statement("tenants_list", PackageResources.tenants_list_sql)
   fileprivate static let unknownTenants = Statement("tenants_unknown", PackageResources.tenants_unknown_sql)
+  fileprivate static let unknownDistributedTenants = Statement(
+    "tenants_unknown_distributed", PackageResources.tenants_unknown_distributed_sql)
   fileprivate static let nextHour = Statement("hour_next", PackageResources.hour_next_sql)
 }
