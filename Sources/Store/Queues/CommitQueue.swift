@@ -2,8 +2,8 @@
 /// what is to be done comes out.
 ///
 /// A free writer commits all that waits in one transaction. While one batch is under way few more rows wait for its
-/// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or once the last batch has taken
-/// `patience`, another writer takes them. A writer that has begun to wait is not woken for less than a full batch: what
+/// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or once another writer has waited
+/// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not woken for less than a full batch: what
 /// gathers meanwhile makes its commit cheaper for each row.
 ///
 /// A writer without a connection takes nothing while another has one.
@@ -46,7 +46,7 @@ struct CommitQueue<Submission>: ~Copyable {
     /// It is about to tell that it is free.
     case awake
     /// For the end of the batch under way, or of the patience with it.
-    case waiting
+    case waiting(since: Instant)
     /// It has no connection, and leaves the work to another that has.
     case parked(until: Instant)
     case idle
@@ -59,7 +59,7 @@ struct CommitQueue<Submission>: ~Copyable {
     /// As far as is known; nil before it was needed.
     var isConnected: Bool?
 
-    var isWaiting: Bool { activity == .waiting }
+    var isWaiting: Bool { if case .waiting = activity { true } else { false } }
     var writeBegan: Instant? { if case .writing(let since) = activity { since } else { nil } }
     var isAsleep: Bool {
       switch activity {
@@ -71,8 +71,10 @@ struct CommitQueue<Submission>: ~Copyable {
 
   /// So many rows do not wait for a batch that is under way.
   static var secondBatchRowsMin: Int { 32 }
-  /// Nor do any once it has taken this long.
+  /// Nor do any for longer than this.
   static var patience: Duration { .milliseconds(5) }
+  /// A batch that has taken this long is waited for no more.
+  static var stuckAfter: Duration { .milliseconds(50) }
   /// After which a writer without a connection tries again.
   static var connectPause: Duration { .seconds(1) }
 
@@ -117,10 +119,7 @@ struct CommitQueue<Submission>: ~Copyable {
     if let place = idle.firstIndex(of: writer) { idle.remove(at: place) }
     guard !queue.isEmpty else { return Step(rest(writer)) }
     if let step = park(writer, at: now) { return step }
-    if let until = patienceEnd, now < until {
-      writers[writer].activity = .waiting
-      return Step(.sleep(until: until))
-    }
+    if let step = wait(writer, at: now) { return step }
     guard writers[writer].isConnected != nil else {
       writers[writer].activity = .awake
       return Step(.connect)
@@ -158,18 +157,33 @@ struct CommitQueue<Submission>: ~Copyable {
     return longest
   }
 
-  /// Until when what waits is left to the batch that was begun last; nil where a writer may take it.
-  private var patienceEnd: Instant? {
-    if isClosed || queue.size.count >= Self.secondBatchRowsMin { return nil }
+  /// What waits need not wait for a batch under way.
+  private var mayBegin: Bool {
+    isClosed || queue.size.count >= Self.secondBatchRowsMin || lastWriteBegan == nil
+  }
+
+  /// Of the batches under way.
+  private var lastWriteBegan: Instant? {
     var last: Instant?
     for writer in writers {
       guard let began = writer.writeBegan else { continue }
       last = max(last ?? began, began)
     }
-    return last.map { $0 + Self.patience }
+    return last
   }
 
   // MARK: Steps
+
+  /// Has a writer leave what waits to the batches under way, for as long as it has patience with the last of them.
+  private mutating func wait(_ writer: Int, at now: Instant) -> Step? {
+    guard !mayBegin, let began = lastWriteBegan, now - began < Self.stuckAfter else { return nil }
+    var since = now
+    if case .waiting(let start) = writers[writer].activity { since = start }
+    let until = max(since, began) + Self.patience
+    guard now < until else { return nil }
+    writers[writer].activity = .waiting(since: since)
+    return Step(.sleep(until: until))
+  }
 
   /// Has a writer without a connection wait, where another has one. After its pause it connects when it is needed.
   private mutating func park(_ writer: Int, at now: Instant) -> Step? {
@@ -200,7 +214,7 @@ struct CommitQueue<Submission>: ~Copyable {
   /// The writer to wake for what was enqueued just now.
   private mutating func wakeWriter() -> Int? {
     let waiting = writers.firstIndex(where: \.isWaiting)
-    if patienceEnd == nil || waiting == nil, let writer = wakeIdle() { return writer }
+    if mayBegin || waiting == nil, let writer = wakeIdle() { return writer }
     guard let waiting, !queue.size.fits(into: batchMax) else { return nil }
     noteWoken(waiting)
     return waiting

@@ -53,10 +53,10 @@ import Testing
     enqueue(0, &queue)
     #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
     #expect(enqueue(1, &queue) == 0, "somebody is to see that it does not wait too long")
-    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(5)))
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(6)))
     #expect(enqueue(2, &queue) == nil, "that somebody is there already")
-    #expect(queue.isFree(0, at: Self.at(4)) == .sleep(until: Self.at(5)), "woken too early")
-    #expect(queue.isFree(0, at: Self.at(5)) == .write([1, 2]))
+    #expect(queue.isFree(0, at: Self.at(5)) == .sleep(until: Self.at(6)), "woken too early")
+    #expect(queue.isFree(0, at: Self.at(6)) == .write([1, 2]))
   }
 
   @Test func theBatchsEndTakesWhatWaitedForIt() {
@@ -66,7 +66,7 @@ import Testing
     enqueue(1, &queue)
     _ = queue.isFree(0, at: Self.at(1))
     #expect(queue.written(by: 1, isConnected: true, at: Self.at(2)) == .write([1]))
-    #expect(queue.isFree(0, at: Self.at(5)) == .sleep())
+    #expect(queue.isFree(0, at: Self.at(6)) == .sleep())
   }
 
   /// Batches that end in time leave the other writer nothing, however many there are.
@@ -75,10 +75,10 @@ import Testing
     enqueue(0, &queue)
     _ = queue.isFree(1, at: Self.at(0))
     enqueue(1, &queue)
-    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(5)))
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(6)))
     #expect(queue.written(by: 1, isConnected: true, at: Self.at(4)) == .write([1]))
     enqueue(2, &queue)
-    #expect(queue.isFree(0, at: Self.at(5)) == .sleep(until: Self.at(9)))
+    #expect(queue.isFree(0, at: Self.at(6)) == .sleep(until: Self.at(9)))
     #expect(queue.isFree(0, at: Self.at(9)) == .write([2]))
   }
 
@@ -87,7 +87,11 @@ import Testing
     var queue = Self.idleQueue()
     enqueue(0, &queue)
     _ = queue.isFree(1, at: Self.at(0))
-    for submission in 1..<20 {
+    enqueue(1, &queue)
+    #expect(queue.isFree(0, at: Self.at(49)) == .sleep(until: Self.at(54)))
+    #expect(queue.isFree(0, at: Self.at(54)) == .write([1]))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(55)) == .sleep())
+    for submission in 6..<20 {
       enqueue(submission, &queue)
       #expect(queue.isFree(0, at: Self.at(10 * submission)) == .write([submission]))
       #expect(queue.written(by: 0, isConnected: true, at: Self.at(10 * submission + 1)) == .sleep())
