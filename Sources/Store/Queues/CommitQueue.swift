@@ -3,8 +3,8 @@
 ///
 /// A free writer commits all that waits in one transaction. While one batch is under way few more rows wait for its
 /// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or once another writer has waited
-/// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not woken for less than a full batch: what
-/// gathers meanwhile makes its commit cheaper for each row.
+/// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not
+/// woken for less than a full batch: what gathers meanwhile makes its commit cheaper for each row.
 ///
 /// A writer without a connection takes nothing while another has one.
 struct CommitQueue<Submission>: ~Copyable {
