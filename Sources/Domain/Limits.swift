@@ -131,6 +131,8 @@ public enum Limits {
   public static let tenantLookupsWaitingMax = 4096
   /// One statement reads at most this many interactions, which gets of one tenant ask for at the same time.
   public static let getsPerStatementMax = 64
+  /// At most this many while other tenants ask for interactions, too.
+  public static let getsPerSharedTurnMax = 16
   /// For up to this many interactions statistics are computed from the rows, so that percentiles are exact.
   public static let exactStatsInteractionsMax = 2000
   /// Statistics with more groups than are held in memory are read from the rows by PostgreSQL.

@@ -24,7 +24,8 @@ final class InteractionLookup: Sendable {
     queue = Mutex(
       LookupQueue(
         concurrency: concurrency, getsPerStatementMax: Limits.getsPerStatementMax,
-        waitingMax: Limits.readsWaitingMax, waitingPerTenantMax: Limits.readsWaitingPerTenantMax))
+        getsPerSharedTurnMax: Limits.getsPerSharedTurnMax, waitingMax: Limits.readsWaitingMax,
+        waitingPerTenantMax: Limits.readsWaitingPerTenantMax))
   }
 
   /// The gets that wait for a statement.

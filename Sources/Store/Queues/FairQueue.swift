@@ -80,6 +80,9 @@ struct FairQueue<Tenant: Hashable, Element> {
 
   var isEmpty: Bool { turns.isEmpty }
 
+  /// The tenants of which something waits.
+  var tenantsCount: Int { laneOfTenant.count }
+
   /// - Returns: nil where it does not fit. A lone element always does, whatever its size.
   mutating func enqueue(_ element: Element, of tenant: Tenant, size: Size = Size(count: 1)) -> Ticket? {
     let known = laneOfTenant[tenant]
@@ -117,9 +120,11 @@ struct FairQueue<Tenant: Hashable, Element> {
     return nil
   }
 
-  /// Takes up to so many elements of the tenant whose turn it is, and ends its turn.
-  mutating func nextTurn(countMax: Int) -> Turn? {
-    guard let lane = turns.first else { return nil }
+  /// Takes up to so many elements of the first tenant in turn that may have one, and ends its turn.
+  mutating func nextTurn(countMax: Int, where mayHave: (Tenant) -> Bool = { _ in true }) -> Turn? {
+    var next = turns.first
+    while let lane = next, !mayHave(tenants[lane]) { next = lanes.slot(after: lane) }
+    guard let lane = next else { return nil }
     lanes.moveToEnd(lane, of: &turns)
     var turn = Turn(tenant: tenants[lane])
     var isLast = false

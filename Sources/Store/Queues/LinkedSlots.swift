@@ -29,6 +29,9 @@ struct LinkedSlots<Value> {
     _modify { yield &slots[slot].value! }
   }
 
+  /// The next one in its list.
+  func slot(after slot: Int) -> Int? { slots[slot].next }
+
   mutating func append(_ value: Value, to list: inout List) -> Int {
     let slot: Int
     if let free = firstFree {

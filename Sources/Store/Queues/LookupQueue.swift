@@ -2,7 +2,9 @@ import Domain
 
 /// Decides which gets share a statement, and who has given up, as a value.
 ///
-/// Gets of one tenant that wait at the same time go together; tenants take turns.
+/// Gets of one tenant that wait at the same time go together; tenants take turns. A tenant with a thousand calls under
+/// way would keep every statement to itself, and fill each, while a tenant with a few waits for them to end. So while
+/// several tenants ask, a statement has fewer gets, and each tenant at most half of the statements.
 struct LookupQueue<Waiter>: ~Copyable {
   typealias Ticket = FairQueue<Tenant, Waiter>.Ticket
 
@@ -25,6 +27,7 @@ struct LookupQueue<Waiter>: ~Copyable {
 
   /// A statement that is under way, or waits for its connection.
   private struct Statement {
+    var tenant: Tenant
     /// Of those that still wait for it.
     var tickets: [Ticket]
     var giveUp: (@Sendable () -> Void)?
@@ -32,15 +35,24 @@ struct LookupQueue<Waiter>: ~Copyable {
 
   private let concurrency: Int
   private let getsPerStatementMax: Int
+  /// While several tenants ask.
+  private let getsPerSharedTurnMax: Int
   private var queue: FairQueue<Tenant, Waiter>
   private var statements: [UInt64: Statement] = [:]
   private var lastKey: UInt64 = 0
+  /// Whose turn it was last, and for how many turns more another tenant is taken to ask, too.
+  private var lastTenant: Tenant?
+  private var sharedTurnsLeft = 0
+  private static var sharedTurns: Int { 32 }
   /// Somebody is about to start what waits.
   private var isStartDue = false
 
-  init(concurrency: Int, getsPerStatementMax: Int, waitingMax: Int, waitingPerTenantMax: Int) {
+  init(
+    concurrency: Int, getsPerStatementMax: Int, getsPerSharedTurnMax: Int, waitingMax: Int, waitingPerTenantMax: Int
+  ) {
     self.concurrency = concurrency
     self.getsPerStatementMax = getsPerStatementMax
+    self.getsPerSharedTurnMax = getsPerSharedTurnMax
     queue = FairQueue(sizeMax: .init(count: waitingMax), tenantSizeMax: .init(count: waitingPerTenantMax))
   }
 
@@ -60,10 +72,24 @@ struct LookupQueue<Waiter>: ~Copyable {
   /// The next statement, where one may be started.
   mutating func startNext() -> Batch? {
     isStartDue = false
-    guard statements.count < concurrency, let turn = queue.nextTurn(countMax: getsPerStatementMax) else { return nil }
+    guard statements.count < concurrency, let turn = nextTurn() else { return nil }
     lastKey += 1
-    statements[lastKey] = Statement(tickets: turn.tickets, giveUp: nil)
+    statements[lastKey] = Statement(tenant: turn.tenant, tickets: turn.tickets, giveUp: nil)
     return Batch(key: lastKey, tenant: turn.tenant, waiters: turn.elements)
+  }
+
+  private mutating func nextTurn() -> FairQueue<Tenant, Waiter>.Turn? {
+    let isShared = queue.tenantsCount > 1 || sharedTurnsLeft > 0
+    let countMax = isShared ? getsPerSharedTurnMax : getsPerStatementMax
+    let statementsMax = isShared ? max(1, concurrency / 2) : concurrency
+    let turn = queue.nextTurn(countMax: countMax) { [statements] tenant in
+      statements.values.count { $0.tenant == tenant } < statementsMax
+    }
+    guard let turn else { return nil }
+    let isAnother = lastTenant.map { $0 != turn.tenant } ?? false
+    sharedTurnsLeft = isAnother ? Self.sharedTurns : max(0, sharedTurnsLeft - 1)
+    lastTenant = turn.tenant
+    return turn
   }
 
   mutating func cancel(_ ticket: Ticket) -> Cancelled {

@@ -10,10 +10,12 @@ import Testing
   private static let a = Tenant.a
   private static let b = Tenant.b
 
-  private static func queue(_ concurrency: Int = 1, perStatement: Int = 10, waitingMax: Int = 100) -> Queue {
+  private static func queue(
+    _ concurrency: Int = 1, perStatement: Int = 10, perSharedTurn: Int = 10, waitingMax: Int = 100
+  ) -> Queue {
     Queue(
-      concurrency: concurrency, getsPerStatementMax: perStatement, waitingMax: waitingMax,
-      waitingPerTenantMax: waitingMax / 2)
+      concurrency: concurrency, getsPerStatementMax: perStatement, getsPerSharedTurnMax: perSharedTurn,
+      waitingMax: waitingMax, waitingPerTenantMax: waitingMax / 2)
   }
 
   private static func withdrawn(_ cancelled: Queue.Cancelled) -> String? {
@@ -89,6 +91,37 @@ import Testing
       queue.ended(batch.key)
     }
     #expect(order == [["a0", "a1"], ["b"], ["a2"]])
+  }
+
+  @Test func aTurnIsShorterWhileOtherTenantsAskToo() {
+    var queue = Self.queue(perStatement: 4, perSharedTurn: 2, waitingMax: 1000)
+    for place in 0..<12 { _ = queue.enqueue("a\(place)", of: Self.a) }
+    var counts: [Int] = []
+    func runNext() {
+      let batch = queue.startNext()!
+      counts.append(batch.waiters.count)
+      queue.ended(batch.key)
+    }
+    runNext()
+    #expect(counts == [4], "nobody else asks")
+    _ = queue.enqueue("b0", of: Self.b)
+    for _ in 0..<4 { runNext() }
+    #expect(counts == [4, 2, 1, 2, 2], "the turns after another tenant's are short as well")
+    for place in 0..<100 { _ = queue.enqueue("c\(place)", of: Self.a) }
+    for _ in 0..<40 { runNext() }
+    #expect(counts.last == 4, "for a while")
+  }
+
+  @Test func aTenantHasHalfOfTheStatementsWhileOthersAskToo() {
+    var queue = Self.queue(4, perStatement: 1, perSharedTurn: 1)
+    for place in 0..<6 { _ = queue.enqueue("a\(place)", of: Self.a) }
+    let first = queue.startNext()!
+    for waiter in ["b0", "b1", "b2"] { _ = queue.enqueue(waiter, of: Self.b) }
+    var started: [String] = []
+    while let batch = queue.startNext() { started += batch.waiters }
+    #expect(started == ["a1", "b0", "b1"])
+    queue.ended(first.key)
+    #expect(queue.startNext()?.waiters == ["a2"], "b2 would be the third of its tenant")
   }
 
   @Test func boundsWhatWaits() {
