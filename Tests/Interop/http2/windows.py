@@ -69,16 +69,17 @@ def connection_window_of_zero(address):
         stream = peer.open(LIST, AUTHORIZED)
         peer.data(stream, framed(request), end=True)
         peer.until(lambda: peer.responses.get(stream) and peer.responses[stream].data)
-        time.sleep(0.3)
         peer.settle()
         response = peer.responses[stream]
-        assert len(response.data) <= 65_535 and not response.is_ended, response
-        seen = len(response.data)
+        granted = 65_535
+        assert len(response.data) <= granted and not response.is_ended, response
         while not response.is_ended:
             peer.send(WindowUpdateFrame(0, window_increment=50_000))
+            granted += 50_000
             peer.settle()
-            assert len(response.data) <= seen + 50_000
-            seen = len(response.data)
+            # A busy server may send later what an earlier update let it.
+            assert len(response.data) <= granted
+        seen = len(response.data)
         assert response.code == 0 and seen > 700_000, response
         (length,) = struct.unpack(">I", response.data[1:5])
         assert length == seen - 5
