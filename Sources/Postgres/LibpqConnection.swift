@@ -189,12 +189,12 @@ final class LibpqConnection {
     func field(_ code: UnicodeScalar) -> String {
       PQresultErrorField(result, CInt(code.value)).map { String(cString: $0) } ?? ""
     }
-    // The coordinator of Citus passes on what another node refused.
-    let isPassedOn = ["ReportResultError", "ReportCopyError"].contains(field("R"))
+    // The coordinator of Citus passes on what another node refused: of a statement with its SQLSTATE, of a COPY without.
     return PostgresError(
       kind: .refused(sqlState: field("C")), message: oneLine(PQresultErrorMessage(result)),
       isPartitionMissing: field("C") == "23514" && field("R") == "ExecFindPartition",
-      mayMissPartition: field("C") == "23514" && isPassedOn)
+      mayMissPartition: field("C") == "23514" && field("R") == "ReportResultError",
+      isStateLost: field("R") == "ReportCopyError")
   }
 }
 

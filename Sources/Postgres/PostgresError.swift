@@ -19,14 +19,18 @@ package struct PostgresError: Error {
   package var isPartitionMissing: Bool
   /// The same, or a broken constraint: another node said so, and the one that passes it on does not tell which.
   package var mayMissPartition: Bool
+  /// Another node refused a COPY, and the one that passes it on gives a SQLSTATE of its own.
+  package var isStateLost: Bool
 
   package init(
-    kind: Kind, message: String, isPartitionMissing: Bool = false, mayMissPartition: Bool = false
+    kind: Kind, message: String, isPartitionMissing: Bool = false, mayMissPartition: Bool = false,
+    isStateLost: Bool = false
   ) {
     self.kind = kind
     self.message = message
     self.isPartitionMissing = isPartitionMissing
     self.mayMissPartition = mayMissPartition
+    self.isStateLost = isStateLost
   }
 
   package var isConnectionLost: Bool {

@@ -184,6 +184,8 @@ final class BatchWriter: Sendable {
     var places: Range<Int>
     /// Which keys are taken is asked first, of all of them.
     var asksFirst = false
+    /// However many they are.
+    var isInserted = false
     /// How often a key was taken that had been free a moment before.
     var racesLost = 0
   }
@@ -197,7 +199,7 @@ final class BatchWriter: Sendable {
     while var piece = pieces.popLast() {
       let suspects = piece.asksFirst ? piece.rows : takenKeys.suspects(among: piece.rows)
       let result = await connection.run { [piece] (connection) throws(PostgresError) in
-        try connection.record(piece.rows, askingFor: suspects)
+        try connection.record(piece.rows, askingFor: suspects, isInserted: piece.isInserted)
       }
       switch result {
       case .success(let outcomes):
@@ -205,6 +207,10 @@ final class BatchWriter: Sendable {
         if !suspects.isEmpty { takenKeys.learn(piece.rows, outcomes) }
         for (place, outcome) in zip(piece.places, outcomes) { written[place] = outcome }
       case .failure(let error) where error.isTenantNumberRefused: return nil
+      // INSERT tells why.
+      case .failure(let error) where error.isStateLost && !piece.isInserted:
+        (piece.isInserted, piece.asksFirst) = (true, true)
+        pieces.append(piece)
       case .failure(let error) where (error.isPartitionMissing || error.mayMissPartition) && !isPartitionMade:
         isPartitionMade = true
         catalog.forgetPartitions(for: piece.rows.map(\.id.time))
@@ -301,11 +307,11 @@ extension Session {
   /// Inserts the rows whose keys are free, with their deltas, in one transaction. A key that is taken, of a row that
   /// was not asked for, makes it fail.
   fileprivate func record(
-    _ rows: [RecordRow], askingFor suspects: [RecordRow]
+    _ rows: [RecordRow], askingFor suspects: [RecordRow], isInserted: Bool
   ) throws(PostgresError) -> [WrittenRow] {
     let found = suspects.isEmpty ? [:] : try find(suspects)
     let free = found.isEmpty ? rows : rows.filter { found[$0.key] == nil }
-    if free.count >= Self.copyRowsMin { try copy(free) } else if !free.isEmpty { try insert(free) }
+    if free.count >= Self.copyRowsMin, !isInserted { try copy(free) } else if !free.isEmpty { try insert(free) }
     return rows.map { row in found.isEmpty ? .inserted : found[row.key].map { .found($0) } ?? .inserted }
   }
 

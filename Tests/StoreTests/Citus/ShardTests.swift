@@ -93,6 +93,17 @@ import Testing
     }
   }
 
+  /// Citus does not pass on why a node refuses a COPY.
+  @Test func someTakenKeysAmongVeryManyCostThemselvesAlone() async throws {
+    try await TestDatabase.withStore { store, database in
+      let given = (0..<3000).map { _ in Interaction.sample() }
+      _ = try await store.record(Array(given[..<2000]), for: .a).map { try $0.get() }
+      let outcomes = try await store.record(given, for: .a)
+      #expect(outcomes == given.enumerated().map { $0 < 2000 ? .already($1) : .new($1) })
+      #expect(try database.rowCount() == 3000)
+    }
+  }
+
   /// One change record after the other, of one tenant, and a rebuild of its hours.
   @Test func mergesAndRebuildsInOneShard() async throws {
     try await RowSecurityTests.Scene.with { scene async throws in
