@@ -128,11 +128,8 @@ public final class ParleyServer: Service {
       }
     } catch let failure as UnixSocketFile.Failure {
       throw ListenFailure(description: failure.description)
-    } catch let error as IOError {
-      throw ListenFailure(
-        description: "\(address): it cannot be listened on: \(String(cString: strerror(error.errnoCode)))")
     } catch {
-      throw ListenFailure(description: "\(address): \(error)")
+      throw ListenFailure(address, error)
     }
   }
 

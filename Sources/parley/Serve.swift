@@ -40,6 +40,8 @@ struct Serve: AsyncParsableCommand {
     }
     if data == nil || databaseURL != nil { _ = try settings.givenKeys() }
     let cluster = databaseURL == nil ? try data.map { try PrivateCluster(directory: $0, logger: logger) } : nil
+    // After the folder's own lock, which says more of a server that runs already, and before anything is made.
+    try configuration.checkAddresses()
     let verifier = await TokenVerifier(
       TokenVerifier.Configuration(
         keys: try settings.keys(data: data), issuer: try settings.value(ServerSettings.jwtIssuer),
@@ -65,7 +67,7 @@ struct Serve: AsyncParsableCommand {
   private func connectionsMax(beside connections: ConnectionBudget, _ logger: Logger) throws -> Int {
     let limit = DescriptorLimit.raise(postgresConnections: connections.total)
     guard let connectionsMax = limit.connectionsMax else { throw CommandFailure(limit.warning ?? "") }
-    logger.info("open files", metadata: ["limit at start": "\(limit.atStart)", "limit": "\(limit.raised)"])
+    logger.info("the server may have \(limit.raised) files open; the limit was \(limit.atStart) at the start")
     if let warning = limit.warning { logger.warning("\(warning)") }
     return connectionsMax
   }

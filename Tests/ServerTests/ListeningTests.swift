@@ -160,6 +160,25 @@ struct ListeningTests {
     #expect(failure.contains("127.0.0.1:\(other.port)") && failure.lowercased().contains("in use"))
   }
 
+  /// Before anything is made for the server, and without a trace.
+  @Test func addressesAreCheckedBeforehand() throws {
+    let other = try OtherListener(at: .tcp(host: "127.0.0.1", port: 0))
+    let wrong = [
+      ("127.0.0.1", other.port, "is in use by another program"), ("203.0.113.9", 0, "cannot be listened on"),
+      ("no.such.host.invalid", 0, "leads to no address"),
+    ]
+    for (host, port, reason) in wrong {
+      let addresses = [Address.unix(path: "/absent/s"), .tcp(host: host, port: port)]
+      let failure = try #require(throws: ParleyServer.ListenFailure.self) {
+        try ParleyServer.Configuration(addresses: addresses).checkAddresses()
+      }
+      #expect(failure.description.hasPrefix("\(host):\(port) (--listen) ") && failure.description.contains(reason))
+    }
+    other.die()
+    let free = Address.tcp(host: "127.0.0.1", port: 0)
+    try ParleyServer.Configuration(addresses: [free, free]).checkAddresses()
+  }
+
   @Test func unknownHostIsNamed() async throws {
     let failure = try #require(await listenFailure([.tcp(host: "no.such.host.invalid", port: 0)]))
     #expect(failure.contains("no.such.host.invalid"))

@@ -95,8 +95,8 @@ class FreshFolder(Scenario):
     def takenPortIsRefused(self):
         other = self.folder / "port"
         second = self.workshop.run("serve", "--data", other, "--listen", self.server.tcp, seconds=25)
-        second.refused(self.server.tcp, "in use")
-        eventually(lambda: not processes_in(other), "the refused server's PostgreSQL is gone")
+        second.refused(self.server.tcp, "in use", "--listen")
+        require_equal(sorted(file.name for file in other.iterdir()), ["lock"], "what it made")
 
     @check
     def terminatedServerEndsWithStatusZero(self):

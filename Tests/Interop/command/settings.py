@@ -250,7 +250,7 @@ class WrongPlaces(SettingsScenario):
 
     @check
     def unknownHostIsRefused(self):
-        self._listens("999.1.1.1:0").refused("999\\.1\\.1\\.1")
+        self._listens("999.1.1.1:0").refused("999\\.1\\.1\\.1", "leads to no address")
 
     @check
     def addressOfAnotherMachineIsRefused(self):
