@@ -97,7 +97,9 @@ let package = Package(
     // What both commands have: streams, tables, files, JSON.
     .target(
       name: "CommandSupport",
-      dependencies: ["Domain", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "Domain", "Postgres", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "parley-bench",

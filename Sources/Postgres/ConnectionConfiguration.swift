@@ -1,3 +1,5 @@
+import CLibpq
+
 /// How connections are made and set up.
 package struct ConnectionConfiguration: Sendable {
   /// A connection URI or keyword string, as libpq reads it.
@@ -32,6 +34,20 @@ package struct ConnectionConfiguration: Sendable {
   var sessionFacts: String {
     let isDistributed = distributionMark.map { "to_regproc(\(sqlLiteral($0))) IS NOT NULL" } ?? "false"
     return "SELECT pg_backend_pid(), \(isDistributed)"
+  }
+
+  /// Why libpq cannot read a connection URI or keyword string, which no waiting mends; nil where it can.
+  package static func mistake(in url: String) -> String? {
+    // Any other text is the name of a database.
+    guard url.contains("=") || url.hasPrefix("postgres://") || url.hasPrefix("postgresql://") else { return nil }
+    var message: UnsafeMutablePointer<CChar>?
+    let options = PQconninfoParse(url, &message)
+    defer {
+      PQconninfoFree(options)
+      PQfreemem(message)
+    }
+    guard options == nil else { return nil }
+    return message.map { oneLine($0) } ?? "there is no memory to read it"
   }
 
   /// As SQL, for the transaction under way alone or for the session.

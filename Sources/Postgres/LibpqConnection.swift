@@ -201,7 +201,8 @@ final class LibpqConnection {
 /// Whether a server at that URL takes connections.
 package func isAnswering(url: String) -> Bool { PQping(url) == PQPING_OK }
 
-private func oneLine(_ text: UnsafePointer<CChar>?) -> String {
+/// libpq breaks its messages into lines, some of them indented.
+func oneLine(_ text: UnsafePointer<CChar>?) -> String {
   guard let text else { return "" }
-  return String(cString: text).split(separator: "\n").joined(separator: " ")
+  return String(cString: text).split { $0 == "\n" || $0 == "\t" }.joined(separator: " ")
 }

@@ -2,7 +2,7 @@ import Foundation
 
 /// The file of a Unix socket a server listens on: takes the place of a dead server's, never of a live
 /// one's, and is removed only while it is still this server's own.
-struct UnixSocketFile {
+package struct UnixSocketFile {
   /// Why the path cannot be listened on.
   struct Failure: Error, CustomStringConvertible {
     var description: String
@@ -52,13 +52,13 @@ struct UnixSocketFile {
     unlink(path)
   }
 
-  private static func isAnswered(_ path: String) -> Bool {
+  /// Somebody listens there, or might: only a refusal says that nobody does.
+  package static func isAnswered(_ path: String) -> Bool {
     // A live server whose queue is full would have a blocking connect wait.
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard descriptor >= 0 else { return true }
     defer { close(descriptor) }
     let result = withAddress(of: path) { connect(descriptor, $0, $1) }
-    // Only a refusal says that nobody listens.
     return result == 0 || errno != ECONNREFUSED
   }
 

@@ -32,9 +32,16 @@ package enum ServerSettings {
     "data", "dir", allowed: "the path of a folder",
     help: "Keep the private PostgreSQL and the secret in this folder.")
 
-  package static let databaseURL = Setting<String?>.text(
-    "database-url", "url", allowed: "a URI or keywords, as libpq takes",
-    help: "Use this PostgreSQL instead of a private one.")
+  package static let databaseURL = Setting<String?>(
+    SettingDeclaration(
+      "database-url", valueName: "url", allowed: "a URI or keywords, as libpq takes", standard: "none",
+      help: "Use this PostgreSQL instead of a private one."),
+    standard: nil,
+    reading: { url throws(WrongText) in
+      guard !url.isEmpty else { throw WrongText(text: "") }
+      if let mistake = ConnectionConfiguration.mistake(in: url) { throw WrongText(text: url, reason: mistake) }
+      return url
+    })
 
   package static let jwtSecretFile = Setting<String?>.text(
     "jwt-secret-file", "file", allowed: "a file with at least 32 bytes",

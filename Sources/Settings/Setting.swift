@@ -47,14 +47,19 @@ package struct SettingDeclaration: Sendable {
   /// Of a value that is not allowed: which it is, where it comes from, what is allowed and what else can be done.
   ///
   /// - Parameter origin: the flag, the environment variable or the file.
-  func mistake(_ text: String, from origin: String) -> String {
-    "\(name) \(text.isEmpty ? "(empty)" : text), from \(origin): give \(allowed), or remove it for the default: \(standard)"
+  func mistake(_ wrong: WrongText, from origin: String) -> String {
+    if let reason = wrong.reason { return "\(name), from \(origin): \(reason); give \(allowed)" }
+    let text = wrong.text
+    return
+      "\(name) \(text.isEmpty ? "(empty)" : text), from \(origin): give \(allowed), or remove it for the default: \(standard)"
   }
 }
 
 /// A text that is not allowed for its setting.
 struct WrongText: Error {
   var text: String
+  /// What is wrong with it, where the text itself is not to be shown: it may hold a password.
+  var reason: String?
 }
 
 /// A setting that is read as a `Value`.
@@ -77,6 +82,16 @@ package struct Setting<Value: Sendable>: Sendable {
     }
   }
 
+  /// A setting of a single value, which `read` refuses with a reason of its own.
+  init(
+    _ declaration: SettingDeclaration, standard: Value,
+    reading read: @escaping @Sendable (String) throws(WrongText) -> Value
+  ) {
+    self.declaration = declaration
+    self.standard = standard
+    self.read = { texts throws(WrongText) in try read(texts.first ?? "") }
+  }
+
   /// A setting of several values; none by default.
   init<Element: Sendable>(_ declaration: SettingDeclaration, each read: @escaping @Sendable (String) -> Element?)
   where Value == [Element] {
@@ -94,13 +109,13 @@ package struct Setting<Value: Sendable>: Sendable {
 }
 
 extension Setting where Value == String? {
-  /// Any text.
+  /// Any text but an empty one, which is what a variable of a script holds that was never set.
   static func text(
     _ name: String, _ valueName: String, allowed: String, standard: String = "none", help: String
   ) -> Self {
     let declaration = SettingDeclaration(
       name, valueName: valueName, allowed: allowed, standard: standard, help: help)
-    return Setting(declaration, standard: nil) { .some($0) }
+    return Setting(declaration, standard: nil) { $0.isEmpty ? nil : .some(.some($0)) }
   }
 }
 

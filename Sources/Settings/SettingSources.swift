@@ -27,6 +27,10 @@ package struct SettingSources: Sendable {
       ),
     ]
     if let path = flags.config ?? environment[ServerSettings.config.declaration.environmentName] {
+      guard !path.isEmpty else {
+        let origin = flags.config == nil ? ServerSettings.config.declaration.environmentName : "--config"
+        throw CommandFailure(ServerSettings.config.declaration.mistake(WrongText(text: ""), from: origin))
+      }
       try SettingsFile.check(path)
       let values: [AbsoluteConfigKey: ConfigValue] = [["filePath"]: ConfigValue(.string(path), isSecret: false)]
       let file = try await FileProvider<JSONSnapshot>(
@@ -44,7 +48,7 @@ package struct SettingSources: Sendable {
       do throws(WrongText) {
         return try setting.read(texts)
       } catch {
-        throw CommandFailure(declaration.mistake(error.text, from: name(origin, declaration)))
+        throw CommandFailure(declaration.mistake(error, from: name(origin, declaration)))
       }
     }
     return setting.standard

@@ -1,5 +1,6 @@
 import CommandSupport
 import Foundation
+import Server
 
 /// The file of `--config`.
 enum SettingsFile {
@@ -7,6 +8,9 @@ enum SettingsFile {
   static func check(_ path: String) throws {
     guard let content = FileManager.default.contents(atPath: path) else {
       throw CommandFailure("--config \(path): not found, or it cannot be read")
+    }
+    if case .duplicate(let name)? = TokenJSON.mistake(Array(content)) {
+      throw CommandFailure("--config \(path): names \(name) twice; remove one of them")
     }
     guard let settings = try? JSONDecoder().decode([String: JSONValue].self, from: content) else {
       throw CommandFailure("--config \(path): is not a JSON object")
@@ -20,7 +24,7 @@ enum SettingsFile {
     }
     for (name, value) in settings.sorted(by: { $0.key < $1.key }) {
       guard let form = known[name]?.form, !form.allows(value) else { continue }
-      throw CommandFailure("--config \(path): \(name): is \(value.kind); allowed is \(form.rawValue)")
+      throw CommandFailure("--config \(path): \(name) is \(value.kind), but must be \(form.rawValue)")
     }
   }
 }

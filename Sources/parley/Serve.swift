@@ -30,6 +30,9 @@ struct Serve: AsyncParsableCommand {
     var configuration = try settings.server(data: data)
     let reflection = try settings.value(ServerSettings.reflection) ? Reflection() : nil
     let leeway = try settings.value(ServerSettings.jwtLeeway)
+    let (issuer, audience) = (
+      try settings.value(ServerSettings.jwtIssuer), try settings.value(ServerSettings.jwtAudience)
+    )
     let connections = try settings.connections()
     let preparedStatements = try settings.value(ServerSettings.preparedStatements)
     // What is wrong is told before anything is made.
@@ -44,8 +47,7 @@ struct Serve: AsyncParsableCommand {
     try configuration.checkAddresses()
     let verifier = await TokenVerifier(
       TokenVerifier.Configuration(
-        keys: try settings.keys(data: data), issuer: try settings.value(ServerSettings.jwtIssuer),
-        audience: try settings.value(ServerSettings.jwtAudience), leewaySeconds: leeway))
+        keys: try settings.keys(data: data), issuer: issuer, audience: audience, leewaySeconds: leeway))
     guard let url = databaseURL ?? cluster?.url else { return }
     guard try await isStarted(cluster, url, logger) else {
       await cluster?.stop()

@@ -79,3 +79,20 @@ import Testing
     #expect(backoff.mayTry)
   }
 }
+
+@Suite struct ConnectionConfigurationTests {
+  @Test(arguments: [
+    ("host=a prot=5432", #"invalid connection option "prot""#), ("host=a port", #"missing "=" after "port" in"#),
+    ("postgresql://a/b?colour=blue", #"invalid URI query parameter: "colour""#),
+  ])
+  func textThatLibpqCannotReadIsAMistake(url: String, words: String) throws {
+    let mistake = try #require(ConnectionConfiguration.mistake(in: url))
+    #expect(mistake.hasPrefix(words))
+    #expect(!mistake.contains { $0.isNewline })
+  }
+
+  @Test(arguments: ["host=a port=5432", "", "parley", "postgresql://a,b/c?target_session_attrs=read-write"])
+  func textThatLibpqReadsIsNone(url: String) {
+    #expect(ConnectionConfiguration.mistake(in: url) == nil)
+  }
+}

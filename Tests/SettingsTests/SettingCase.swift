@@ -37,12 +37,12 @@ struct SettingCase: Sendable, CustomTestStringConvertible {
     SettingCase(
       ServerSettings.listen, "unix:/a", "localhost:80", "[::1]:90", wrong: ["nonsense", "::1:80", "unix:"],
       standard: "[]"),
-    SettingCase(ServerSettings.data, "/a", "/b", "/c", standard: "nil"),
-    SettingCase(ServerSettings.databaseURL, "host=a", "host=b,c", "postgres:///d", standard: "nil"),
-    SettingCase(ServerSettings.jwtSecretFile, "/a", "/b", "/c", standard: "nil"),
+    SettingCase(ServerSettings.data, "/a", "/b", "/c", wrong: [""], standard: "nil"),
+    SettingCase(ServerSettings.databaseURL, "host=a", "host=b,c", "postgres:///d", wrong: [""], standard: "nil"),
+    SettingCase(ServerSettings.jwtSecretFile, "/a", "/b", "/c", wrong: [""], standard: "nil"),
     SettingCase(ServerSettings.jwtPublicKeyFiles, "/a", "/b", "/c", standard: "[]"),
-    SettingCase(ServerSettings.jwtIssuer, "a", "b", "c", standard: "nil"),
-    SettingCase(ServerSettings.jwtAudience, "a", "b", "c", standard: "nil"),
+    SettingCase(ServerSettings.jwtIssuer, "a", "b", "c", wrong: [""], standard: "nil"),
+    SettingCase(ServerSettings.jwtAudience, "a", "b", "c", wrong: [""], standard: "nil"),
     SettingCase(ServerSettings.jwtLeeway, "0", "300", "5", wrong: ["-1", "301"], standard: "60"),
     SettingCase(ServerSettings.connections, "6", "69", "20", wrong: ["5", "70"], standard: "nil"),
     SettingCase(ServerSettings.readers, "1", "64", "20", wrong: ["0", "65"], standard: "nil"),
@@ -68,6 +68,8 @@ struct Told {
   mutating func tell(_ text: String, of setting: SettingDeclaration, by source: Source) {
     switch source {
     case .flag where setting.form == .trueOrFalse: flags.append("--\(setting.name)")
+    // An empty text after a sign is none to the parser.
+    case .flag where text.isEmpty: flags += ["--\(setting.name)", text]
     case .flag: flags.append("--\(setting.name)=\(text)")
     case .environment: environment[setting.environmentName] = text
     case .file: file = [setting.name: text]

@@ -40,7 +40,7 @@ import Testing
         let (declaration, said) = (setting.declaration, failure.description)
         let origin = ["--\(declaration.name)", declaration.environmentName, "--config \(path)"][source.rawValue]
         let wanted =
-          "\(declaration.name) \(text), from \(origin): give \(declaration.allowed), or remove it for the default: \(declaration.standard)"
+          "\(declaration.name) \(text.isEmpty ? "(empty)" : text), from \(origin): give \(declaration.allowed), or remove it for the default: \(declaration.standard)"
         #expect(said == wanted)
       }
     }
@@ -73,6 +73,37 @@ import Testing
         #expect(failure.description.hasPrefix("reflection \(text.isEmpty ? "(empty)" : text), from "))
         #expect(failure.description.contains("give true or false"))
       }
+    }
+  }
+
+  /// No waiting mends it. The URL itself is not shown, for it may hold a password.
+  @Test func urlThatLibpqCannotReadIsRefused() async throws {
+    let told = Told(environment: ["PARLEY_DATABASE_URL": "host=a prot=5432 password=hidden"])
+    try await told.sources { sources, _ in
+      let failure = try #require(throws: CommandFailure.self) { try sources.value(ServerSettings.databaseURL) }
+      #expect(
+        failure.description
+          == #"database-url, from PARLEY_DATABASE_URL: invalid connection option "prot"; give a URI or keywords, as libpq takes"#
+      )
+    }
+  }
+
+  @Test func nameOfADatabaseIsTaken() async throws {
+    let url = try await Told(flags: ["--database-url=parley"]).sources { sources, _ in
+      try sources.value(ServerSettings.databaseURL)
+    }
+    #expect(url == "parley")
+  }
+
+  @Test func emptyPathOfAFileIsRefused() async throws {
+    for (flags, environment, origin) in [
+      (["--config", ""], [:], "--config"), ([], ["PARLEY_CONFIG": ""], "PARLEY_CONFIG"),
+    ] {
+      let parsed = try ServerFlags.parse(flags)
+      let failure = await #expect(throws: CommandFailure.self) {
+        try await SettingSources(parsed, environment: environment)
+      }
+      #expect(failure?.description.hasPrefix("config (empty), from \(origin): give the path of a JSON file") == true)
     }
   }
 

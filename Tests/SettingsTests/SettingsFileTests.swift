@@ -20,13 +20,14 @@ import Testing
     (#"{"reader": 5}"#, "unknown settings reader; known are connections, data, "),
     (#"{"config": "x"}"#, "unknown settings config; known are "),
     (#"[]"#, "is not a JSON object"), (#"{"readers": "#, "is not a JSON object"), ("", "is not a JSON object"),
-    (#"{"jwt-issuer": 5}"#, "jwt-issuer: is a number; allowed is a text"),
-    (#"{"jwt-issuer": null}"#, "jwt-issuer: is null; allowed is a text"),
-    (#"{"listen": [5]}"#, "listen: is a list; allowed is a text or a list of texts"),
-    (#"{"readers": 5.5}"#, "readers: is a number; allowed is a whole number"),
-    (#"{"readers": true}"#, "readers: is a boolean; allowed is a whole number"),
-    (#"{"reflection": 1}"#, "reflection: is a number; allowed is true or false"),
-    (#"{"prepared-statements": {}}"#, "prepared-statements: is an object; allowed is a text, or true or false"),
+    (#"{"jwt-issuer": 5}"#, "jwt-issuer is a number, but must be a text"),
+    (#"{"jwt-issuer": null}"#, "jwt-issuer is null, but must be a text"),
+    (#"{"listen": [5]}"#, "listen is a list, but must be a text or a list of texts"),
+    (#"{"readers": 5.5}"#, "readers is a number, but must be a whole number"),
+    (#"{"readers": true}"#, "readers is a boolean, but must be a whole number"),
+    (#"{"reflection": 1}"#, "reflection is a number, but must be true or false"),
+    (#"{"readers": 5, "readers": 6}"#, "names readers twice"),
+    (#"{"prepared-statements": {}}"#, "prepared-statements is an object, but must be a text, or true or false"),
   ])
   func whatNoSettingIsReadFromIsRefused(content: String, reason: String) async throws {
     try await withTemporaryFile(Data(content.utf8)) { path in

@@ -2,7 +2,7 @@ import Domain
 
 /// A JSON value (RFC 8259) of a token's header or claims, read strictly: Foundation keeps one of two members of the
 /// same name, and which one a signer meant nobody can tell (RFC 7519, section 4).
-enum TokenJSON: Equatable {
+package enum TokenJSON: Equatable {
   case null
   case bool(Bool)
   case number(Double)
@@ -11,7 +11,7 @@ enum TokenJSON: Equatable {
   case object([String: TokenJSON])
 
   /// What is wrong with the bytes, to be read after what they are.
-  enum Failure: Error, Equatable {
+  package enum Failure: Error, Equatable {
     case malformed
     case tooDeep
     case duplicate(String)
@@ -22,6 +22,16 @@ enum TokenJSON: Equatable {
     self = try reader.value(depth: 0)
     reader.skipSpace()
     guard reader.isAtEnd else { throw .malformed }
+  }
+
+  /// What is wrong with the bytes; nil where nothing is.
+  package static func mistake(_ bytes: [UInt8]) -> Failure? {
+    do throws(Failure) {
+      _ = try TokenJSON(bytes)
+      return nil
+    } catch {
+      return error
+    }
   }
 
   /// Its kind, in words.

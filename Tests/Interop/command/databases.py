@@ -168,7 +168,9 @@ class Verification(Scenario):
         self._verify("--from", "2024-05-02", "--to", "2024-05-02").refused("--from", "--to")
         self._verify("--from", "yesterday").refused("yesterday", "RFC 3339")
         self.workshop.run("verify").refused("--database-url", "PARLEY_DATABASE_URL", "--data")
-        self.workshop.run("verify", "--data", self.folder / "none").refused("none")
+        for command in ("verify", "migrate"):
+            ran = self.workshop.run(command, "--data", self.folder / "none")
+            ran.refused(f"no Parley runs from {self.folder}/none", "parley serve --data", "--database-url")
 
 
 class LostDatabase(Scenario):

@@ -206,6 +206,27 @@ class WrongValues(SettingsScenario):
         self._listens("--listen", f"unix:{path}").refused(path, "107")
 
     @check
+    def emptyTextsAreRefused(self):
+        for flag in ("data", "jwt-issuer", "jwt-audience"):
+            variable = "PARLEY_" + flag.replace("-", "_").upper()
+            self._serve(f"--{flag}", "").refused(f"{flag} \\(empty\\), from --{flag}")
+            self._serve(env={variable: ""}).refused(f"{flag} \\(empty\\), from {variable}")
+            self._serve("--config", self._config({flag: ""})).refused(f"{flag} \\(empty\\), from --config")
+        for command in ("serve", "migrate", "verify"):
+            self.workshop.run(command, "--database-url", "").refused("--database-url", "empty")
+            self.workshop.run(command, env={"PARLEY_DATABASE_URL": ""}).refused("PARLEY_DATABASE_URL", "empty")
+            if command != "serve":
+                self.workshop.run(command, "--data", "").refused("--data is empty")
+
+    @check
+    def urlThatLibpqCannotReadIsRefused(self):
+        url = "host=127.0.0.1 prot=5432 password=hidden"
+        for command in ("serve", "migrate", "verify"):
+            ran = self.workshop.run(command, "--database-url", url, seconds=10)
+            ran.refused("--database-url", 'invalid connection option "prot"')
+            require("hidden" not in ran.err, f"it shows the password: {ran.err}")
+
+    @check
     def unknownFlagsAreRefused(self):
         self._serve("--lisen", "127.0.0.1:0").refused("--lisen")
 
