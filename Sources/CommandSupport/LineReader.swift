@@ -2,7 +2,7 @@ package import Foundation
 
 /// Reads lines from a file or standard input, a block at a time.
 package final class LineReader {
-  private let handle: FileHandle
+  private let file: ReadableFile
   /// Bytes read; lines up to `start` are done with, no newline stands before `unsearched`.
   private var buffer: [UInt8] = []
   private var start = 0
@@ -11,17 +11,10 @@ package final class LineReader {
   private var isAtEnd = false
   package private(set) var bytesRead: Int64 = 0
   /// nil where it cannot be known, as of a pipe.
-  package let bytesTotal: Int64?
+  package var bytesTotal: Int64? { file.size }
 
   package init(path: String, as name: String) throws {
-    if path == "-" {
-      handle = .standardInput
-      bytesTotal = nil
-    } else {
-      let file = try ReadableFile(path, as: name)
-      handle = file.handle
-      bytesTotal = file.size
-    }
+    file = path == "-" ? .standardInput : try ReadableFile(path, as: name)
   }
 
   /// The next line that is not blank, without its newline.
@@ -37,7 +30,7 @@ package final class LineReader {
         start = buffer.count
         unsearched = start
         return line.isEmpty ? nil : found(line)
-      } else if let block = try handle.read(upToCount: 1 << 16), !block.isEmpty {
+      } else if case let block = try file.block(bytesMax: 1 << 16), !block.isEmpty {
         buffer.removeSubrange(..<start)
         start = 0
         unsearched = buffer.count

@@ -18,8 +18,8 @@ package enum StandardStreams {
     // A write to a pipe that nobody reads is an error like any other.
     signal(SIGPIPE, SIG_IGN)
     for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
-      // The lowest number that is free is this one. Opened to be read, so that writing to it still fails.
-      _ = open("/dev/null", O_RDONLY)
+      // The lowest number that is free is this one. Opened for what it is not used for, so that its use still fails.
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
     }
   }
 

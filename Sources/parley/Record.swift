@@ -74,14 +74,8 @@ struct Record: AsyncParsableCommand {
     let recorded = try await client.ask(absenceTimeout: nil, retry: retry) { [draft] (client) throws(RPCError) in
       try await client.record(draft, requestID: requestID ?? "")
     }
-    if client.json {
-      try printJSON(
-        RecordedJSON(
-          interactionId: recorded.id.description, createdAt: recorded.createdAt.rfc3339,
-          alreadyRecorded: recorded.alreadyRecorded))
-    } else {
-      try printLine("\(recorded.alreadyRecorded ? "already recorded" : "recorded") \(recorded.id)")
-    }
+    let same = requestID == nil ? sameID(recorded.id.description) : "the same --request-id"
+    try RecordedNotice(recorded: recorded, sameInteraction: same).show(json: client.json)
   }
 
   /// Gives the draft an id. A time that no id can hold is left to the service to refuse.
@@ -91,7 +85,11 @@ struct Record: AsyncParsableCommand {
     let time = draft.createdAt ?? .now
     guard time.milliseconds >= 0 else { return nil }
     draft.id = InteractionID(at: time).description
-    return "Retry with \(conversation == nil ? "\"id\": \"\(draft.id)\" in the JSON" : "--id \(draft.id)")."
+    return "Retry with \(sameID(draft.id))."
+  }
+
+  private func sameID(_ id: String) -> String {
+    conversation == nil ? "\"id\": \"\(id)\" in the JSON" : "--id \(id)"
   }
 
   /// Any flag was given that says what to record.
@@ -104,7 +102,7 @@ struct Record: AsyncParsableCommand {
 
   private func readDraft() throws -> InteractionDraft {
     do {
-      let (draft, tenant, unknown) = try InteractionDraft.read(FileHandle.standardInput.readDataToEndOfFile())
+      let (draft, tenant, unknown) = try InteractionDraft.read(try ReadableFile.standardInput.contents())
       // Passed over in silence, it would let one tenant's line be recorded as another's.
       guard tenant == nil else {
         throw CommandFailure("standard input: tenant: is the token's to say; leave the field out")

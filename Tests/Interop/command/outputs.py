@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 from checks import Scenario, check, eventually, require, require_equal
@@ -10,6 +11,7 @@ from servers import EVER, Server
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 # By the shell, which can close what a parent cannot.
 CLOSED_OUTPUT = ["/bin/sh", "-c", 'exec "$@" >&-', "sh"]
+CLOSED_INPUT = ["/bin/sh", "-c", 'exec "$@" <&-', "sh"]
 CLOSED_ERROR = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh"]
 FULL_ERROR = ["/bin/sh", "-c", 'exec "$@" 2>/dev/full', "sh"]
 ALL_CLOSED = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
@@ -69,6 +71,24 @@ class Outputs(Scenario):
                 status, _, err = self._run(command, stdout=full)
             require_equal(status, 1, f"the status of {command} ({err})")
             require("standard output cannot be written: No space left on device" in err, f"{command} says {err!r}")
+
+    @check
+    def recordedInteractionIsToldOnAFullDisk(self):
+        """A retry that knows nothing of it would record another."""
+        command = ["record", "--conversation", "full disk", "--customer", "once"]
+        with open("/dev/full", "wb") as full:
+            _, _, err = self._run(command, stdout=full)
+        told = re.search("the interaction (\\S+) was recorded .a retry with (--id) (\\S+) adds nothing", err)
+        require(told, f"it says {err!r}")
+        again = self.caller.run(*command, *told.groups()[1:]).succeeded().out
+        require_equal(again, f"already recorded {told[1]}\n", "the answer to a retry")
+
+    @check
+    def closedInputIsStatusOneAndTold(self):
+        for command in (["import", "-"], ["record"]):
+            status, out, err = self._run(command, prefix=CLOSED_INPUT, stdout=subprocess.PIPE)
+            require_equal((status, out), (1, ""), f"the end of {command}")
+            require("standard input cannot be read: Bad file descriptor" in err, f"{command} says {err!r}")
 
     @check
     def closedOutputIsStatusOneAndTold(self):
