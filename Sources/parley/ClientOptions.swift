@@ -26,14 +26,8 @@ struct ClientOptions: ParsableArguments {
 
   /// - Parameter absenceTimeout: nil: as long as a call may take, for what is to be recorded is worth the wait.
   func client(absenceTimeout: Duration? = nil) throws -> ParleyClient {
-    let environment = ProcessInfo.processInfo.environment
-    guard let text = address ?? environment["PARLEY_ADDRESS"] else {
-      throw CommandFailure("no server: give --address or PARLEY_ADDRESS, \(Address.form)")
-    }
-    guard let address = Address(text) else {
-      throw CommandFailure("the address \(text): allowed is \(Address.form)")
-    }
-    let token = try givenToken(environment)
+    let address = try givenAddress()
+    let token = try givenToken().text
     var configuration = ParleyClient.Configuration(address: address, absenceTimeout: absenceTimeout) {
       () throws(RPCError) in token
     }
@@ -41,21 +35,31 @@ struct ClientOptions: ParsableArguments {
     return ParleyClient(configuration)
   }
 
-  private func givenToken(_ environment: [String: String]) throws -> String {
-    let (text, name): (String, String)
-    if let tokenFile {
-      name = "--token-file \(tokenFile)"
-      text = try ReadableFile(tokenFile, as: name).text()
-    } else if let token {
-      (text, name) = (token, "--token")
-    } else if let token = environment["PARLEY_TOKEN"] {
-      (text, name) = (token, "PARLEY_TOKEN")
-    } else {
-      throw CommandFailure("no token: give --token-file, --token or PARLEY_TOKEN; parley token mints one")
+  private func givenAddress() throws -> Address {
+    guard let text = address ?? ProcessInfo.processInfo.environment["PARLEY_ADDRESS"] else {
+      throw CommandFailure("no server: give --address or PARLEY_ADDRESS, \(Address.form)")
     }
-    let token = text.trimmingCharacters(in: .whitespacesAndNewlines)
-    guard !token.isEmpty else { throw CommandFailure("\(name) is empty; parley token mints a token") }
-    return token
+    let origin = address == nil ? "PARLEY_ADDRESS" : "--address"
+    guard !text.isEmpty else { throw CommandFailure("\(origin) is empty: give \(Address.form)") }
+    guard let address = Address(text) else {
+      let length = text.hasPrefix("unix:") ? " (this path has \(text.utf8.count - 5))" : ""
+      throw CommandFailure("\(origin) \(text): give \(Address.form)\(length)")
+    }
+    if case .tcp(_, port: 0) = address {
+      throw CommandFailure("\(origin) \(text): nobody listens on port 0; give the port that parley serve prints")
+    }
+    return address
+  }
+
+  func givenToken() throws -> Token {
+    if let tokenFile {
+      guard token == nil else { throw CommandFailure("--token and --token-file are both given: leave one of them out") }
+      let name = "--token-file \(tokenFile)"
+      return try Token(ReadableFile(tokenFile, as: name).text(), from: name)
+    }
+    if let token { return try Token(token, from: "--token") }
+    if let token = ProcessInfo.processInfo.environment["PARLEY_TOKEN"] { return try Token(token, from: "PARLEY_TOKEN") }
+    throw CommandFailure("no token: give --token-file, --token or PARLEY_TOKEN; parley token mints one")
   }
 
   /// Asks the service, and ends with its words where it refuses.
@@ -93,53 +97,5 @@ private final class WaitingNotice: Sendable {
     let limit = error.reason == .connectionLost ? configuration.absenceTimeout : configuration.timeout
     LiveLine.clear()
     say("\(printable(error.message)); trying again, for \(limit.components.seconds) s at most")
-  }
-}
-
-/// Which interactions.
-struct FilterOptions: ParsableArguments {
-  @Option(help: "Only of this conversation.")
-  var conversation: String?
-
-  @Option(help: "Only answered by this model.")
-  var model: String?
-
-  @Option(help: "Only of this message type.")
-  var type: String?
-
-  @Flag(inversion: .prefixedNo, help: "Only handed to a person, or only not.")
-  var handoff: Bool?
-
-  @Option(help: "Only handed over for this reason.")
-  var reason: String?
-
-  @Option(help: "Only with at least this confidence.")
-  var minConfidence: Double?
-
-  @Option(help: "Only with at most this confidence.")
-  var maxConfidence: Double?
-
-  @Option(help: "Only with an intent of this name.")
-  var intent: String?
-
-  @Option(help: "From this time on: RFC 3339, or a date (UTC).", transform: Timestamp.init(argument:))
-  var from: Timestamp?
-
-  @Option(help: "Before this time: RFC 3339, or a date (UTC).", transform: Timestamp.init(argument:))
-  var to: Timestamp?
-
-  var filter: InteractionFilter {
-    var filter = InteractionFilter()
-    filter.conversationID = conversation
-    filter.modelUsed = model
-    filter.messageType = type
-    filter.handoffTriggered = handoff
-    filter.handoffReason = reason
-    filter.minConfidence = minConfidence
-    filter.maxConfidence = maxConfidence
-    filter.intent = intent
-    filter.startTime = from
-    filter.endTime = to
-    return filter
   }
 }

@@ -9,28 +9,32 @@ struct Import: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record the interactions of a file of JSON lines.",
     discussion: """
-      A line has the schema's field names, with created_at (RFC 3339) or created_at_ms, token counts flat
-      or in token_usage, and estimated_cost_nanos or estimated_cost_usd. A line without an id gets one
-      made of its content, so that importing a file again, or the rest of it after a break, adds nothing twice.
-      Bad lines are reported with their number; the rest is imported. Ends with status 1 if there were any.
+      A line has the schema's field names, with created_at (RFC 3339) or created_at_ms, token counts flat or in \
+      token_usage, and estimated_cost_nanos or estimated_cost_usd. A line without an id needs its time: it gets an id \
+      made of its content, so that importing a file again, or the rest of it after a break, adds nothing twice. Bad \
+      lines, and those whose tenant is not the token's, are reported with their number; the rest is imported. The \
+      status is 1 if there were any.
       """)
 
   @Argument(help: "The file, or - for standard input.")
   var file: String
 
   @Option(
-    help: ArgumentHelp("Only the lines whose tenant field is this; a token is for one tenant.", valueName: "name"))
+    help: ArgumentHelp(
+      "Only the lines whose tenant field is this, and record them for the token's tenant.", valueName: "name"))
   var onlyTenant: String?
 
   @OptionGroup var client: ClientOptions
 
   func run() async throws {
-    let lines = try LineReader(path: file, as: file)
-    let client = try client.client()
+    let lines = try LineReader(path: file, as: file == "-" ? "standard input" : file)
+    let tokenTenant = try self.client.givenToken().tenant
+    let client = try self.client.client()
     let progress = ImportProgress()
     let lastWord = LastWord { "interrupted: \(progress.summary)" }
     do {
-      var importer = Importer(client: client, onlyTenant: onlyTenant, progress: progress)
+      var importer = Importer(
+        client: client, tokenTenant: tokenTenant, onlyTenant: onlyTenant, progress: progress)
       try await importer.run(lines)
     } catch let error as RPCError {
       await client.close()

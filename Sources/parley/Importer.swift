@@ -14,13 +14,16 @@ struct Importer {
   private static let batchesAtOnce = 4
 
   let client: ParleyClient
+  /// The tenant that everything is recorded for, where the token can be read.
+  let tokenTenant: String?
   let onlyTenant: String?
   let progress: ImportProgress
   /// How often each content was seen: equal lines are as many interactions.
   private var seen: [InteractionID: Int] = [:]
 
-  init(client: ParleyClient, onlyTenant: String?, progress: ImportProgress) {
+  init(client: ParleyClient, tokenTenant: String?, onlyTenant: String?, progress: ImportProgress) {
     self.client = client
+    self.tokenTenant = tokenTenant
     self.onlyTenant = onlyTenant
     self.progress = progress
   }
@@ -99,6 +102,7 @@ struct Importer {
         progress.count { $0.otherTenants += 1 }
         return nil
       }
+      if onlyTenant == nil, let tenant { try checkTenant(tenant) }
       if draft.id.isEmpty { draft.id = try contentID(&draft).description }
       try check(draft)
       return draft
@@ -106,6 +110,14 @@ struct Importer {
       bad(number, error.description)
       return nil
     }
+  }
+
+  /// Nobody's interaction becomes another tenant's because a file holds several.
+  private func checkTenant(_ tenant: String) throws(JSONFields.Failure) {
+    guard let tokenTenant, !tenant.isExactly(tokenTenant) else { return }
+    throw JSONFields.Failure(
+      "tenant: is \(tenant.prefix(128)), and the token is \(tokenTenant)'s; import the lines of one tenant with --only-tenant NAME and that tenant's token"
+    )
   }
 
   /// The service's own rules, before it is asked: a line too large to be sent at all is a bad line.

@@ -27,7 +27,7 @@ struct Get: AsyncParsableCommand {
       ["model", printable(content.modelUsed)],
       ["type", content.messageType],
       ["confidence", "\(content.confidenceScore)"],
-      ["handed over", content.handoffTriggered ? "yes: \(printable(content.handoffReason))" : "no"],
+      ["hand-off", content.handoffTriggered ? "yes: \(printable(content.handoffReason))" : "no"],
       ["took", "\(content.processingTimeMilliseconds) ms"],
       ["context", "\(content.contextSize) tokens"],
       ["tokens", "\(content.promptTokens) + \(content.completionTokens) = \(content.totalTokens)"],
@@ -49,11 +49,13 @@ struct List: AsyncParsableCommand {
 
   @OptionGroup var filter: FilterOptions
 
-  @Option(help: "How many at once, at most 200 (50).")
-  var pageSize: Int32 = 0
+  @Option(
+    parsing: .unconditional,
+    help: "How many at once, 1 to \(Limits.pageSizeMax) (default: \(Limits.pageSizeDefault)).")
+  var pageSize: Int32?
 
   @Option(help: "Where to go on: the token that the page before ended with.")
-  var pageToken = ""
+  var pageToken: String?
 
   @Option(help: "basic, or full with the texts.")
   var view = View.basic
@@ -62,7 +64,8 @@ struct List: AsyncParsableCommand {
 
   func run() async throws {
     let request = ListInteractions(
-      filter: filter.filter, pageSize: pageSize, pageToken: pageToken, view: view == .full ? .full : .basic)
+      filter: try filter.filter(), pageSize: pageSize ?? 0, pageToken: pageToken ?? "",
+      view: view == .full ? .full : .basic)
     let page = try await client.ask { (client) throws(RPCError) in try await client.list(request) }
     if client.json {
       return try printJSON(
@@ -71,7 +74,7 @@ struct List: AsyncParsableCommand {
           nextPageToken: page.nextPageToken))
     }
     guard !page.interactions.isEmpty else { return try printLine("no interactions") }
-    var headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HANDED OVER"]
+    var headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HAND-OFF"]
     if view == .full { headings += ["CUSTOMER", "AGENT"] }
     try printLine(table(headings, page.interactions.map(row), rightAligned: [5, 6, 7, 8]))
     if !page.nextPageToken.isEmpty { try printLine("more: --page-token \(page.nextPageToken)") }
@@ -112,17 +115,17 @@ struct ShowStats: AsyncParsableCommand {
   @OptionGroup var client: ClientOptions
 
   func run() async throws {
-    let request = GetStats(filter: filter.filter, interval: interval.map { $0 == .hour ? .hour : .day })
+    let request = GetStats(filter: try filter.filter(), interval: interval.map { $0 == .hour ? .hour : .day })
     let report = try await client.ask { (client) throws(RPCError) in try await client.stats(request) }
     if client.json { return try printJSON(StatsReportJSON(report)) }
     try printLine("from \(report.start.rfc3339) to \(report.end.rfc3339)\n")
     let headings = [
-      "", "COUNT", "COST", "CONFIDENCE", "HIGH", "LOW", "HANDED OVER", "RATE", "AVG MS", "P50", "P95", "P99", "TOKENS",
+      "", "COUNT", "COST", "CONFIDENCE", "HIGH", "LOW", "HAND-OFFS", "RATE", "AVG MS", "P50", "P95", "P99", "TOKENS",
     ]
     var rows = [row("all", report.totals)]
     rows += report.byModel.map { row("model \(name($0))", $0.stats) }
     rows += report.byMessageType.map { row("type \(name($0))", $0.stats) }
-    rows += report.byHandoffReason.map { row("handed over: \(name($0))", $0.stats) }
+    rows += report.byHandoffReason.map { row("hand-off: \(name($0))", $0.stats) }
     rows += report.series.map { row($0.start.rfc3339, $0.stats) }
     try printLine(table(headings, rows, rightAligned: Set(1...12)))
     let counts = report.totals.confidenceHistogram.map { "\($0)" }

@@ -207,7 +207,8 @@ struct MintToken: AsyncParsableCommand {
   @Option(help: "Whom the token speaks for.")
   var tenant: String
 
-  @Option(help: "What it allows, separated by spaces.")
+  @Option(
+    help: "What it allows, separated by spaces: \(Scope.allCases.map(\.rawValue).joined(separator: " and ")).")
   var scope = "analytics:view interactions:record"
 
   @Option(help: "How long it is good for: a number and s, m, h or d.")
@@ -229,11 +230,17 @@ struct MintToken: AsyncParsableCommand {
 
   func run() async throws {
     guard Tenant(tenant) != nil else {
-      throw CommandFailure("--tenant: allowed are 1 to \(Limits.tenantBytesMax) bytes without control characters")
+      throw CommandFailure("--tenant: give 1 to \(Limits.tenantBytesMax) bytes without control characters")
+    }
+    let known = Scope.allCases.map(\.rawValue)
+    if let unknown = scope.split(separator: " ").first(where: { !known.contains(String($0)) }) {
+      throw CommandFailure(
+        "--scope: \(unknown) is no scope of Parley; give \(known.joined(separator: " or ")), or both")
     }
     guard let lifetime = lifetime() else {
-      throw CommandFailure("--ttl \(ttl): allowed is a number and s, m, h or d, such as 90m, up to 3650d")
+      throw CommandFailure("--ttl \(ttl): give a number and s, m, h or d, such as 90m, up to 3650d")
     }
+    if directory == "" { throw CommandFailure("--data is empty: give the server's folder") }
     guard let file = jwtSecretFile.map(SecretFile.init(path:)) ?? directory.map(SecretFile.init(data:)) else {
       throw CommandFailure("no secret: give --jwt-secret-file, or --data with the server's folder")
     }

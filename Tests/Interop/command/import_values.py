@@ -83,14 +83,17 @@ class LineForms(ImportScenario):
         require_equal(texts, {"says 1", "says 4"}, "what is kept")
 
     @check
-    def tenantsAreIgnoredUnasked(self):
+    def linesOfAnotherTenantAreBadUnasked(self):
+        """Unseen, they would become the token's tenant's."""
         caller = self._new_caller("unasked")
-        content = lines_of([line(1, tenant="a"), line(2, tenant="b")])
-        require_equal(self._counts(caller, "-", input=content), (2, 0, 0, 0), "the counts")
+        own = f"{type(self).__name__} unasked"
+        content = lines_of([line(1, tenant=own), line(2, tenant="zzz"), line(3), line(4, tenant=None)])
+        report, ran = self._import(caller, "-", input=content)
+        require_equal((report["imported"], report["bad"], ran.status), (3, 1, 1), "the counts")
+        ran.says_plainly(f"line 2: tenant: is zzz, and the token is {own}'s", "--only-tenant")
         # The tenant is none of the content.
-        require_equal(
-            self._counts(caller, "-", input=lines_of([line(1), line(2, tenant="z")])), (0, 2, 0, 0), "the counts again"
-        )
+        again = lines_of([line(1), line(3, tenant=own)])
+        require_equal(self._counts(caller, "-", input=again), (0, 2, 0, 0), "the counts again")
 
 
 class Values(ImportScenario):

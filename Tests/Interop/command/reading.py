@@ -12,7 +12,7 @@ COLUMNS = re.compile(r" {2,}")
 
 
 def interactions():
-    """A day's small business, half of it handed over."""
+    """A day's small business, half of it with hand-offs."""
     for number in range(30):
         yield {
             "conversation_id": f"conversation {number % 5}",
@@ -131,7 +131,7 @@ class Reading(ReadScenario):
     @check
     def listIsATable(self):
         lines = self.caller.run("list", "--conversation", "conversation 4").succeeded().out.splitlines()
-        headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HANDED OVER"]
+        headings = ["CREATED", "ID", "CONVERSATION", "MODEL", "TYPE", "CONF", "MS", "TOKENS", "COST", "HAND-OFF"]
         require_equal(COLUMNS.split(lines[0].strip()), headings, "the headings")
         require_equal(len(lines), 1 + 6, "the lines")
         row = next(line for line in lines if "2024-05-05T12:00:00.000Z" in line)
@@ -162,7 +162,10 @@ class Reading(ReadScenario):
             (["--min-confidence", "nan"], "min.confidence", "nan", "0 to 1"),
             (["--from", "tomorrow"], "--from", "tomorrow", "RFC 3339"),
             (["--from", "2024-02-30"], "--from", "2024-02-30"),
-            (["--from", "2024-05-06", "--to", "2024-05-05"], "start_time|--from", "end_time|--to"),
+            (["--from", "2024-05-06", "--to", "2024-05-05"], "--from", "--to", "after"),
+            (["--from", "2024-05-06T10:00:00"], "--from", "time zone is missing", "Z for UTC"),
+            (["--page-size", "-1"], "page.size", "negative"),
+            (["--max-confidence", "-0.5"], "max.confidence", "-0\\.5", "0 to 1"),
             (["--view", "all"], "--view", "all", "full"),
             (["--type", "Nonsense!"], "message_type|--type", "Nonsense!"),
         ):
@@ -189,7 +192,7 @@ class Reading(ReadScenario):
             "model": "small",
             "type": "voice",
             "confidence": "0.8",
-            "handed over": "yes: asked",
+            "hand-off": "yes: asked",
             "took": "124 ms",
             "tokens": "240 + 24 = 264",
             "cost": "$0.024000024",
@@ -241,7 +244,7 @@ class Statistics(Reading):
             "CONFIDENCE",
             "HIGH",
             "LOW",
-            "HANDED OVER",
+            "HAND-OFFS",
             "RATE",
             "AVG MS",
             "P50",
@@ -261,8 +264,8 @@ class Statistics(Reading):
                 "model (none)": "10",
                 "type text": "22",
                 "type voice": "8",
-                "handed over: (none)": "10",
-                "handed over: asked": "5",
+                "hand-off: (none)": "10",
+                "hand-off: asked": "5",
             },
             "the counts of the groups",
         )

@@ -129,6 +129,11 @@ class MintedTokens(Scenario):
         self._list(token).refused("SCOPE_MISSING")
 
     @check
+    def unknownScopeIsRefused(self):
+        ran = self._mint("--scope", "analytics:view everything at once")
+        ran.refused("--scope", "everything", "interactions:record", "analytics:view")
+
+    @check
     def tokenOfAnotherTenantSeesNothing(self):
         stranger = self.server.caller("stranger-to-minted")
         stranger.run("get", self.recorded).refused("NOT_FOUND", self.recorded)
@@ -174,6 +179,16 @@ class MintedTokens(Scenario):
         path.write_text("\n")
         self.workshop.run("list", "--token-file", path, env=env).refused(f"--token-file {path} is empty")
         self.workshop.run("list", env=env | {"PARLEY_TOKEN": ""}).refused("PARLEY_TOKEN is empty")
+
+    @check
+    def whatIsNoTokenIsNamed(self):
+        env = {"PARLEY_ADDRESS": self.server.addresses[0]}
+        path = self.folder / "wrong"
+        for content in (b"a\0b", b"two words", b"x" * 5_000_000):
+            path.write_bytes(content)
+            self.workshop.run("list", "--token-file", path, env=env).refused(f"--token-file {path} holds no token")
+        both = self.workshop.run("list", "--token-file", path, "--token", "x", env=env)
+        both.refused("--token and --token-file are both given")
 
     @check
     def otherIssuersClaimsAreUnderstood(self):
