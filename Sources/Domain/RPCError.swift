@@ -134,7 +134,7 @@ extension RPCError {
 
   public static let deadlineExceeded = RPCError(
     .deadlineExceeded, .deadlineExceeded,
-    "the deadline passed before the call was done; recording may still have happened: retry with the same id")
+    "the deadline passed before the call was done; what was to be recorded may have been: retry with the same id")
 
   public static let cancelled = RPCError(.cancelled, .callCancelled, "the caller cancelled the call")
 

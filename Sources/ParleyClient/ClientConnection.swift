@@ -99,7 +99,7 @@ final class ClientConnection: Sendable {
       .connectTimeout(TimeAmount(timeout))
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(ClientHandler())
+          try channel.pipeline.syncOperations.addHandler(ClientHandler(to: self.address))
         }
       }
     switch address {
@@ -156,9 +156,14 @@ final class ClientHandler: ChannelDuplexHandler {
     var answer: ClientAnswer
   }
 
+  private let address: Address
   private var session = ClientSession()
   private var waiting: [UInt32: ClientAnswer] = [:]
   private var sweepCount = 1024
+
+  init(to address: Address) {
+    self.address = address
+  }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     let ticket = unwrapOutboundIn(data)
@@ -188,7 +193,8 @@ final class ClientHandler: ChannelDuplexHandler {
     while let event = session.next() {
       switch event {
       case .reply(let reply, let stream): finish(stream, reply)
-      case .fatal(let error):
+      case .fatal(var error):
+        error.message = "\(address): \(error.message)"
         failAll(error)
         context.close(promise: nil)
         return
@@ -197,12 +203,12 @@ final class ClientHandler: ChannelDuplexHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    failAll(.connectionLost("the server closed the connection"))
+    failAll(.connectionLost("the server at \(address) closed the connection"))
     context.fireChannelInactive()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    failAll(.connectionLost(error.inWords))
+    failAll(.connectionLost("the connection to \(address) was lost: \(error.inWords)"))
     context.close(promise: nil)
   }
 

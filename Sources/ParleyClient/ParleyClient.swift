@@ -98,7 +98,9 @@ public final class ParleyClient: Sendable {
         absentSince = error.reason == .connectionLost ? absentSince ?? begun : nil
         let lastTry = min(deadline, absentSince.map { $0 + configuration.absenceTimeout } ?? deadline)
         let wait = max(error.retryAfter ?? .zero, pause * Double.random(in: 0.5...1))
-        guard error.mayPass, !isClosed.load(ordering: .relaxed), .now + wait < lastTry else { throw error }
+        guard error.mayPass, !isClosed.load(ordering: .relaxed), .now + wait < lastTry else {
+          throw R.scope == .view ? error.ofRead : error
+        }
         configuration.onRetry(error)
         guard (try? await Task.sleep(for: wait)) != nil else { throw error }
         pause = min(pause * 2, .seconds(2))
@@ -130,6 +132,18 @@ extension InteractionDraft {
 }
 
 extension RPCError {
+  /// What is told of a call that may have recorded something is not true of a read.
+  fileprivate var ofRead: RPCError {
+    var error = self
+    switch reason {
+    case .deadlineExceeded:
+      error.message = "the deadline passed before the read was done; nothing was changed: try again"
+    case .databaseUnavailable: error.message = "the database is away; nothing was changed: try again"
+    default: break
+    }
+    return error
+  }
+
   /// The service is away, or busy and says when to come again. (A message that is too large stays so.)
   fileprivate var mayPass: Bool { code == .unavailable || (code == .resourceExhausted && retryAfter != nil) }
 }

@@ -237,7 +237,8 @@ struct ParleyClientTests {
       try await using(client(server.unix, server.token, timeout: .milliseconds(400))) { client in
         let begun = ContinuousClock.now
         let error = try #require(await error { () throws(RPCError) in try await client.stats(GetStats()) })
-        #expect(error.code == .deadlineExceeded)
+        #expect(error.code == .deadlineExceeded && error.reason == .deadlineExceeded)
+        #expect(error.message.hasSuffix("nothing was changed: try again"))
         #expect(ContinuousClock.now - begun >= .milliseconds(300))
       }
       try lock.release()

@@ -44,7 +44,7 @@ public struct ClientSession: Sendable {
         return .fatal(
           RPCError(
             .unknown, .requestMalformed,
-            "the answer would be a frame of \(header.dataBytes) bytes, so it is none of ttRPC; is this the address of a Parley?"
+            "the response would be a frame of \(header.dataBytes) bytes, so it is none of ttRPC; is this the address of a Parley?"
           ))
       }
     }
