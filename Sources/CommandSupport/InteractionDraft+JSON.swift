@@ -36,7 +36,7 @@ extension InteractionDraft {
     draft.content.completionTokens = try one(flat.completion, nested?.completion, "completion_tokens") ?? 0
     draft.totalTokens = try one(flat.total, nested?.total, "total_tokens") ?? 0
     let nanos = try fields.text("estimated_cost_usd").map { (usd) throws(JSONFields.Failure) in
-      try Self.nanos(usd: usd)
+      do { return try Self.nanos(usd: usd) } catch { throw JSONFields.Failure("estimated_cost_usd: \(error)") }
     }
     draft.content.estimatedCostNanos = try one(try fields.whole("estimated_cost_nanos"), nanos, "estimated_cost") ?? 0
     _ = try fields.text("updated_at")
@@ -47,7 +47,7 @@ extension InteractionDraft {
   private static func time(_ fields: inout JSONFields) throws(JSONFields.Failure) -> Timestamp? {
     let parsed = try fields.text("created_at").map { (text) throws(JSONFields.Failure) in
       guard let time = Timestamp(rfc3339: text) else {
-        throw JSONFields.Failure("created_at: \(text.prefix(64)) is not RFC 3339, such as 2026-01-31T12:00:00Z")
+        throw JSONFields.Failure("created_at: \(text.prefix(64)): \(Timestamp.mistake(in: text))")
       }
       return time
     }
@@ -67,18 +67,21 @@ extension InteractionDraft {
     return a ?? b
   }
 
-  /// A decimal number of dollars, exactly.
+  /// A decimal number of dollars, exactly. The failure names the text, and not where it stood.
   package static func nanos(usd text: String) throws(JSONFields.Failure) -> Int64 {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     let fraction = parts.count == 2 ? String(parts[1]) : ""
     let isDecimal =
       parts.count <= 2 && fraction.utf8.count <= 9 && (parts.count == 1 || !fraction.isEmpty)
       && parts.allSatisfy { part in !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) } }
-    guard isDecimal, let nanos = Int64(parts[0] + fraction + String(repeating: "0", count: 9 - fraction.utf8.count))
-    else {
-      throw JSONFields.Failure(
-        "estimated_cost_usd: \(text.prefix(64)) is no decimal number of dollars with at most 9 places")
-    }
+    let shown = text.isEmpty ? "(empty)" : String(text.prefix(64))
+    let dollarsMax = Limits.costNanosMax / 1_000_000_000
+    let allowed =
+      "give 0 to \(dollarsMax) dollars as a decimal number with digits before the point and at most 9 places after it"
+    guard isDecimal else { throw JSONFields.Failure("\(shown) is no cost: \(allowed), such as 0.0042") }
+    guard let nanos = Int64(parts[0] + fraction + String(repeating: "0", count: 9 - fraction.utf8.count)),
+      nanos <= Limits.costNanosMax
+    else { throw JSONFields.Failure("\(shown) is too large: \(allowed)") }
     return nanos
   }
 }

@@ -15,6 +15,7 @@ extension AsyncParsableCommand {
   private static func parseAndRun() async -> Never {
     var status: CInt = 0
     do {
+      if let mistake = ArgumentText.mistake { throw CommandFailure(mistake) }
       var command = try await asyncParseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

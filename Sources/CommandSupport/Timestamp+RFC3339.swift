@@ -4,9 +4,17 @@ import Foundation
 extension Timestamp {
   package init(argument text: String) throws {
     guard let time = Timestamp(rfc3339: text) ?? Timestamp(rfc3339: text + "T00:00:00Z") else {
-      throw CommandFailure("\(text): allowed is RFC 3339, such as 2026-01-31T12:00:00Z, or a date")
+      throw CommandFailure("\(Self.mistake(in: text)), or a date")
     }
     self = time
+  }
+
+  /// What to give in place of a text that is not RFC 3339. Does not repeat the text.
+  static func mistake(in text: String) -> String {
+    let isWithoutZone = Timestamp(rfc3339: text + "Z") != nil
+    return isWithoutZone
+      ? "the time zone is missing; give RFC 3339 with Z for UTC, or with an offset such as +02:00"
+      : "give RFC 3339, such as 2026-01-31T12:00:00Z"
   }
 
   /// From RFC 3339, section 5.6; digits finer than a millisecond are dropped. (Foundation's parser takes

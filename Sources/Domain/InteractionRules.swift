@@ -103,10 +103,13 @@ extension InteractionDraft {
     func requireNotAhead(_ time: Timestamp, _ field: @autoclosure () -> String) {
       violations.require(
         time <= now + Limits.createdAheadMillisecondsMax, field(),
-        "lies \(time.milliseconds - now.milliseconds) ms ahead of the server; at most \(Limits.createdAheadMillisecondsMax) (24 hours) are allowed"
+        "lies \(hours(time.milliseconds - now.milliseconds)) ahead of the server; at most \(hours(Limits.createdAheadMillisecondsMax)) are allowed"
       )
     }
   }
+
+  /// Rounded up, so that what is past a limit never looks like the limit.
+  private func hours(_ milliseconds: Int64) -> String { "\((milliseconds + 3_599_999) / 3_600_000) hours" }
 
   /// A time that fits an id, while a violation may yet refuse the draft.
   private func plausible(_ time: Timestamp?) -> Timestamp {

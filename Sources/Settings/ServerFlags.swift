@@ -23,13 +23,13 @@ package struct ServerFlags: ParsableArguments {
   @Option(name: ServerSettings.jwtAudience.flag, help: ServerSettings.jwtAudience.help)
   var jwtAudience: String?
 
-  @Option(name: ServerSettings.jwtLeeway.flag, help: ServerSettings.jwtLeeway.help)
+  @Option(name: ServerSettings.jwtLeeway.flag, parsing: .unconditional, help: ServerSettings.jwtLeeway.help)
   var jwtLeeway: Int?
 
-  @Option(name: ServerSettings.connections.flag, help: ServerSettings.connections.help)
+  @Option(name: ServerSettings.connections.flag, parsing: .unconditional, help: ServerSettings.connections.help)
   var connections: Int?
 
-  @Option(name: ServerSettings.readers.flag, help: ServerSettings.readers.help)
+  @Option(name: ServerSettings.readers.flag, parsing: .unconditional, help: ServerSettings.readers.help)
   var readers: Int?
 
   @Option(name: ServerSettings.preparedStatements.flag, help: ServerSettings.preparedStatements.help)
@@ -41,13 +41,13 @@ package struct ServerFlags: ParsableArguments {
   @Flag(name: ServerSettings.reflection.flag, help: ServerSettings.reflection.help)
   var reflection = false
 
-  @Option(name: ServerSettings.grpcMaxAge.flag, help: ServerSettings.grpcMaxAge.help)
+  @Option(name: ServerSettings.grpcMaxAge.flag, parsing: .unconditional, help: ServerSettings.grpcMaxAge.help)
   var grpcMaxAge: Int?
 
-  @Option(name: ServerSettings.grpcMaxIdle.flag, help: ServerSettings.grpcMaxIdle.help)
+  @Option(name: ServerSettings.grpcMaxIdle.flag, parsing: .unconditional, help: ServerSettings.grpcMaxIdle.help)
   var grpcMaxIdle: Int?
 
-  @Option(name: ServerSettings.grpcKeepalive.flag, help: ServerSettings.grpcKeepalive.help)
+  @Option(name: ServerSettings.grpcKeepalive.flag, parsing: .unconditional, help: ServerSettings.grpcKeepalive.help)
   var grpcKeepalive: Int?
 
   @Option(name: ServerSettings.logLevel.flag, help: ServerSettings.logLevel.help)

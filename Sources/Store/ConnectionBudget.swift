@@ -6,7 +6,7 @@ public struct ConnectionBudget: Sendable, Equatable {
   private static let writersDefault = 2
 
   /// The least that a server works with: two readers, so that keyed reads never wait for those that scan rows.
-  public static let least = others + 1 + 2
+  public static let least = least(readers: 2)
   public static let greatest = others + writersDefault + 64
   public static let standard = ConnectionBudget(writers: writersDefault, readers: 5)
 
@@ -25,6 +25,9 @@ public struct ConnectionBudget: Sendable, Equatable {
     self.writers = writers
     self.readers = readers
   }
+
+  /// The least that a server with so many readers works with: one writes.
+  public static func least(readers: Int) -> Int { others + 1 + readers }
 
   /// - Parameters:
   ///   - total: of all kinds together; nil for as many as the readers and the others need.

@@ -5,7 +5,7 @@ import Domain
 struct Parley: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "parley",
-    abstract: "Records what AI agents say to customers and answers for it.",
+    abstract: "Records and reports conversations between AI agents and customers.",
     version: Version.current,
     subcommands: [
       Serve.self, Migrate.self, Verify.self, MintToken.self,

@@ -8,52 +8,61 @@ struct Record: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record one interaction, from flags or from JSON on standard input.",
     discussion: """
-      Without --conversation a JSON object with the schema's field names is read from standard input. Whose \
-      interaction it is, the token says.
+      Without --conversation a JSON object with the schema's field names is read from standard input. The token tells \
+      whose interaction it is.
       """)
 
   @OptionGroup var client: ClientOptions
 
-  @Option(help: "The conversation it belongs to.")
+  @Option(
+    parsing: .unconditional, help: "The conversation it belongs to, at most \(Limits.conversationIDBytesMax) bytes.")
   var conversation: String?
 
-  @Option(name: .customLong("customer"), help: "What the customer said.")
+  @Option(
+    name: .customLong("customer"), parsing: .unconditional,
+    help: "What the customer said, at most \(Limits.customerMessageBytesMax) bytes.")
   var customerMessage: String?
 
-  @Option(name: .customLong("agent"), help: "What the agent answered.")
+  @Option(
+    name: .customLong("agent"), parsing: .unconditional,
+    help: "What the agent responded, at most \(Limits.agentResponseBytesMax) bytes.")
   var agentResponse: String?
 
-  @Option(help: "The model that answered.")
+  @Option(parsing: .unconditional, help: "The model that responded.")
   var model: String?
 
-  @Option(help: "How sure the agent was, 0 to 1.")
+  @Option(parsing: .unconditional, help: "How sure the agent was, 0 to 1.")
   var confidence: Double?
 
-  @Option(help: "How long the answer took, in milliseconds.")
+  @Option(parsing: .unconditional, help: "How long the response took, 0 to \(Int32.max) milliseconds.")
   var processingMs: Int32?
 
-  @Option(help: "The context's size in tokens.")
+  @Option(parsing: .unconditional, help: "The context's size, 0 to \(Int32.max) tokens.")
   var contextSize: Int32?
 
-  @Option(help: "Tokens read.")
+  @Option(parsing: .unconditional, help: "Tokens read, 0 to \(Int32.max).")
   var promptTokens: Int32?
 
-  @Option(help: "Tokens written.")
+  @Option(parsing: .unconditional, help: "Tokens written, 0 to \(Int32.max); both together are no more.")
   var completionTokens: Int32?
 
-  @Option(help: "Estimated cost in dollars, such as 0.0042.")
+  @Option(
+    parsing: .unconditional,
+    help: "Estimated cost, 0 to \(Limits.costNanosMax / 1_000_000_000) dollars, such as 0.0042.")
   var costUsd: String?
 
-  @Flag(help: "It was handed to a person.")
+  @Flag(help: "There was a hand-off to a person.")
   var handoff = false
 
-  @Option(help: "Why it was handed over.")
+  @Option(parsing: .unconditional, help: "Why there was a hand-off; needs --handoff.")
   var reason: String?
 
   @Option(help: "The message type (text).")
   var type: String?
 
-  @Option(name: .customLong("intent"), help: "A detected intent, NAME=CONFIDENCE; may be repeated.")
+  @Option(
+    name: .customLong("intent"), parsing: .unconditionalSingleValue,
+    help: "A detected intent, NAME=CONFIDENCE, such as refund=0.9; may be repeated.")
   var intents: [String] = []
 
   @Option(help: "When it happened, RFC 3339 (now).")
@@ -116,14 +125,23 @@ struct Record: AsyncParsableCommand {
     }
   }
 
+  private func creationTime(_ text: String) throws -> Timestamp {
+    let time: Timestamp
+    do {
+      time = try Timestamp(argument: text)
+    } catch {
+      throw CommandFailure("--created-at \(text): \(error)")
+    }
+    guard time.milliseconds >= 0 else {
+      throw CommandFailure("--created-at \(text) is before 1970, and the id of an interaction holds no such time")
+    }
+    return time
+  }
+
   private func flagsDraft() throws -> InteractionDraft {
     var draft = InteractionDraft()
     draft.id = id ?? ""
-    do {
-      draft.createdAt = try createdAt.map(Timestamp.init(argument:))
-    } catch {
-      throw CommandFailure("--created-at \(error)")
-    }
+    draft.createdAt = try createdAt.map(creationTime)
     draft.content.conversationID = conversation ?? ""
     draft.content.customerMessage = customerMessage ?? ""
     draft.content.agentResponse = agentResponse ?? ""
@@ -136,14 +154,14 @@ struct Record: AsyncParsableCommand {
     do {
       draft.content.estimatedCostNanos = try costUsd.map { try InteractionDraft.nanos(usd: $0) } ?? 0
     } catch {
-      throw CommandFailure("--cost-usd: \(error)")
+      throw CommandFailure("--cost-usd \(error)")
     }
     draft.content.handoffTriggered = handoff
     draft.content.handoffReason = reason ?? ""
     draft.content.messageType = type ?? ""
     draft.content.detectedIntents = try intents.map { text in
       guard let equals = text.lastIndex(of: "="), let confidence = Double(text[text.index(after: equals)...]) else {
-        throw CommandFailure("--intent \(text): allowed is NAME=CONFIDENCE, such as refund=0.9")
+        throw CommandFailure("--intent \(text): give NAME=CONFIDENCE, such as refund=0.9")
       }
       return Intent(name: String(text[..<equals]), confidence: confidence)
     }

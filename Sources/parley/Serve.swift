@@ -15,10 +15,9 @@ struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve until SIGTERM or SIGINT, then drain.",
     discussion: """
-      Without --database-url it runs a private PostgreSQL in the folder --data names. Without a key it
-      makes a secret there. Each setting may also come from the environment, under the name that is given
-      with it, or from a JSON file (--config), under the flag's name. A flag overrides the environment,
-      and the environment overrides the file.
+      Without --database-url it runs a private PostgreSQL in the folder --data names. Without a key it makes a secret \
+      there. Each setting may also come from the environment, under the name that is given with it, or from a JSON file \
+      (--config), under the flag's name. A flag overrides the environment, and the environment overrides the file.
       """)
 
   @OptionGroup var flags: ServerFlags

@@ -26,7 +26,7 @@ extension SettingSources {
     let readers = try value(ServerSettings.readers)
     guard let budget = ConnectionBudget(total: total, readers: readers) else {
       throw CommandFailure(
-        "connections \(total ?? 0): are too few for \(readers ?? 0) readers beside four others at least; give more of them or fewer readers"
+        "connections \(total ?? 0): are too few for \(readers ?? 0) readers, with which a server needs at least \(ConnectionBudget.least(readers: readers ?? 0)); give more connections, or fewer readers"
       )
     }
     return budget

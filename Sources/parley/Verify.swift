@@ -6,12 +6,10 @@ import Store
 
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Hold the sums and postings that are kept against the interactions themselves.",
+    abstract: "Compare every rollup and posting list with the interactions.",
     discussion: """
-      Day by day: every sum by hour and by day, every posting, and the day's sums by plain SQL. Ends with status 1 \
-      where something differs, or has to be rebuilt and so was not compared, unless --repair has had it rebuilt and it \
-      differs no more; or where rows have a tenant's number that the registry does not know, which nobody can read. \
-      Servers may run meanwhile.
+      It goes day by day, and compares the day's statistics by plain SQL, too. Servers may run meanwhile. The status is 1 \
+      if one differs, if a stale hour could not be compared (--repair rebuilds it), or if rows belong to no tenant.
       """)
 
   @OptionGroup var database: DatabaseOptions
@@ -32,7 +30,7 @@ struct Verify: AsyncParsableCommand {
     let url = try database.url()
     let only = try tenant.map { text in
       guard let tenant = Tenant(text) else {
-        throw CommandFailure("--tenant: allowed are 1 to \(Limits.tenantBytesMax) bytes without control characters")
+        throw CommandFailure("--tenant: give 1 to \(Limits.tenantBytesMax) bytes without control characters")
       }
       return tenant
     }
@@ -95,7 +93,7 @@ struct Verify: AsyncParsableCommand {
       }
       left += 1
       try printLine(
-        "unknown: number \(unknown.number) has \(unknown.hasInteractions ? "interactions" : "sums or postings"), and no tenant has the number"
+        "unknown: number \(unknown.number) has \(unknown.hasInteractions ? "interactions" : "rollups or posting lists"), and no tenant has the number"
       )
     }
     if left > 0 {

@@ -311,7 +311,7 @@ import Testing
     #expect(fields(.sample(at: Timestamp(milliseconds: 253_402_300_799_999))) == ["interaction.created_at"])
     #expect(
       violations(of: .sample(at: now + 2 * day)) == [
-        "interaction.created_at: lies 172800000 ms ahead of the server; at most 86400000 (24 hours) are allowed"
+        "interaction.created_at: lies 48 hours ahead of the server; at most 24 hours are allowed"
       ])
   }
 

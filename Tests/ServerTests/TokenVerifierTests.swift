@@ -293,9 +293,9 @@ struct TokenVerifierTests {
       #expect(await error(verifier, try signer.token(claims(changes)))?.message == message)
     }
     let twice = try signer.token(#"{"tenant":"one","tenant":"two"}"#)
-    #expect(await error(verifier, twice)?.message == "the token's claims names tenant twice")
+    #expect(await error(verifier, twice)?.message == "the token's claims part names tenant twice")
     let header = try signer.token(header: #"{"alg":"HS256","alg":"HS256"}"#)
-    #expect(await error(verifier, header)?.message == "the token's header names alg twice")
+    #expect(await error(verifier, header)?.message == "the token's header part names alg twice")
   }
 
   // MARK: Metadata

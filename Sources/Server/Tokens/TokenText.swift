@@ -31,19 +31,22 @@ struct TokenMembers {
   private let members: [String: TokenJSON]
 
   fileprivate init(_ encoded: Substring.UTF8View, _ part: String) throws(RPCError) {
-    guard let bytes = decoded(encoded) else { throw .tokenInvalid("the token's \(part) is not base64url") }
+    guard let bytes = decoded(encoded) else { throw .tokenInvalid("the token's \(part) part is not base64url") }
     let value: TokenJSON
     do throws(TokenJSON.Failure) {
       value = try TokenJSON(bytes)
     } catch {
       switch error {
-      case .malformed: throw .tokenInvalid("the token's \(part) is not JSON")
+      case .malformed: throw .tokenInvalid("the token's \(part) part is not JSON")
       case .tooDeep:
-        throw .tokenInvalid("the token's \(part) is nested deeper than the \(Limits.tokenNestingMax) levels allowed")
-      case .duplicate(let name): throw .tokenInvalid("the token's \(part) names \(name.prefix(64)) twice")
+        throw .tokenInvalid(
+          "the token's \(part) part is nested deeper than the \(Limits.tokenNestingMax) levels allowed")
+      case .duplicate(let name): throw .tokenInvalid("the token's \(part) part names \(name.prefix(64)) twice")
       }
     }
-    guard case .object(let members) = value else { throw .tokenInvalid("the token's \(part) is not a JSON object") }
+    guard case .object(let members) = value else {
+      throw .tokenInvalid("the token's \(part) part is not a JSON object")
+    }
     self.members = members
   }
 

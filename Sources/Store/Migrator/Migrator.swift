@@ -191,7 +191,7 @@ public struct Migrator: Sendable {
       case .done(let isFinished):
         guard isFinished else { continue }
         applied.append(migration.name)
-        tell("applied \(migration.version) \(migration.name)")
+        tell("applied migration \(migration.version) (\(migration.name))")
       case .continued(let progress):
         logger.debug("a migration goes on", metadata: ["migration": "\(title)", "progress": "\(progress)"])
       case .overtaken: break

@@ -1,6 +1,7 @@
 """`parley record`: by flags, and by JSON on standard input."""
 
 import json
+import os
 import time
 
 from checks import Scenario, check, require, require_equal
@@ -119,11 +120,21 @@ class RecordByFlags(RecordScenario):
             ("--prompt-tokens", "2147483648", "--prompt-tokens", "2147483648"),
             ("--cost-usd", "1,5", "cost.usd", "1,5", "decimal"),
             ("--cost-usd", "0.0000000001", "cost.usd", "9 places"),
+            ("--cost-usd", "9300000001", "--cost-usd 9300000001 is too large", "0 to 9000000 dollars"),
+            ("--cost-usd", "9000000.000000001", "--cost-usd \\S+ is too large", "0 to 9000000 dollars"),
+            ("--cost-usd", "-1", "--cost-usd -1 is no cost", "0 to 9000000 dollars"),
+            ("--cost-usd", ".5", "--cost-usd .5 is no cost", "digits before the point"),
+            ("--cost-usd", "", "--cost-usd .empty. is no cost"),
+            ("--confidence", "-0.5", "confidence", "-0\\.5", "0 to 1"),
+            ("--confidence", "high", "--confidence", "0 to 1"),
+            ("--prompt-tokens", "99999999999", "--prompt-tokens", "0 to 2147483647"),
             ("--intent", "refund", "--intent", "refund", "NAME=CONFIDENCE"),
             ("--intent", "refund=2", "confidence", "2", "0 to 1"),
             ("--created-at", "yesterday", "created.at", "yesterday", "RFC 3339"),
-            ("--created-at", "2100-01-01", "created_at", "24"),
-            ("--created-at", "1969-12-31", "created_at", "1970"),
+            ("--created-at", "2024-05-05T10:00:00", "--created-at", "time zone is missing", "Z for UTC"),
+            ("--created-at", "2100-01-01", "created_at", "\\d hours ahead", "24 hours"),
+            ("--created-at", "1969-12-31", "created.at", "before 1970"),
+            ("--created-at", "0001-01-01", "created.at", "before 1970"),
             ("--id", "17", "id", "17", "UUIDv7"),
             ("--id", "2b1d2c5a-7b6f-4b53-9a3e-0d6c3a0f6c11", "id", "2b1d2c5a", "UUIDv7"),
             ("--type", "Voice!", "message_type", "Voice!", "a-z"),
@@ -132,6 +143,24 @@ class RecordByFlags(RecordScenario):
             ("--customer", "c" * 65_537, "customer_message", "65537", "65536"),
         ):
             self.caller.run("record", "--conversation", "c", flag, value).refused(*says)
+
+    @check
+    def textsMayBeginWithADash(self):
+        flags = {"--conversation": "-c", "--customer": "-hello", "--agent": "--bye", "--model": "-m"}
+        words = [word for pair in flags.items() for word in pair]
+        recorded = self.caller.json("record", *words, "--intent", "-i=0.5", "--handoff", "--reason", "-r")
+        kept = self.caller.get(recorded["interaction_id"])
+        names = ("conversation_id", "customer_message", "agent_response", "model_used", "handoff_reason")
+        require_equal([kept[name] for name in names], [*flags.values(), "-r"], "what is kept")
+        found = self.caller.list("--conversation", "-c", "--model", "-m", "--reason", "-r", "--intent", "-i")
+        require_equal([one["id"] for one in found], [kept["id"]], "what the filters find")
+
+    @check
+    def whatIsNotUTF8IsRefused(self):
+        """Repaired, another text would be recorded than was given."""
+        ran = self.caller.run("record", "--conversation", "bytes", "--customer", os.fsdecode(b"caf\xe9"))
+        ran.refused("argument 5", "not UTF-8")
+        require_equal(self.caller.list("--conversation", "bytes"), [], "what is kept")
 
     @check
     def negativeNumbersAreRefused(self):

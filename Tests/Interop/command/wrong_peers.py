@@ -81,6 +81,12 @@ class WrongPeers(RecordScenario):
         )
 
     @check
+    def unusableAddressIsRefused(self):
+        self.workshop.run("list", env=self.caller.env | {"PARLEY_ADDRESS": ""}).refused("PARLEY_ADDRESS is empty")
+        self.caller.run("list", "--address", "unix:/" + "x" * 119).refused("107 bytes", "this path has 120")
+        self.caller.run("list", "--address", "127.0.0.1:0").refused("port 0", "parley serve")
+
+    @check
     def malformedAddressIsRefused(self):
         for address in ("nonsense", "unix:", "127.0.0.1:99999", "http://127.0.0.1:80"):
             self.caller.run("list", "--address", address).refused(address, "unix:PATH", "HOST:PORT")
@@ -167,13 +173,14 @@ class WrongPeers(RecordScenario):
 
     @check
     def silentPeerIsTold(self):
-        self._answer(self._address(self.silent)).refused("DEADLINE_EXCEEDED|no answer|UNAVAILABLE")
+        self._answer(self._address(self.silent)).refused("DEADLINE_EXCEEDED|no answer|UNAVAILABLE", "nothing was changed: try again|no connection")
 
     @check
     def peerOfAnotherProtocolIsTold(self):
         """A web server, as at a mistyped port: its text is no frame, and nobody's message is too large."""
         answer = self._answer(self._address(self.web)).refused()
         require("send less" not in answer.err, f"it blames the caller: {answer.err!r}")
+        answer.says_plainly(self._address(self.web))
 
 
 SCENARIOS = [WrongPeers]
