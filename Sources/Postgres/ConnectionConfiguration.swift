@@ -32,8 +32,15 @@ package struct ConnectionConfiguration: Sendable {
 
   /// Asks for the process that serves the session, and whether the tables are distributed.
   var sessionFacts: String {
-    let isDistributed = distributionMark.map { "to_regproc(\(sqlLiteral($0))) IS NOT NULL" } ?? "false"
-    return "SELECT pg_backend_pid(), \(isDistributed)"
+    let isDistributed = distributionMark.map { mark in
+      // By the catalog, for to_regproc fails where the user may not use the schema, and who that is is told elsewhere.
+      """
+      EXISTS (
+        SELECT FROM pg_proc WHERE proname = split_part(\(sqlLiteral(mark)), '.', 2)
+          AND pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = split_part(\(sqlLiteral(mark)), '.', 1)))
+      """
+    }
+    return "SELECT pg_backend_pid(), \(isDistributed ?? "false")"
   }
 
   /// Why libpq cannot read a connection URI or keyword string, which no waiting mends; nil where it can.
