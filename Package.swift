@@ -67,7 +67,7 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      exclude: ["Jobs/README.md", "Queues/README.md", "Rollups/README.md"],
+      exclude: ["Citus/README.md", "Jobs/README.md", "Queues/README.md", "Rollups/README.md"],
       resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
       swiftSettings: strict),
     .target(
