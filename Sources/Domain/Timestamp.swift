@@ -31,9 +31,11 @@ public struct Timestamp: Hashable, Comparable, Sendable {
   static let protobufMin = Timestamp(milliseconds: -62_135_596_800_000)
   static let protobufMax = Timestamp(milliseconds: 253_402_300_799_999)
 
-  /// Whole seconds, rounded towards the past, and the nanoseconds after them.
+  /// Whole seconds, rounded towards the past, and the nanoseconds after them. A moment that the message cannot tell, such as
+  /// PostgreSQL's infinity, is told as the nearest that it can.
   public var protobuf: (seconds: Int64, nanoseconds: Int32) {
-    let (seconds, rest) = milliseconds.flooredDivision(by: 1000)
+    let told = min(max(self, Self.protobufMin), Self.protobufMax)
+    let (seconds, rest) = told.milliseconds.flooredDivision(by: 1000)
     return (seconds, Int32(rest) * 1_000_000)
   }
 

@@ -294,7 +294,8 @@ struct ContentHash: Equatable, Sendable {
 }
 
 extension Statement {
-  fileprivate static let findInteractions = Statement("interactions_find", PackageResources.interactions_find_sql)
+  fileprivate static let findInteractions = Statement(
+    "interactions_find", BoundedColumns.fill(PackageResources.interactions_find_sql))
   fileprivate static let findInteractionsOfOne = findInteractions.aboutOneTenant
 }
 

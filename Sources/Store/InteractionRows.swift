@@ -33,8 +33,10 @@ extension Statement {
       "WITH change AS (\n\(change)RETURNING tenant)\n\(parts[0])SELECT \(values)\nFROM change")
   }()
 
-  static let getInteractions = StatementOfMonths("interactions_get", PackageResources.interactions_get_sql)
-  static let interactionStats = Statement("interaction_stats", PackageResources.interaction_stats_sql)
+  static let getInteractions = StatementOfMonths(
+    "interactions_get", BoundedColumns.fill(PackageResources.interactions_get_sql))
+  static let interactionStats = Statement(
+    "interaction_stats", BoundedColumns.fill(PackageResources.interaction_stats_sql))
 }
 
 extension Parameters {

@@ -2,7 +2,8 @@ import Domain
 import Postgres
 
 extension Statement {
-  static let interactionFacts = StatementOfMonths("interaction_facts", PackageResources.interaction_facts_sql)
+  static let interactionFacts = StatementOfMonths(
+    "interaction_facts", BoundedColumns.fill(PackageResources.interaction_facts_sql))
   fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
   fileprivate static let addDistributedStaleHours = Statement(
     "stale_hours_add_distributed", PackageResources.stale_hours_add_distributed_sql)

@@ -28,10 +28,10 @@ struct Facet: RawRepresentable, Hashable {
   static func handoffReason(_ text: String) -> Facet? { text.isEmpty ? nil : Facet(.handoffReason, text.utf8) }
   static func intent(_ name: String) -> Facet { Facet(.intent, name.utf8) }
 
-  /// Each once.
+  /// Each once; of no more names than an interaction may have.
   static func intents(_ names: some Sequence<String>) -> [Facet] {
     var facets: [Facet] = []
-    for name in names {
+    for name in names.prefix(Limits.intentsMax) {
       let facet = intent(name)
       if !facets.contains(facet) { facets.append(facet) }
     }

@@ -64,7 +64,7 @@ extension Statement {
 
   private static func pages(_ name: String, _ text: String) -> [PageSource: StatementOfMonths] {
     let text = text.replacingOccurrences(
-      of: "{page}", with: String(decoding: PackageResources.interaction_page_sql, as: UTF8.self))
+      of: "{page}", with: BoundedColumns.fill(PackageResources.interaction_page_sql))
     return Dictionary(
       uniqueKeysWithValues: PageSource.allCases.map { source in
         let text = source == .unfiltered ? withoutFilter(text) : text

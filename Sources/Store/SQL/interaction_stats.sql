@@ -1,9 +1,10 @@
 -- Everything GetStats answers, in one pass: a row for the totals, for each group and for each point. A number that breaks
 -- a rule, which other programs can have written, counts as the nearest that keeps it; so rollups have it, too.
+-- Columns in braces are bounded (BoundedColumns.swift).
 WITH selected AS (
   SELECT
-    model_used, message_type,
-    CASE WHEN handoff_triggered THEN handoff_reason END AS handoff_reason,
+    {model_used} AS model_used, {message_type} AS message_type,
+    CASE WHEN handoff_triggered THEN {handoff_reason} END AS handoff_reason,
     parley.id_milliseconds(id) / $12::int8 * $12::int8 AS point,
     greatest(estimated_cost_nanos, 0) AS estimated_cost_nanos,
     score AS confidence_score,
@@ -26,7 +27,7 @@ WITH selected AS (
     AND ($8::text IS NULL OR interactions.handoff_reason = $8::text)
     AND ($9::float8 IS NULL OR score >= $9::float8)
     AND ($10::float8 IS NULL OR score <= $10::float8)
-    AND ($11::text IS NULL OR $11::text = ANY (intent_names))
+    AND ($11::text IS NULL OR $11::text = ANY ({intent_names}))
   -- Of no more than these; NULL for all.
   LIMIT $14::int8
 ),
