@@ -125,6 +125,8 @@ public enum Limits {
   public static let keyedReadMillisecondsMax = 250
   /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.
   public static let batchSecondsMax: Int64 = 10
+  /// The server is not ready when every batch has failed for this long.
+  public static let recordingFailingSecondsMax: Int64 = 10
   /// The health check waits for PostgreSQL no longer than this.
   public static let healthCheckSecondsMax: Int64 = 2
   /// Records of tenants not seen since the server's start.

@@ -15,11 +15,13 @@ public struct DatabaseCheck: Sendable {
   /// The oldest PostgreSQL that every test runs on. (Migrations need at least 14, for the bodies of SQL functions.)
   private static let oldestVersion: Int32 = 15
 
+  private let url: String
   private let owner: OwnerConnection
   private let reader: ReaderConnection
   private let logger: Logger
 
   public init(url: String, logger: Logger) {
+    self.url = url
     let configuration = ConnectionConfiguration(url: url)
     owner = OwnerConnection(configuration, logger: logger)
     reader = ReaderConnection(configuration, logger: logger)
@@ -28,10 +30,11 @@ public struct DatabaseCheck: Sendable {
 
   /// What must be so before anything is written. Throws `Failure`.
   public func checkBeforeMigrating() async throws {
-    let facts = try answer(
-      await owner.runRepeatable { (connection) throws(PostgresError) in
-        try DatabaseFacts(connection.run(Command(.databaseFacts)))
-      })
+    let found = await owner.runRepeatable { (connection) throws(PostgresError) in
+      try DatabaseFacts(connection.run(Command(.databaseFacts)))
+    }
+    if case .failure(let error) = found, error.isConnectionLost { try await checkConnection() }
+    let facts = try answer(found)
     guard facts.version >= Self.oldestVersion * 10_000 else {
       throw Failure(
         description: "PostgreSQL is version \(facts.versionName), and parley needs \(Self.oldestVersion) or later")
@@ -45,13 +48,37 @@ public struct DatabaseCheck: Sendable {
     guard facts.isRowSecurityOn else {
       throw Failure(
         description:
-          "row_security is off for the user \(facts.user), so that every read would fail; run: ALTER ROLE \(facts.user) RESET row_security"
+          "row_security is off for the user \(facts.user), so that every read would fail; \(facts.rowSecurityReset.map { "run: \($0)" } ?? "take it out of the connection string's options or of postgresql.conf")"
+      )
+    }
+    guard facts.hasSchema || !facts.isReadOnly else {
+      throw Failure(
+        description:
+          "the database \(facts.database) is read-only and has no schema of parley's yet, which cannot be made in it; connect to the primary, or run: ALTER DATABASE \(facts.database) RESET default_transaction_read_only"
       )
     }
     if facts.isReadOnly {
       logger.warning("the database is read-only, a standby perhaps: nothing can be recorded until it is writable")
     }
     try await checkTransactions()
+  }
+
+  /// Tells what no wait can heal from a PostgreSQL that is not there yet.
+  private func checkConnection() async throws {
+    let url = url
+    let refusal = await owner.run { (_) throws(PostgresError) in ConnectionRefusal(url: url) }
+    switch try answer(refusal) {
+    case nil: return
+    case .unreadableURL(let message)?:
+      throw Failure(description: "the connection string of the database cannot be read: \(message)")
+    case .databaseMissing(let message)?:
+      throw Failure(
+        description: "the database is not there; create it with CREATE DATABASE, or name another (\(message))")
+    case .userRefused(let message)?:
+      throw Failure(
+        description:
+          "PostgreSQL does not let the user in; create it, or mend its password or pg_hba.conf (\(message))")
+    }
   }
 
   /// A transaction must stay on one connection of PostgreSQL, with its settings.
@@ -86,6 +113,13 @@ public struct DatabaseCheck: Sendable {
           "the user of the database cannot take the role parley_reader, as which every read is done; run as a superuser: GRANT parley_reader TO that user (\(error.message))"
       )
     }
+    let fault = await owner.runRepeatable { (connection) throws(PostgresError) in
+      try DatabaseFault(probing: connection)?.ofReads
+    }
+    // What the readers' role may not read is told with its mend, not in PostgreSQL's words.
+    if case .failure = exposed, let fault = try answer(fault) {
+      throw Failure(description: "reads cannot work: \(fault)")
+    }
     let tables = Set(try answer(exposed)).sorted()
     guard tables.isEmpty else {
       throw Failure(
@@ -93,6 +127,7 @@ public struct DatabaseCheck: Sendable {
           "row security is not in force on \(tables.joined(separator: ", ")): the role parley_reader sees rows with no tenant set; restore the policies of parley's migrations, and see that the role has no BYPASSRLS"
       )
     }
+    if let fault = try answer(fault) { throw Failure(description: "reads cannot be trusted: \(fault)") }
   }
 
   private func answer<R>(_ result: Result<R, PostgresError>) throws(Failure) -> R {
@@ -110,6 +145,9 @@ private struct DatabaseFacts {
   var isReadOnly: Bool
   var user: String
   var database: String
+  var hasSchema: Bool
+  /// The statements that turn row security on again; nil where none is known.
+  var rowSecurityReset: String?
 
   init(_ rows: Rows) throws(PostgresError) {
     guard let row = rows.first(where: { _ in true }) else {
@@ -122,6 +160,8 @@ private struct DatabaseFacts {
     isReadOnly = try row.bool(4)
     user = try row.text(5)
     database = try row.text(6)
+    hasSchema = try row.bool(7)
+    rowSecurityReset = row.isNull(8) ? nil : try row.text(8)
   }
 }
 

@@ -46,17 +46,34 @@ final class DatabaseProbe: Sendable {
 
   private func state() async -> DatabaseState {
     let fault = await connection.runRepeatable { (connection) throws(PostgresError) in
-      let row = try connection.run(Command(.probe)).first { _ in true }!
-      if row.isNull(0) { return nil as String? }
+      guard let fault = try DatabaseFault(probing: connection) else { return nil as String? }
       // Some of it is the session's, which keeps what it began with.
-      defer { connection.close() }
-      return try row.text(0)
+      connection.close()
+      return fault.ofWrites ?? fault.ofReads
     }
     switch fault {
     case .success(nil): return .fit
     case .success(let fault?): return .unfit(fault, isCertain: true)
     case .failure(let error): return .unfit(error.message, isCertain: error.isSchemaWrong)
     }
+  }
+}
+
+/// What keeps a database from serving, with its mend where there is one.
+struct DatabaseFault {
+  /// Why it cannot be written.
+  var ofWrites: String?
+  /// Why readers would not see exactly the rows of their tenant.
+  var ofReads: String?
+
+  /// nil where there is none.
+  init?(probing session: Session) throws(PostgresError) {
+    guard let row = try session.run(Command(.probe)).first(where: { _ in true }) else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "probe.sql answered with no row")
+    }
+    ofWrites = row.isNull(0) ? nil : try row.text(0)
+    ofReads = row.isNull(1) ? nil : try row.text(1)
+    if ofWrites == nil, ofReads == nil { return nil }
   }
 }
 

@@ -6,6 +6,11 @@ struct OtherTenantNumber: Error {
   var key: TenantKey?
 }
 
+extension RPCError {
+  /// What others have locked was waited for too long (55P03): that concerns whoever's it is, and not all of the database.
+  var isOfALock: Bool { cause?.hasPrefix("\(PostgresError.Kind.refused(sqlState: "55P03")): ") ?? false }
+}
+
 extension PostgresError {
   /// The registry has another number for a tenant than the one told (refuse_tenant_number in v0006_tenants.sql).
   var isTenantNumberRefused: Bool { sqlState == "PT001" }

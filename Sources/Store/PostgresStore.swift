@@ -15,6 +15,8 @@ public final class PostgresStore: InteractionStore {
     var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
     /// How long a batch may take before its writer counts as stuck.
     var batchMax = Duration.seconds(Limits.batchSecondsMax)
+    /// How long every batch may fail before recording counts as broken.
+    var failingMax = Duration.seconds(Limits.recordingFailingSecondsMax)
     public var preparedStatements = PreparedStatements.auto
 
     public init(
@@ -59,7 +61,7 @@ public final class PostgresStore: InteractionStore {
     recorder = Recorder(
       writers: (0..<budget.writers).map { _ in
         BatchWriter(owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, logger: logger)
-      })
+      }, failingMax: configuration.failingMax)
     let (rollups, putOff) = (owner(), PutOffTenants(logger: logger))
     jobs = JobRunner(
       [
@@ -97,6 +99,7 @@ public final class PostgresStore: InteractionStore {
     if let longest = recorder.longestWrite, longest > batchMax {
       return .unfit("a batch has been written for \(longest.components.seconds) s", isCertain: true)
     }
+    if let fault = recorder.fault { return .unfit(fault, isCertain: true) }
     return await probe.look()
   }
 

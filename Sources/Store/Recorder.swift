@@ -26,6 +26,7 @@ final class Recorder: Sendable {
   private struct State: ~Copyable {
     var queue: Queue
     var sleeps: [Sleep]
+    var recording: RecordingState
 
     /// - Returns: what to resume, if the writer sleeps.
     mutating func wake(_ writer: Int) -> CheckedContinuation<Void, Never>? {
@@ -41,7 +42,8 @@ final class Recorder: Sendable {
   private let state: Mutex<State>
   private let writers: [BatchWriter]
 
-  init(writers: [BatchWriter]) {
+  /// - Parameter failingMax: when every batch has failed for so long, recording counts as broken.
+  init(writers: [BatchWriter], failingMax: Duration) {
     self.writers = writers
     let queue = Queue(
       writerCount: writers.count,
@@ -51,7 +53,9 @@ final class Recorder: Sendable {
           count: Limits.recordQueueInteractionsPerTenantMax, bytes: Limits.recordQueueBytesPerTenantMax),
         turnCount: Limits.recordTurnInteractions),
       batchMax: .init(count: Limits.recordBatchInteractionsMax, bytes: Limits.recordBatchBytesMax))
-    state = Mutex(State(queue: queue, sleeps: writers.map { _ in .none }))
+    state = Mutex(
+      State(
+        queue: queue, sleeps: writers.map { _ in .none }, recording: RecordingState(failingMax: failingMax)))
   }
 
   /// Records each of the interactions. To give up takes them off the queue if they still wait there.
@@ -109,6 +113,7 @@ final class Recorder: Sendable {
       case .write(let batch):
         let outcomes = await writer.write(batch.flatMap(\.rows))
         let isConnected = await writer.isConnected()
+        note(outcomes)
         action = tell { $0.written(by: place, isConnected: isConnected, at: .now) }
         complete(batch, outcomes)
       case .connect:
@@ -158,6 +163,16 @@ final class Recorder: Sendable {
     state.withLock { $0.wake(writer) }?.resume()
   }
 
+  /// Keeps whether the database could write any of a batch. One that waited for others' locks alone tells nothing of it.
+  private func note(_ outcomes: [BatchWriter.Outcome]) {
+    var failures: [RPCError] = []
+    for outcome in outcomes {
+      guard case .failed(let error) = outcome else { return state.withLock { $0.recording.ended(nil, at: .now) } }
+      if !error.isOfALock, failures.isEmpty { failures = [error] }
+    }
+    if let failure = failures.first { state.withLock { $0.recording.ended(failure, at: .now) } }
+  }
+
   private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
     var bundle = CompletionBundle<[Result<Recorded, RPCError>]>()
     var place = 0
@@ -196,4 +211,7 @@ final class Recorder: Sendable {
 
   /// How long the slowest writer has been at its batch; nil where none is at one.
   var longestWrite: Duration? { state.withLock { $0.queue.longestWrite(at: .now) } }
+
+  /// Why no batch is written; nil where they are.
+  var fault: String? { state.withLock { $0.recording.fault(at: .now) } }
 }

@@ -39,6 +39,45 @@ import Testing
       try database.sql("ALTER DATABASE \(name) SET row_security = off")
       let refusal = await refusal { try await check(database.url).checkBeforeMigrating() }
       #expect(refusal?.contains("row_security is off") == true, "\(refusal ?? "")")
+      #expect(refusal?.contains("run: ALTER DATABASE \(name) RESET row_security") == true, "\(refusal ?? "")")
+    }
+  }
+
+  @Test func refusesAnEmptyDatabaseThatIsReadOnly() async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      let name = try database.sql("SELECT current_database()")[0][0]
+      try database.sql("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+      let refusal = await refusal { try await check(database.url).checkBeforeMigrating() }
+      #expect(refusal?.contains("RESET default_transaction_read_only") == true, "\(refusal ?? "")")
+    }
+  }
+
+  /// No wait heals these, so nobody waits.
+  @Test(arguments: [
+    ("dbname=no_such_database", "CREATE DATABASE"), ("user=no_such_user", "does not let the user in"),
+    ("nonsense=1", "cannot be read"),
+  ])
+  func tellsAtOnceWhatNoWaitHeals(option: String, words: String) async throws {
+    try await TestDatabase.with(migrated: false) { database in
+      let failure = await #expect(throws: DatabaseCheck.Failure.self) {
+        try await check("\(database.url) \(option)").checkBeforeMigrating()
+      }
+      #expect(failure?.isConnectionLost == false)
+      #expect(failure?.description.contains(words) == true, "\(failure?.description ?? "")")
+    }
+  }
+
+  @Test(arguments: [
+    ("REVOKE SELECT ON parley.interactions FROM parley_reader", "GRANT SELECT ON parley.interactions TO parley_reader"),
+    ("REVOKE USAGE ON SCHEMA parley FROM parley_reader", "GRANT USAGE ON SCHEMA parley TO parley_reader"),
+    ("DROP POLICY own_tenant ON parley.deltas", "own_tenant of parley.deltas"),
+    ("ALTER POLICY own_tenant ON parley.rollups USING (true)", "own_tenant of parley.rollups"),
+  ])
+  func refusesReadersThatSeeOtherRowsThanTheirTenantsAlsoOfAnEmptyDatabase(damage: String, mend: String) async throws {
+    try await TestDatabase.with { database in
+      try database.sql(damage)
+      let refusal = await refusal { try await check(database.url).checkAfterMigrating() }
+      #expect(refusal?.contains(mend) == true, "\(refusal ?? "")")
     }
   }
 

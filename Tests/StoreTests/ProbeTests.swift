@@ -65,6 +65,63 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("REVOKE SELECT ON parley.interactions FROM parley_reader", "GRANT SELECT ON parley.interactions TO parley_reader"),
+    ("REVOKE USAGE ON SCHEMA parley FROM parley_reader", "GRANT USAGE ON SCHEMA parley TO parley_reader"),
+    ("DROP POLICY own_tenant ON parley.interactions", "own_tenant of parley.interactions"),
+    ("ALTER POLICY own_tenant ON parley.rollups USING (true)", "own_tenant of parley.rollups"),
+    ("ALTER POLICY own_tenant ON parley.interactions USING (deleted_at IS NULL)", "own_tenant of parley.interactions"),
+    ("ALTER POLICY own_tenant ON parley.postings TO CURRENT_USER", "own_tenant of parley.postings"),
+  ])
+  func readersThatSeeOtherRowsThanTheirTenantsAreNotFit(damage: String, mend: String) async throws {
+    try await withProbe { probe, database in
+      #expect(await probe.look() == .fit)
+      try database.sql(damage)
+      await expectUnfit(probe, mend)
+    }
+  }
+
+  /// The session of the probe began before.
+  @Test(arguments: [
+    ("default_transaction_read_only = on", "read-only"), ("row_security = off", "row_security"),
+  ])
+  func whatNewSessionsBeginWithIsNotFit(setting: String, words: String) async throws {
+    try await withProbe { probe, database in
+      #expect(await probe.look() == .fit)
+      let name = try database.sql("SELECT current_database()")[0][0]
+      try database.sql("ALTER DATABASE \(name) SET \(setting)")
+      await expectUnfit(probe, words)
+      try database.sql("SET transaction_read_only = off; ALTER DATABASE \(name) RESET ALL")
+      #expect(await probe.look() == .fit)
+    }
+  }
+
+  /// Every look at the database passes where its disk is full.
+  @Test(.notDistributed(.ownTriggers)) func recordsThatAllFailAreNotFit() async throws {
+    try await TestDatabase.with { database in
+      var configuration = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(600))
+      configuration.failingMax = .milliseconds(300)
+      try await database.withStore(configuration) { store in
+        try await database.warmUp(store)
+        try database.sql(
+          """
+          CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN RAISE disk_full USING MESSAGE = 'no space left on device'; END $$;
+          CREATE TRIGGER full_disk BEFORE INSERT ON parley.interactions FOR EACH ROW EXECUTE FUNCTION full_disk();
+          """)
+        try await eventually("the database passes for fit") { await store.databaseState() == .fit }
+        try await eventually("recording counts as broken") {
+          _ = await #expect(throws: RPCError.self) { try await store.record(.sample()).get() }
+          guard case .unfit(let reason, isCertain: true) = await store.databaseState() else { return false }
+          return reason.contains("no batch has been written") && reason.contains("no space left")
+        }
+        try database.sql("DROP TRIGGER full_disk ON parley.interactions")
+        _ = try await store.record(.sample()).get()
+        try await eventually("it is over") { await store.databaseState() == .fit }
+      }
+    }
+  }
+
   @Test func aDatabaseWithoutTheSchemaIsNotFit() async throws {
     try await TestDatabase.with(migrated: false) { database in
       await expectUnfit(DatabaseProbe(url: database.url, limit: .seconds(60), logger: .silent), "parley")
