@@ -33,6 +33,13 @@ public enum Limits {
   /// Groups in one list of a `GetStats` answer; what lies beyond is told together as a remainder.
   public static let statsGroupsMax = 1000
 
+  // MARK: The log
+
+  /// A failure of a kind that repeats is told again after a second, then after twice that, and so on up to this.
+  public static let repeatedFailurePauseSecondsMax: Int64 = 60
+  /// Kinds of failures that are told apart.
+  public static let failureKindsMax = 256
+
   // MARK: Claims
 
   public static let tenantBytesMax = 128

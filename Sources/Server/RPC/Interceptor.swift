@@ -1,5 +1,6 @@
 public import Domain
 import Logging
+import Synchronization
 public import Wire
 
 /// A step that every call of every protocol and shape takes before its method's handler, in the order the dispatcher
@@ -28,8 +29,13 @@ extension Interceptor {
 }
 
 /// Logs calls that failed for a reason that operators should know.
-struct FailureLog: Interceptor {
-  let logger: Logger
+final class FailureLog: Interceptor {
+  private let logger: Logger
+  private let tally = Mutex(FailureTally())
+
+  init(logger: Logger) {
+    self.logger = logger
+  }
 
   func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
   func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
@@ -38,15 +44,19 @@ struct FailureLog: Interceptor {
   /// line of it.
   private func log(_ method: Method, _ reply: Reply) {
     guard case .failure(let error) = reply, let cause = error.cause else { return }
+    let kind = FailureTally.Kind(method: method.name.name, code: error.code, cause: cause)
+    guard let untoldCount = tally.withLock({ $0.count(kind, at: .now) }) else { return }
     let level: Logger.Level =
       switch error.code {
       case .internal: .error
       case .unauthenticated, .deadlineExceeded, .cancelled: .debug
       default: .warning
       }
-    logger.log(
-      level: level, "a call failed",
-      metadata: ["method": "\(method.name.name)", "code": "\(error.code.name)", "cause": "\(cause)"])
+    var metadata: Logger.Metadata = [
+      "method": "\(method.name.name)", "code": "\(error.code.name)", "cause": "\(cause)",
+    ]
+    if untoldCount > 0 { metadata["alike since the last line"] = "\(untoldCount)" }
+    logger.log(level: level, "a call failed", metadata: metadata)
   }
 }
 
