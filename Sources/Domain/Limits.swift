@@ -128,7 +128,7 @@ public enum Limits {
   /// Reads that wait for a connection: of each kind (gets; lists and statistics; those of them that scan rows).
   public static let readsWaitingMax = 8192
   public static let readsWaitingPerTenantMax = readsWaitingMax / 2
-  /// A list or statistics that hold a connection for longer than this go on among the reads that scan rows.
+  /// A read that holds a connection for longer than this goes on among those that scan rows.
   public static let keyedReadMillisecondsMax = 250
   /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.
   public static let batchSecondsMax: Int64 = 10
@@ -142,6 +142,8 @@ public enum Limits {
   public static let getsPerStatementMax = 64
   /// At most this many while other tenants ask for interactions, too.
   public static let getsPerSharedTurnMax = 16
+  /// Statements of gets of one tenant that go on among the reads that scan rows.
+  public static let longGetStatementsPerTenantMax = 64
   /// For up to this many interactions statistics are computed from the rows, so that percentiles are exact.
   public static let exactStatsInteractionsMax = 2000
   /// Statistics with more groups than are held in memory are read from the rows by PostgreSQL.

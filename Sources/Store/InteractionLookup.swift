@@ -17,14 +17,18 @@ final class InteractionLookup: Sendable {
   private let queue: Mutex<LookupQueue<Waiter>>
   private let readers: ReaderPool
   private let numbers: TenantNumbers
+  private let keyedReadMax: Duration
 
-  init(_ readers: ReaderPool, _ numbers: TenantNumbers, concurrency: Int) {
+  /// - Parameter keyedReadMax: a statement that holds a connection for longer goes on among the reads that scan rows.
+  init(_ readers: ReaderPool, _ numbers: TenantNumbers, concurrency: Int, keyedReadMax: Duration) {
     self.readers = readers
     self.numbers = numbers
+    self.keyedReadMax = keyedReadMax
     queue = Mutex(
       LookupQueue(
         concurrency: concurrency, getsPerStatementMax: Limits.getsPerStatementMax,
-        getsPerSharedTurnMax: Limits.getsPerSharedTurnMax, waitingMax: Limits.readsWaitingMax,
+        getsPerSharedTurnMax: Limits.getsPerSharedTurnMax, longMax: Limits.longGetStatementsPerTenantMax,
+        waitingMax: Limits.readsWaitingMax,
         waitingPerTenantMax: Limits.readsWaitingPerTenantMax))
   }
 
@@ -60,24 +64,39 @@ final class InteractionLookup: Sendable {
     while let batch = queue.withLock({ $0.startNext() }) { start(batch) }
   }
 
-  private func start(_ batch: LookupQueue<Waiter>.Batch) {
-    let leaveQueue = readers.acquire(of: batch.tenant, .get) { [self] acquired in
+  /// Gets go by keys and end soon, unless what they read is locked or damaged. A statement that does not is stopped, and
+  /// begins again among the reads that scan rows, so that the others do not wait for it.
+  private func start(_ batch: LookupQueue<Waiter>.Batch, _ kind: ReadKind = .get) {
+    let leaveQueue = readers.acquire(of: batch.tenant, kind) { [self] acquired in
       switch acquired {
       case .failure(let error): end(batch, .failure(error))
       case .success(let lease):
         let task = Task(executorPreference: lease.connection.taskExecutor) { [self] in
-          let found = await find(batch, on: lease.connection)
+          let found = await find(batch, on: lease.connection, within: kind == .get ? keyedReadMax : nil)
           if readers.release(lease, after: found), !Task.isCancelled {
             queue.withLock { $0.startsAgain(batch.key) }
-            start(batch)
-          } else {
-            end(batch, found.mapError(\.rpcError))
+            start(batch, kind)
+            return
+          }
+          switch found {
+          case .success(let found?): end(batch, .success(found))
+          case .success(nil): goOn(batch)
+          case .failure(let error): end(batch, .failure(error.rpcError))
           }
         }
         offer({ task.cancel() }, for: batch, isLast: true)
       }
     }
     offer(leaveQueue, for: batch, isLast: false)
+  }
+
+  private func goOn(_ batch: LookupQueue<Waiter>.Batch) {
+    guard queue.withLock({ $0.takesLong(batch.key) }) else {
+      return end(batch, .failure(.overloaded("too many reads that take long wait")))
+    }
+    start(batch, .scan)
+    // Another has its place.
+    startAll()
   }
 
   /// How a batch can be given up from now on; at once, where all of its waiters have given up meanwhile.
@@ -91,19 +110,22 @@ final class InteractionLookup: Sendable {
     var failures: [InteractionID: PostgresError] = [:]
   }
 
+  /// - Parameter limit: nil for as long as it takes.
+  /// - Returns: nil where it took longer.
   private func find(
-    _ batch: LookupQueue<Waiter>.Batch, on connection: ReaderConnection
-  ) async -> Result<Found, PostgresError> {
+    _ batch: LookupQueue<Waiter>.Batch, on connection: ReaderConnection, within limit: Duration?
+  ) async -> Result<Found?, PostgresError> {
     let ids = batch.waiters.map(\.id)
-    let together = await find(ids, of: batch.tenant, on: connection)
+    let together = await find(ids, of: batch.tenant, on: connection, within: limit)
     guard case .failure(let error) = together, error.mayBeOfOneRow, ids.count > 1 else {
-      return together.map { Found(interactions: $0) }
+      return together.map { found in found.map { Found(interactions: $0) } }
     }
     // Each alone: a damaged row fails the gets of no other.
     var found = Found()
     for id in ids {
-      switch await find([id], of: batch.tenant, on: connection) {
-      case .success(let one): found.interactions.merge(one) { $1 }
+      switch await find([id], of: batch.tenant, on: connection, within: limit) {
+      case .success(let one?): found.interactions.merge(one) { $1 }
+      case .success(nil): return .success(nil)
       case .failure(let error): found.failures[id] = error
       }
     }
@@ -111,20 +133,13 @@ final class InteractionLookup: Sendable {
   }
 
   private func find(
-    _ ids: [InteractionID], of tenant: Tenant, on connection: ReaderConnection
-  ) async -> Result<[InteractionID: Interaction], PostgresError> {
+    _ ids: [InteractionID], of tenant: Tenant, on connection: ReaderConnection, within limit: Duration?
+  ) async -> Result<[InteractionID: Interaction]?, PostgresError> {
     await connection.run { [numbers] (connection) throws(PostgresError) in
-      let found = try connection.reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
-        var found: [InteractionID: Interaction] = [:]
-        for rows in try connection.read(Self.commands(ids, tenant.key), tenant: tenant, plan: .keyed) {
-          for row in rows {
-            let interaction = try Interaction(row)
-            found[interaction.id] = interaction
-          }
-        }
-        return found
+      guard let limit else { return try connection.interactions(ids, of: tenant, numbers) }
+      return try connection.within(limit) { (connection) throws(PostgresError) in
+        try connection.interactions(ids, of: tenant, numbers)
       }
-      return found ?? [:]
     }
   }
 
@@ -154,5 +169,23 @@ final class InteractionLookup: Sendable {
       bundle.add(outcome, to: waiter.completion)
     }
     bundle.send()
+  }
+}
+
+extension ReaderSession {
+  fileprivate func interactions(
+    _ ids: [InteractionID], of tenant: Tenant, _ numbers: TenantNumbers
+  ) throws(PostgresError) -> [InteractionID: Interaction] {
+    let found = try reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
+      var found: [InteractionID: Interaction] = [:]
+      for rows in try connection.read(InteractionLookup.commands(ids, tenant.key), tenant: tenant, plan: .keyed) {
+        for row in rows {
+          let interaction = try Interaction(row)
+          found[interaction.id] = interaction
+        }
+      }
+      return found
+    }
+    return found ?? [:]
   }
 }

@@ -72,7 +72,8 @@ public final class PostgresStore: InteractionStore {
     probe = DatabaseProbe(url: configuration.url, logger: logger)
     readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
-    lookup = InteractionLookup(readers, numbers, concurrency: max(1, budget.readers / 2))
+    lookup = InteractionLookup(
+      readers, numbers, concurrency: max(1, budget.readers / 2), keyedReadMax: configuration.keyedReadMax)
   }
 
   /// Writes what is recorded, and runs the jobs, until `close()`.

@@ -25,7 +25,7 @@ import Testing
 
   @Test func stopsTheStatementOfACancelledRead() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
+      try await database.withStore(database.patient(.oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)

@@ -61,7 +61,7 @@ import Testing
   @Test func getsFailAlone() async throws {
     let batch = batch(12)
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
+      try await database.withStore(database.patient(.oneReader)) { store in
         _ = try await store.record(batch, for: .a).map { try $0.get() }
         try database.sql(
           Self.damage + """

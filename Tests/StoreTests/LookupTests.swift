@@ -30,9 +30,27 @@ import Testing
     }
   }
 
+  /// Of a month that somebody has locked.
+  @Test(.notDistributed(.partitionsOfRows)) func thoseThatWaitForALockKeepNoOtherTenantWaiting() async throws {
+    let (old, new) = (Interaction.sample(at: Timestamp("2001-09-09T01:46:40.000Z")), Interaction.sample())
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      _ = try await store.record(old, for: .a).get()
+      _ = try await store.record(new, for: .b).get()
+      let session = try database.session()
+      try session.sql("BEGIN; LOCK TABLE parley.interactions_early IN ACCESS EXCLUSIVE MODE")
+      let locked = (0..<8).map { _ in Calls(1) { _ throws(RPCError) in try await store.interaction(old.id, of: .a) } }
+      try await eventually("they wait") { try session.waitsForLock(.reader) }
+      for _ in 0..<20 { #expect(try await store.interaction(new.id, of: .b)?.id == new.id) }
+      #expect(locked.allSatisfy { $0.answers.isEmpty })
+      try session.unlock()
+      for call in locked { #expect(try await call.all()[0].get()?.id == old.id) }
+    }
+  }
+
   @Test func cancellingOneOfThoseThatShareAStatementLeavesTheOthers() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
+      try await database.withStore(database.patient(.oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)

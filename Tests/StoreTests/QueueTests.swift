@@ -184,7 +184,7 @@ import Testing
 
   @Test func boundsTheReadsThatWait() async throws {
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, connections: .oneReader)) { store in
+      try await database.withStore(database.patient(.oneReader)) { store in
         try await database.warmUp(store)
         let interaction = Interaction.sample()
         _ = try await store.record(interaction)

@@ -99,6 +99,14 @@ extension PostgresStore {
 }
 
 extension TestDatabase {
+  /// The settings of a store that no lock hurries.
+  func patient(_ connections: ConnectionBudget = .standard) -> PostgresStore.Configuration {
+    var configuration = PostgresStore.Configuration(
+      url: url, connections: connections, statementTimeout: .seconds(600))
+    configuration.keyedReadMax = .seconds(600)
+    return configuration
+  }
+
   /// Runs `body` with a store of other settings, or by another way to the database.
   func withStore<R>(
     _ configuration: PostgresStore.Configuration, _ body: (PostgresStore) async throws -> R

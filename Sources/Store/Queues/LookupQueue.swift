@@ -31,14 +31,19 @@ struct LookupQueue<Waiter>: ~Copyable {
     /// Of those that still wait for it.
     var tickets: [Ticket]
     var giveUp: (@Sendable () -> Void)?
+    /// It goes on among the reads that scan rows, and counts no more.
+    var isLong = false
   }
 
   private let concurrency: Int
   private let getsPerStatementMax: Int
   /// While several tenants ask.
   private let getsPerSharedTurnMax: Int
+  /// So many statements of a tenant go on among the reads that scan rows.
+  private let longMax: Int
   private var queue: FairQueue<Tenant, Waiter>
   private var statements: [UInt64: Statement] = [:]
+  private var longCount = 0
   private var lastKey: UInt64 = 0
   /// Whose turn it was last, and for how many turns more another tenant is taken to ask, too.
   private var lastTenant: Tenant?
@@ -48,11 +53,13 @@ struct LookupQueue<Waiter>: ~Copyable {
   private var isStartDue = false
 
   init(
-    concurrency: Int, getsPerStatementMax: Int, getsPerSharedTurnMax: Int, waitingMax: Int, waitingPerTenantMax: Int
+    concurrency: Int, getsPerStatementMax: Int, getsPerSharedTurnMax: Int, longMax: Int, waitingMax: Int,
+    waitingPerTenantMax: Int
   ) {
     self.concurrency = concurrency
     self.getsPerStatementMax = getsPerStatementMax
     self.getsPerSharedTurnMax = getsPerSharedTurnMax
+    self.longMax = longMax
     queue = FairQueue(sizeMax: .init(count: waitingMax), tenantSizeMax: .init(count: waitingPerTenantMax))
   }
 
@@ -64,7 +71,7 @@ struct LookupQueue<Waiter>: ~Copyable {
 
   /// Whether whoever asks is to start what waits, in a moment: gets that come at the same time shall go together.
   mutating func isToStart() -> Bool {
-    guard !isStartDue, statements.count < concurrency, !queue.isEmpty else { return false }
+    guard !isStartDue, statements.count - longCount < concurrency, !queue.isEmpty else { return false }
     isStartDue = true
     return true
   }
@@ -72,7 +79,7 @@ struct LookupQueue<Waiter>: ~Copyable {
   /// The next statement, where one may be started.
   mutating func startNext() -> Batch? {
     isStartDue = false
-    guard statements.count < concurrency, let turn = nextTurn() else { return nil }
+    guard statements.count - longCount < concurrency, let turn = nextTurn() else { return nil }
     lastKey += 1
     statements[lastKey] = Statement(tenant: turn.tenant, tickets: turn.tickets, giveUp: nil)
     return Batch(key: lastKey, tenant: turn.tenant, waiters: turn.elements)
@@ -83,7 +90,7 @@ struct LookupQueue<Waiter>: ~Copyable {
     let countMax = isShared ? getsPerSharedTurnMax : getsPerStatementMax
     let statementsMax = isShared ? max(1, concurrency / 2) : concurrency
     let turn = queue.nextTurn(countMax: countMax) { [statements] tenant in
-      statements.values.count { $0.tenant == tenant } < statementsMax
+      statements.values.count { $0.tenant == tenant && !$0.isLong } < statementsMax
     }
     guard let turn else { return nil }
     let isAnother = lastTenant.map { $0 != turn.tenant } ?? false
@@ -115,7 +122,22 @@ struct LookupQueue<Waiter>: ~Copyable {
   /// The statement waits for a connection again: it can be given up in another way.
   mutating func startsAgain(_ key: UInt64) { statements[key]?.giveUp = nil }
 
-  mutating func ended(_ key: UInt64) { statements[key] = nil }
+  /// It has taken too long for the others to wait for it, and begins again where they do not.
+  ///
+  /// - Returns: false where too many of the tenant's have.
+  mutating func takesLong(_ key: UInt64) -> Bool {
+    guard let tenant = statements[key]?.tenant,
+      statements.values.count(where: { $0.tenant == tenant && $0.isLong }) < longMax
+    else { return false }
+    statements[key]!.isLong = true
+    longCount += 1
+    startsAgain(key)
+    return true
+  }
+
+  mutating func ended(_ key: UInt64) {
+    if statements.removeValue(forKey: key)?.isLong == true { longCount -= 1 }
+  }
 }
 
 extension LookupQueue.Batch: Sendable where Waiter: Sendable {}

@@ -6,7 +6,7 @@ enum ReadKind: Int, CaseIterable {
   case get
   /// A list or statistics, which go by indexes and sums and end soon.
   case list
-  /// A list or statistics that read through rows, as many as there are.
+  /// A list or statistics that read through rows, as many as there are; and whatever else has taken long.
   case scan
 }
 

@@ -11,11 +11,11 @@ import Testing
   private static let b = Tenant.b
 
   private static func queue(
-    _ concurrency: Int = 1, perStatement: Int = 10, perSharedTurn: Int = 10, waitingMax: Int = 100
+    _ concurrency: Int = 1, perStatement: Int = 10, perSharedTurn: Int? = nil, longMax: Int = 2, waitingMax: Int = 100
   ) -> Queue {
     Queue(
-      concurrency: concurrency, getsPerStatementMax: perStatement, getsPerSharedTurnMax: perSharedTurn,
-      waitingMax: waitingMax, waitingPerTenantMax: waitingMax / 2)
+      concurrency: concurrency, getsPerStatementMax: perStatement, getsPerSharedTurnMax: perSharedTurn ?? perStatement,
+      longMax: longMax, waitingMax: waitingMax, waitingPerTenantMax: waitingMax / 2)
   }
 
   private static func withdrawn(_ cancelled: Queue.Cancelled) -> String? {
@@ -53,6 +53,36 @@ import Testing
     _ = queue.enqueue("2", of: Self.a)
     isToStart.append(queue.isToStart())
     #expect(isToStart == [true, true])
+  }
+
+  @Test func oneThatTakesLongMakesRoomUpToANumberOfEachTenant() {
+    var queue = Self.queue(perStatement: 1)
+    for waiter in ["1", "2", "3", "4"] { _ = queue.enqueue(waiter, of: Self.a) }
+    _ = queue.enqueue("5", of: Self.b)
+    var keys: [String: UInt64] = [:]
+    func start() -> [String] {
+      guard let batch = queue.startNext() else { return [] }
+      keys[batch.waiters[0]] = batch.key
+      return batch.waiters
+    }
+    var started = [start(), start()]
+    #expect(started == [["1"], []])
+    var isTaken = [queue.takesLong(keys["1"]!)]
+    started = [start()]
+    #expect(started == [["5"]])
+    queue.ended(keys["5"]!)
+    started = [start()]
+    isTaken.append(queue.takesLong(keys["2"]!))
+    started += [start()]
+    #expect(started == [["2"], ["3"]])
+    isTaken.append(queue.takesLong(keys["3"]!))
+    #expect(isTaken == [true, true, false])
+    queue.ended(keys["3"]!)
+    // One of those that took long has ended, and counts no more.
+    queue.ended(keys["1"]!)
+    started = [start()]
+    isTaken = [queue.takesLong(keys["4"]!)]
+    #expect(started == [["4"]] && isTaken == [true])
   }
 
   @Test func asManyStatementsRunAsMay() {
