@@ -130,6 +130,8 @@ public enum Limits {
   public static let readsWaitingPerTenantMax = readsWaitingMax / 2
   /// A read that holds a connection for longer than this goes on among those that scan rows.
   public static let keyedReadMillisecondsMax = 250
+  /// What others have locked is waited for so long by a record.
+  public static let recordLockMillisecondsMax = 1000
   /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.
   public static let batchSecondsMax: Int64 = 10
   /// The server is not ready when every batch has failed for this long.

@@ -144,6 +144,12 @@ extension RPCError {
       retryAfter: .seconds(1), cause: cause)
   }
 
+  public static func databaseLocked(cause: String) -> RPCError {
+    RPCError(
+      .unavailable, .databaseUnavailable, "what the call is about is locked in the database; retry with the same id",
+      retryAfter: .seconds(1), cause: cause)
+  }
+
   public static func overloaded(_ what: String) -> RPCError {
     RPCError(
       .resourceExhausted, .overloaded, "\(what); nothing was done, retry later",

@@ -3,43 +3,6 @@ import Domain
 import Logging
 import Postgres
 
-/// One interaction on its way into its row, encoded once.
-struct RecordRow: Sendable {
-  let key: Key
-  /// The parameters of interaction_insert.sql.
-  let values: Parameters
-  let fact: Fact
-  /// Whose number the key holds. The database decides whether it does.
-  let tenantName: Tenant
-
-  init(_ interaction: Interaction, tenant: NumberedTenant) {
-    key = Key(tenant: tenant.key.rawValue, id: interaction.id)
-    values = Parameters(interaction, tenant: tenant.key)
-    fact = Fact(interaction)
-    tenantName = tenant.name
-  }
-
-  /// The same under another number.
-  init(_ row: RecordRow, tenant: TenantKey) {
-    var values = row.values
-    values.replaceFirst(with: tenant.rawValue)
-    key = Key(tenant: tenant.rawValue, id: row.id)
-    self.values = values
-    fact = row.fact
-    tenantName = row.tenantName
-  }
-
-  var id: InteractionID { key.id }
-  var tenant: TenantKey { TenantKey(rawValue: key.tenant) }
-
-  struct Key: Hashable, Comparable {
-    var tenant: Int32
-    var id: InteractionID
-
-    static func < (a: Key, b: Key) -> Bool { (a.tenant, a.id) < (b.tenant, b.id) }
-  }
-}
-
 /// Commits a batch of rows in one transaction and says of each what became of it.
 ///
 /// The rows are inserted together with their change records, by COPY if there are many. The first try assumes that all keys
@@ -49,6 +12,9 @@ struct RecordRow: Sendable {
 ///
 /// If the database refuses a row, that row fails alone: the batch is halved until the row is found. If the connection is lost
 /// in COMMIT, nobody knows whether it happened: the batch is written again, and the ids show what is there.
+///
+/// What others have locked is waited for so long, and no longer: then the batch is halved, too, with little patience, and the
+/// rows that still wait fail alone. `LockedRows` puts off what is locked.
 ///
 /// The transaction checks the number that each tenant is taken to have. If the registry has another one, as after a failover,
 /// nothing was written: the tenants are looked up again, and the batch is written again.
@@ -63,17 +29,30 @@ final class BatchWriter: Sendable {
   private let catalog: Catalog
   private let numbers: TenantNumbers
   private let takenKeys: TakenKeys
+  private let lockedRows: LockedRows
+  /// How long a batch waits for what others have locked.
+  private let lockMax: Duration
   private let logger: Logger
 
-  /// - Parameter takenKeys: what the writers of one store know together.
+  /// How long a part of one does that has waited before.
+  private static let lockMaxOfPart = Duration.milliseconds(20)
+  /// So often do the parts of one batch wait, and those of one tenant.
+  private static let lockWaitsMax = (ofAll: 64, ofTenant: 12)
+
+  /// - Parameters:
+  ///   - takenKeys: what the writers of one store know together.
+  ///   - lockedRows: so is this.
   init(
     _ connection: OwnerConnection, catalog: Catalog, numbers: TenantNumbers, takenKeys: TakenKeys = TakenKeys(),
+    lockedRows: LockedRows = LockedRows(), lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax),
     logger: Logger
   ) {
     self.connection = connection
     self.catalog = catalog
     self.numbers = numbers
     self.takenKeys = takenKeys
+    self.lockedRows = lockedRows
+    self.lockMax = lockMax
     self.logger = logger
   }
 
@@ -107,8 +86,8 @@ final class BatchWriter: Sendable {
     logger.warning(
       "looking up the numbers of tenants again: the database is another, or an earlier state of it",
       metadata: ["tenants": "\(names.count)"])
-    let added = await connection.runRepeatable { (connection) throws(PostgresError) in
-      try connection.addTenants(names)
+    let added = await connection.runRepeatable { [lockMax] (connection) throws(PostgresError) in
+      try connection.addTenants(names, lockMax: lockMax)
     }
     return added.map { keys in
       let found = Dictionary(uniqueKeysWithValues: zip(names, keys))
@@ -122,14 +101,14 @@ final class BatchWriter: Sendable {
     // Rows of two tenants under one number would pass for repeats of each other.
     let tenants = rows.tenants
     guard Set(tenants.map(\.key)).count == tenants.count else { return nil }
-    do throws(RPCError) {
-      try await catalog.ensurePartitions(for: rows.map(\.id.time))
-    } catch {
-      return rows.map { _ in .failed(error) }
+    var outcomes: [Outcome?] = rows.map { _ in nil }
+    let withoutPartition = await catalog.ensurePartitions(for: rows.map(\.id.time))
+    if !withoutPartition.isEmpty {
+      for index in rows.indices { outcomes[index] = withoutPartition[rows[index].id.time.day].map(Outcome.failed) }
     }
     // The first of each key is written, in key order, so that two writers cannot deadlock; its
     // repeats in the batch are answered from it.
-    var order = rows.indices.sorted { (rows[$0].key, $0) < (rows[$1].key, $1) }
+    var order = rows.indices.filter { outcomes[$0] == nil }.sorted { (rows[$0].key, $0) < (rows[$1].key, $1) }
     /// The places in `order` of each key's rows that have no outcome yet.
     var open: [Range<Int>] = []
     for place in order.indices {
@@ -140,7 +119,6 @@ final class BatchWriter: Sendable {
       }
     }
 
-    var outcomes: [Outcome?] = rows.map { _ in nil }
     while !open.isEmpty {
       guard let written = await writeUnique(open.map { rows[order[$0.lowerBound]] }) else { return nil }
       var stillOpen: [Range<Int>] = []
@@ -181,25 +159,58 @@ final class BatchWriter: Sendable {
   /// Rows that are still to be written, each with a key of its own and its place in the batch.
   private struct Piece {
     var rows: [RecordRow]
-    var places: Range<Int>
+    var places: [Int]
+    /// How long it waits for what others have locked.
+    var lockMax: Duration
     /// Which keys are taken is asked first, of all of them.
     var asksFirst = false
     /// However many they are.
     var isInserted = false
     /// How often a key was taken that had been free a moment before.
     var racesLost = 0
+    /// They were found missing, and made.
+    var hasMadePartitions = false
+
+    /// Those of one tenant stand together.
+    var isOfOneTenant: Bool { rows.first?.tenant == rows.last?.tenant }
+
+    func part(_ range: Range<Int>) -> Piece {
+      var part = self
+      (part.rows, part.places) = (Array(rows[range]), Array(places[range]))
+      return part
+    }
   }
 
   /// - Returns: nil where the registry has another number for one of the tenants.
   private nonisolated(nonsending) func writeUnique(_ rows: [RecordRow]) async -> [WrittenRow]? {
+    let admission = lockedRows.admit(rows)
+    var waited: Set<RecordRow.Key> = []
+    let written = await write(rows, admission, &waited)
+    lockedRows.ended(admission, waited: written == nil ? nil : waited)
+    if !waited.isEmpty {
+      logger.warning(
+        "rows wait for what others have locked and are put off",
+        metadata: ["rows": "\(waited.count)", "tenant_keys": "\(Set(waited.map(\.tenant)).sorted().prefix(8))"])
+    }
+    return written
+  }
+
+  /// - Parameter waited: the keys of the rows that waited in vain for what others have locked.
+  private nonisolated(nonsending) func write(
+    _ rows: [RecordRow], _ admission: LockedRows.Admission?, _ waited: inout Set<RecordRow.Key>
+  ) async -> [WrittenRow]? {
     var written: [WrittenRow?] = rows.map { _ in nil }
-    var pieces = [Piece(rows: rows, places: rows.indices)]
+    for place in admission?.putOff ?? [] {
+      written[place] = .failed(.databaseLocked(cause: "what the row waits for is locked, and it is put off"))
+    }
+    var pieces = pieces(of: rows, admission)
     var (failures, damages) = (0, 0)
-    var isPartitionMade = false
+    var lockWaits = (ofAll: 0, ofTenant: [TenantKey: Int]())
     while var piece = pieces.popLast() {
       let suspects = piece.asksFirst ? piece.rows : takenKeys.suspects(among: piece.rows)
       let result = await connection.run { [piece] (connection) throws(PostgresError) in
-        try connection.record(piece.rows, askingFor: suspects, isInserted: piece.isInserted)
+        try connection.record(
+          piece.rows, askingFor: suspects, isInserted: piece.isInserted, lockMax: piece.lockMax)
       }
       switch result {
       case .success(let outcomes):
@@ -211,15 +222,15 @@ final class BatchWriter: Sendable {
       case .failure(let error) where error.isStateLost && !piece.isInserted:
         (piece.isInserted, piece.asksFirst) = (true, true)
         pieces.append(piece)
-      case .failure(let error) where (error.isPartitionMissing || error.mayMissPartition) && !isPartitionMade:
-        isPartitionMade = true
-        catalog.forgetPartitions(for: piece.rows.map(\.id.time))
-        do throws(RPCError) {
-          try await catalog.ensurePartitions(for: piece.rows.map(\.id.time))
-          pieces.append(piece)
-        } catch {
-          return written.map { $0 ?? .failed(error) }
-        }
+      case .failure(let error) where (error.isPartitionMissing || error.mayMissPartition) && !piece.hasMadePartitions:
+        let times = piece.rows.map(\.id.time)
+        catalog.forgetPartitions(for: times)
+        let failed = await catalog.ensurePartitions(for: times)
+        piece.hasMadePartitions = true
+        for (place, time) in zip(piece.places, times) { written[place] = failed[time.day].map(WrittenRow.failed) }
+        let rest = piece.rows.indices.filter { written[piece.places[$0]] == nil }
+        (piece.rows, piece.places) = (rest.map { piece.rows[$0] }, rest.map { piece.places[$0] })
+        if !rest.isEmpty { pieces.append(piece) }
       case .failure(let error)
       where error.isKeyTaken && (!piece.asksFirst || piece.rows.count == 1 && piece.racesLost < 3):
         if piece.asksFirst { piece.racesLost += 1 }
@@ -227,15 +238,28 @@ final class BatchWriter: Sendable {
         pieces.append(piece)
       case .failure(let error) where error.blamesTheRow:
         if piece.rows.count == 1 {
-          written[piece.places.lowerBound] = .refused(refusal(of: piece.rows[0], error))
+          written[piece.places[0]] = .refused(refusal(of: piece.rows[0], error))
         } else {
           pieces += halves(of: piece)
+        }
+      case .failure(let error) where error.isLockTimeout:
+        lockWaits.ofAll += 1
+        if piece.isOfOneTenant { lockWaits.ofTenant[piece.rows[0].tenant, default: 0] += 1 }
+        // Where all of it is locked, it is not tried for each row.
+        if piece.rows.count == 1 || lockWaits.ofAll >= Self.lockWaitsMax.ofAll
+          || piece.isOfOneTenant && lockWaits.ofTenant[piece.rows[0].tenant]! >= Self.lockWaitsMax.ofTenant
+        {
+          for place in piece.places { written[place] = .failed(error.rpcError) }
+          waited.formUnion(piece.rows.map(\.key))
+        } else {
+          piece.lockMax = min(piece.lockMax, Self.lockMaxOfPart)
+          pieces += halves(of: piece, betweenTenants: true)
         }
       // Where all is damaged, it is not tried for each row.
       case .failure(let error) where error.mayBeOfOneRow && damages < 64:
         damages += 1
         if piece.rows.count == 1 {
-          written[piece.places.lowerBound] = .failed(error.rpcError)
+          written[piece.places[0]] = .failed(error.rpcError)
         } else {
           pieces += halves(of: piece)
         }
@@ -256,14 +280,33 @@ final class BatchWriter: Sendable {
     return written.map { $0! }
   }
 
+  /// All of them; where something is locked, each tenant of it has a piece of its own behind the others.
+  private func pieces(of rows: [RecordRow], _ admission: LockedRows.Admission?) -> [Piece] {
+    let whole = Piece(rows: rows, places: Array(rows.indices), lockMax: lockMax)
+    guard let admission else { return [whole] }
+    var (others, apart): ([Int], [TenantKey: [Int]]) = ([], [:])
+    for (place, row) in rows.enumerated() where !admission.putOff.contains(place) {
+      if admission.tenants.contains(row.key.tenant) {
+        apart[row.tenant, default: []].append(place)
+      } else {
+        others.append(place)
+      }
+    }
+    let patience = min(lockMax, Self.lockMaxOfPart)
+    return apart.values.map { places in Piece(rows: places.map { rows[$0] }, places: places, lockMax: patience) }
+      + (others.isEmpty ? [] : [Piece(rows: others.map { rows[$0] }, places: others, lockMax: lockMax)])
+  }
+
   /// The second before the first, which is taken up next.
-  private func halves(of piece: Piece) -> [Piece] {
-    let middle = piece.rows.count / 2
-    let place = piece.places.lowerBound + middle
-    var (first, second) = (piece, piece)
-    (first.rows, first.places) = (Array(piece.rows[..<middle]), piece.places.lowerBound..<place)
-    (second.rows, second.places) = (Array(piece.rows[middle...]), place..<piece.places.upperBound)
-    return [second, first]
+  ///
+  /// - Parameter betweenTenants: where they are of several tenants, none is cut in two.
+  private func halves(of piece: Piece, betweenTenants: Bool = false) -> [Piece] {
+    var middle = piece.rows.count / 2
+    if betweenTenants, !piece.isOfOneTenant {
+      let borders = (1..<piece.rows.count).filter { piece.rows[$0 - 1].tenant != piece.rows[$0].tenant }
+      middle = borders.min { abs($0 - middle) < abs($1 - middle) } ?? middle
+    }
+    return [piece.part(middle..<piece.rows.count), piece.part(0..<middle)]
   }
 
   private func refusal(of row: RecordRow, _ error: PostgresError) -> RPCError {
@@ -294,9 +337,14 @@ struct ContentHash: Equatable, Sendable {
 }
 
 extension Statement {
-  fileprivate static let findInteractions = Statement(
+  fileprivate static let findInteractions = StatementOfMonths(
     "interactions_find", BoundedColumns.fill(PackageResources.interactions_find_sql))
-  fileprivate static let findInteractionsOfOne = findInteractions.aboutOneTenant
+
+  fileprivate static func findInteractions(_ rows: some Collection<RecordRow>, isDistributed: Bool) -> Statement {
+    let ids = rows.map(\.id)
+    let statement = findInteractions(in: Months(covering: ids.min()!...ids.max()!))
+    return isDistributed ? statement.aboutOneTenant : statement
+  }
 }
 
 extension Session {
@@ -308,25 +356,29 @@ extension Session {
   /// Inserts the rows whose keys are free, with their deltas, in one transaction. A key that is taken, of a row that
   /// was not asked for, makes it fail.
   fileprivate func record(
-    _ rows: [RecordRow], askingFor suspects: [RecordRow], isInserted: Bool
+    _ rows: [RecordRow], askingFor suspects: [RecordRow], isInserted: Bool, lockMax: Duration
   ) throws(PostgresError) -> [WrittenRow] {
-    let found = suspects.isEmpty ? [:] : try find(suspects)
+    let found = suspects.isEmpty ? [:] : try find(suspects, lockMax)
     let free = found.isEmpty ? rows : rows.filter { found[$0.key] == nil }
-    if free.count >= Self.copyRowsMin, !isInserted { try copy(free) } else if !free.isEmpty { try insert(free) }
+    if free.count >= Self.copyRowsMin, !isInserted {
+      try copy(free, lockMax)
+    } else if !free.isEmpty {
+      try insert(free, lockMax)
+    }
     return rows.map { row in found.isEmpty ? .inserted : found[row.key].map { .found($0) } ?? .inserted }
   }
 
   /// What holds those of the keys that are taken.
-  private func find(_ rows: [RecordRow]) throws(PostgresError) -> [RecordRow.Key: ContentHash] {
+  private func find(_ rows: [RecordRow], _ lockMax: Duration) throws(PostgresError) -> [RecordRow.Key: ContentHash] {
     let isDistributed = try isDistributed
     let commands = (isDistributed ? rows.byTenant : [rows]).flatMap { $0.pieces(of: Self.keysPerLook) }.map { some in
-      Command(isDistributed ? .findInteractionsOfOne : .findInteractions) {
+      Command(.findInteractions(some, isDistributed: isDistributed)) {
         $0.add(some.map(\.key.tenant))
         $0.add(some.map(\.id))
       }
     }
     var found: [RecordRow.Key: ContentHash] = [:]
-    try pipeline([.beginRecording(rows.tenants)] + commands) { (place, rows) throws(PostgresError) in
+    try pipeline([.beginRecording(rows.tenants, lockMax)] + commands) { (place, rows) throws(PostgresError) in
       for row in rows where place > 0 {
         let interaction = try Interaction(row)
         let tenant = TenantKey(rawValue: try row.int32(Interaction.columns))
@@ -338,7 +390,7 @@ extension Session {
   }
 
   /// Copies the rows, all of them new, and their deltas, in one transaction.
-  private func copy(_ rows: [RecordRow]) throws(PostgresError) {
+  private func copy(_ rows: [RecordRow], _ lockMax: Duration) throws(PostgresError) {
     var interactions = CopyRows(copyInteractions)
     for row in rows { interactions.append(row.values) }
     var deltas = CopyRows(copyDeltas)
@@ -348,11 +400,11 @@ extension Session {
       values.add(facts.bytes)
       deltas.append(values)
     }
-    try copy([interactions, deltas], after: beginRecordingText(rows.tenants))
+    try copy([interactions, deltas], after: beginRecordingText(rows.tenants, lockMax))
   }
 
   /// Inserts the rows, all of them new, and their deltas, in one transaction.
-  private func insert(_ rows: [RecordRow]) throws(PostgresError) {
+  private func insert(_ rows: [RecordRow], _ lockMax: Duration) throws(PostgresError) {
     let (facts, isDistributed) = (facts(of: rows), try isDistributed)
     if rows.count == 1, !isDistributed {
       _ = try run(
@@ -360,10 +412,11 @@ extension Session {
           $0.append(rows[0].values)
           $0.add(rows[0].tenantName.description)
           $0.add(facts[rows[0].tenant]!.bytes)
+          $0.add(lockMax.setting)
         })
       return
     }
-    let changes = Command.addChanges(facts, of: rows.tenants, isDistributed: isDistributed)
+    let changes = Command.addChanges(facts, of: rows.tenants, lockMax, isDistributed: isDistributed)
     let inserts = isDistributed ? rows.byTenant.flatMap(inserts) : inserts(of: rows)
     _ = try pipeline([Command(.begin)] + changes + inserts + [Command(.commit)])
   }

@@ -22,10 +22,10 @@ extension Statement {
     return Statement("interaction_insert_\(count)", parts[0] + "VALUES" + rows.joined(separator: ","))
   }
 
-  /// One interaction in a transaction of its own, which one statement is. The tenant's name and change record are the
-  /// last parameters.
+  /// One interaction in a transaction of its own, which one statement is. The tenant's name and change record, and
+  /// how long it waits for what others have locked, are the last parameters.
   static let recordInteraction: Statement = {
-    let change = addChangeText(name: "$18", number: "$1", additions: "$19")
+    let change = addChangeText(name: "$18", number: "$1", additions: "$19", lockMax: "$20")
     let parts = insertInteraction.text.split(separator: "VALUES")
     let values = parts[1].trimmingCharacters(in: CharacterSet(charactersIn: "() \n"))
     return Statement(

@@ -7,8 +7,9 @@ struct OtherTenantNumber: Error {
 }
 
 extension RPCError {
-  /// What others have locked was waited for too long (55P03): that concerns whoever's it is, and not all of the database.
-  var isOfALock: Bool { cause?.hasPrefix("\(PostgresError.Kind.refused(sqlState: "55P03")): ") ?? false }
+  /// What others have locked was waited for too long, or is put off: that concerns whoever's it is, and not all of the
+  /// database.
+  var isOfALock: Bool { message == RPCError.databaseLocked(cause: "").message }
 }
 
 extension PostgresError {
@@ -50,6 +51,7 @@ extension PostgresError {
         var error = RPCError.deadlineExceeded
         error.cause = cause
         return error
+      case _ where isLockTimeout: return .databaseLocked(cause: cause)
       // Resources, an operator's intervention, a system error, a connection's end, a standby, databases that change.
       case _
       where ["53", "57", "58", "08"].contains(String(sqlState.prefix(2)))

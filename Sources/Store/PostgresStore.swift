@@ -18,6 +18,8 @@ public final class PostgresStore: InteractionStore {
     /// How long every batch may fail before recording counts as broken.
     var failingMax = Duration.seconds(Limits.recordingFailingSecondsMax)
     public var preparedStatements = PreparedStatements.auto
+    /// How long a record waits for what others have locked in PostgreSQL.
+    public var lockMax = Duration.milliseconds(Limits.recordLockMillisecondsMax)
 
     public init(
       url: String, connections: ConnectionBudget = .standard, statementTimeout: Duration = .seconds(30)
@@ -54,13 +56,15 @@ public final class PostgresStore: InteractionStore {
       grace: configuration.grace, preparedStatements: configuration.preparedStatements)
     func owner() -> OwnerConnection { OwnerConnection(connection, logger: logger) }
     let (numbers, registry) = (numbers, owner())
-    let catalog = Catalog(registry, numbers)
+    let catalog = Catalog(registry, numbers, lockMax: configuration.lockMax)
     self.catalog = catalog
-    let takenKeys = TakenKeys()
+    let (takenKeys, lockedRows) = (TakenKeys(), LockedRows())
     let budget = configuration.connections
     recorder = Recorder(
       writers: (0..<budget.writers).map { _ in
-        BatchWriter(owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, logger: logger)
+        BatchWriter(
+          owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, lockedRows: lockedRows,
+          lockMax: configuration.lockMax, logger: logger)
       }, failingMax: configuration.failingMax)
     let (rollups, putOff) = (owner(), PutOffTenants(logger: logger))
     jobs = JobRunner(

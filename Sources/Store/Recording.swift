@@ -4,41 +4,46 @@ import Postgres
 
 extension Statement {
   fileprivate static let beginRecording = Statement("record_begin", PackageResources.record_begin_sql)
-  fileprivate static let addChange = Statement("change_add", addChangeText(name: "$1", number: "$2", additions: "$3"))
+  fileprivate static let addChange = Statement(
+    "change_add", addChangeText(name: "$1", number: "$2", additions: "$3", lockMax: "$4"))
   fileprivate static let addChangeOfOne = Statement(
     "change_add_distributed", PackageResources.change_add_distributed_sql)
 
-  static func addChangeText(name: String, number: String, additions: String) -> String {
+  static func addChangeText(name: String, number: String, additions: String, lockMax: String) -> String {
     String(decoding: PackageResources.change_add_sql, as: UTF8.self).replacing("{name}", with: name)
       .replacing("{number}", with: number).replacing("{additions}", with: additions)
+      .replacing("{lock_max}", with: lockMax)
   }
 }
 
 extension Command {
-  /// What a transaction that records begins with: the numbers that it takes its tenants to have.
-  static func beginRecording(_ tenants: [NumberedTenant]) -> Command {
+  /// What a transaction that records begins with: the numbers that it takes its tenants to have, and how long it waits for
+  /// what others have locked.
+  static func beginRecording(_ tenants: [NumberedTenant], _ lockMax: Duration) -> Command {
     Command(.beginRecording) {
       $0.add(tenants.map(\.name.description))
       $0.add(tenants.map(\.key.rawValue))
+      $0.add(lockMax.setting)
     }
   }
 
   /// The same for one tenant, with what the rows add.
-  private static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant) -> Command {
+  private static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant, _ lockMax: Duration) -> Command {
     Command(.addChange) {
       $0.add(tenant.name.description)
       $0.add(tenant.key.rawValue)
       $0.add(facts.bytes)
+      $0.add(lockMax.setting)
     }
   }
 
   /// Begins to record for some tenants, and adds each one's change record.
   static func addChanges(
-    _ facts: [TenantKey: FactsWriter], of tenants: [NumberedTenant], isDistributed: Bool
+    _ facts: [TenantKey: FactsWriter], of tenants: [NumberedTenant], _ lockMax: Duration, isDistributed: Bool
   ) -> [Command] {
-    guard isDistributed else { return tenants.map { .addChange(facts[$0.key]!, of: $0) } }
+    guard isDistributed else { return tenants.map { .addChange(facts[$0.key]!, of: $0, lockMax) } }
     // The registry is on one node and the change record on another: no statement is about both.
-    return [.beginRecording(tenants)]
+    return [.beginRecording(tenants, lockMax)]
       + tenants.map { tenant in
         Command(.addChangeOfOne) {
           $0.add(tenant.key.rawValue)
@@ -49,10 +54,18 @@ extension Command {
 }
 
 /// The same as text, for COPY, beside which no parameters can be sent.
-func beginRecordingText(_ tenants: [NumberedTenant]) -> String {
+func beginRecordingText(_ tenants: [NumberedTenant], _ lockMax: Duration) -> String {
   let names = tenants.map { escapedLiteral($0.name.description) }.joined(separator: ", ")
   let keys = tenants.map { "\($0.key.rawValue)" }.joined(separator: ", ")
-  return "SELECT parley.begin_recording(ARRAY[\(names)]::text[], ARRAY[\(keys)]::int4[])"
+  return """
+    SELECT set_config('lock_timeout', '\(lockMax.setting)', true),
+      parley.begin_recording(ARRAY[\(names)]::text[], ARRAY[\(keys)]::int4[])
+    """
+}
+
+extension Duration {
+  /// As PostgreSQL takes it for a setting.
+  var setting: String { "\(wholeMilliseconds)ms" }
 }
 
 /// A text as SQL, whatever the server takes backslashes for.

@@ -179,7 +179,8 @@ import Testing
   @Test func stopsRecordingAtTheStatementTimeout() async throws {
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let settings = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(5))
+      var settings = database.patient()
+      settings.statementTimeout = .seconds(5)
       try await database.withStore(settings) { store in
         _ = try await store.record(.sample()).get()
         let session = try database.session()

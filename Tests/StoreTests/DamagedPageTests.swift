@@ -26,7 +26,7 @@ import Testing
   @Test func recordsOfOthersInTheirCommitAreKept() async throws {
     let batch = batch(30)
     try await TestDatabase.with { database in
-      try await database.withStore(.init(url: database.url, connections: .init(writers: 1, readers: 1))) { store in
+      try await database.withStore(database.patient(.init(writers: 1, readers: 1))) { store in
         try database.sql(
           Self.damage + """
             CREATE FUNCTION parley.damage_inserts() RETURNS trigger LANGUAGE plpgsql AS $$

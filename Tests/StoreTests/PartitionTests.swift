@@ -84,7 +84,7 @@ import Testing
   /// All have seen that it is missing before the first makes it.
   @Test func isMadeOnceByRecordersThatMissItTogether() async throws {
     try await TestDatabase.with { database in
-      let stores = (0..<5).map { _ in PostgresStore(.init(url: database.url), logger: .silent) }
+      let stores = (0..<5).map { _ in PostgresStore(database.patient(), logger: .silent) }
       let running = stores.map { store in Task { await store.run() } }
       let session = try database.session()
       for store in stores { try await database.warmUp(store) }

@@ -152,7 +152,7 @@ import Testing
 
   @Test func aWriterThatIsStuckIsNotFit() async throws {
     try await TestDatabase.with { database in
-      var configuration = PostgresStore.Configuration(url: database.url, statementTimeout: .seconds(600))
+      var configuration = database.patient()
       configuration.batchMax = .milliseconds(100)
       try await database.withStore(configuration) { store in
         try await database.warmUp(store)

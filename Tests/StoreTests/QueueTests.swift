@@ -131,7 +131,7 @@ import Testing
 
   @Test func writesWhatWaitsWhenItsTaskIsCancelled() async throws {
     try await TestDatabase.with { database in
-      let store = PostgresStore(.init(url: database.url, statementTimeout: .seconds(600)), logger: .silent)
+      let store = PostgresStore(database.patient(), logger: .silent)
       let running = Task { await store.run() }
       try await database.warmUp(store)
       let session = try database.session()

@@ -236,7 +236,7 @@ import Testing
           do throws(PostgresError) { _ = try reader.read([wrong], tenant: scene.a, plan: plan) } catch {}
           left.append(try texts(connection.run(settings)))
         }
-        try connection.script("BEGIN; \(beginRecordingText([scene.a])); COMMIT")
+        try connection.script("BEGIN; \(beginRecordingText([scene.a], .seconds(1))); COMMIT")
         left.append(try texts(connection.run(settings)))
         return left
       }.get()

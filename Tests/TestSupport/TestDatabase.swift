@@ -67,7 +67,9 @@ public struct TestDatabase: Sendable {
   /// Runs `body` with a store at work on this database.
   public func withStore<R>(_ body: (PostgresStore) async throws -> R) async throws -> R {
     // No statement ends for want of time, however busy the machine is.
-    let store = PostgresStore(.init(url: url, statementTimeout: .seconds(600)), logger: .silent)
+    var configuration = PostgresStore.Configuration(url: url, statementTimeout: .seconds(600))
+    configuration.lockMax = .seconds(600)
+    let store = PostgresStore(configuration, logger: .silent)
     let running = Task { await store.run() }
     do {
       let result = try await body(store)

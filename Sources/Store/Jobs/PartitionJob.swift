@@ -1,10 +1,6 @@
 import Domain
 import Postgres
 
-extension Statement {
-  fileprivate static let missingPartitions = Statement("partitions_missing", PackageResources.partitions_missing_sql)
-}
-
 /// Keeps the partitions of this month and the next two in being, so that no call has to wait for one.
 ///
 /// Every server looks, because each keeps in mind which partitions are there. What is missing is made under the lease, a
@@ -32,12 +28,9 @@ struct PartitionJob: Job {
   private func makePartitions(for times: [Timestamp], on session: Session) throws(PostgresError) {
     var days = catalog.daysWithoutPartition(for: times)
     guard !days.isEmpty else { return }
-    let missing = try session.run(
-      Command(.missingPartitions) { $0.add(days.map { $0 * .millisecondsPerDay }) })
-    for row in missing {
-      let day = try row.int64(0) / .millisecondsPerDay
+    for day in try session.daysWithoutPartition(among: days) {
       let made: Void? = try session.withLease(.partitions, beginningWith: .begin) { (session) throws(PostgresError) in
-        try session.ensurePartition(ofDay: day)
+        try session.ensurePartition(ofDay: day, lockMax: .milliseconds(Limits.jobLockMillisecondsMax))
       }
       // Another server is at it.
       if made == nil { days.remove(day) }

@@ -1,5 +1,6 @@
 -- The interactions of some keys of any tenants, each with its tenant last. OFFSET 0: key by key, whatever the planner
--- thinks of a table it has not analyzed yet. Columns in braces are bounded (BoundedColumns.swift).
+-- thinks of a table it has not analyzed yet. Columns in braces are bounded (BoundedColumns.swift). {months} are the bounds of
+-- the months that all of the ids are of (Months.swift): a month that somebody has locked is no matter for the others.
 SELECT interactions.*, wanted.tenant
 FROM unnest($1::int4[], $2::uuid[]) AS wanted (tenant, id)
 CROSS JOIN LATERAL (
@@ -10,6 +11,6 @@ CROSS JOIN LATERAL (
     {handoff_reason} AS handoff_reason, {message_type} AS message_type, prompt_tokens, completion_tokens,
     estimated_cost_nanos, updated_at
   FROM parley.interactions
-  WHERE tenant = wanted.tenant AND id = wanted.id
+  WHERE tenant = wanted.tenant AND id = wanted.id {months}
   OFFSET 0
 ) AS interactions

@@ -190,7 +190,7 @@ import Testing
         try session.script(
           """
           BEGIN;
-          \(beginRecordingText([tenant]));
+          \(beginRecordingText([tenant], .seconds(1)));
           SELECT current_setting('synchronous_commit') FROM parley.interactions WHERE tenant = \(tenant.key.rawValue)
           """)
       }.get()
