@@ -27,8 +27,8 @@ public struct Call: Sendable {
 
 /// The other end of a connection that calls come by.
 public protocol CallPeer: AnyObject, Sendable {
-  /// One of its calls had a valid token.
-  func authenticated()
+  /// One of its calls had a valid token, of this tenant.
+  func authenticated(as tenant: Tenant)
 }
 
 /// The encoded answer to a call, or the error instead of it.

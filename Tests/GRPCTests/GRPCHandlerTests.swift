@@ -183,7 +183,7 @@ struct GRPCHandlerTests {
 
   @Test func connectionIsNotIdleWhileACallIsUnderWay() throws {
     let stage = try HandlerStage()
-    stage.connection.authenticated()
+    stage.connection.authenticated(as: Tenant("acme")!)
     stage.call("Wait", on: 1)
     // The peer answers PINGs, and does nothing else.
     func pass(_ seconds: Int64) { for _ in 0..<seconds / 5 { stage.pass(.seconds(5)) } }

@@ -120,6 +120,33 @@ struct ConnectionTableTests {
     #expect(try known(1) == nil)
   }
 
+  /// Sixteen places, of which a tenant that has more than half leaves two to others.
+  @Test func tenantThatHasMostLeavesPlacesToOthers() throws {
+    let stage = Stage(connectionsMax: 16)
+    let (greedy, other) = (Tenant("greedy")!, Tenant("other")!)
+    func known(as tenant: Tenant) throws -> AcceptedConnection {
+      let connection = try #require(try stage.connect())
+      connection.authenticated(as: tenant)
+      return connection
+    }
+    var connections = try (0..<14).map { _ in try known(as: greedy) }
+    #expect(connections.allSatisfy(stage.isOpen))
+    // Each further one takes the place of the one that was used longest ago, though it has calls under way.
+    connections[0].isInUse()
+    for place in 1...3 {
+      connections.append(try known(as: greedy))
+      #expect(!stage.isOpen(connections[place]))
+    }
+    let others = try (0..<2).map { _ in try known(as: other) }
+    #expect(others.allSatisfy(stage.isOpen))
+    #expect(connections.filter(stage.isOpen).count == 14)
+    #expect(try stage.connect() == nil, "all are used")
+    // Places that were left count no more.
+    for connection in connections { stage.close(connection) }
+    let last = try (0..<14).map { _ in try known(as: other) }
+    #expect(last.allSatisfy(stage.isOpen) && !others.contains(where: stage.isOpen))
+  }
+
   @Test func strangersOfAnotherListenerMakeRoomBeyondItsPart() throws {
     let stage = Stage(listeners: 2, connectionsMax: 16)
     let strangers = try (0..<14).map { _ in try #require(try stage.connect(0)) }
@@ -167,5 +194,12 @@ struct ConnectionTableTests {
     #expect(queue.count == 1 && queue.remove(first) == -1)
     _ = queue.append(7, at: .uptimeNanoseconds(1))
     #expect(queue.removeOldest() == 7)
+  }
+}
+
+extension AcceptedConnection {
+  /// As a tenant that has no other.
+  fileprivate func authenticated() {
+    authenticated(as: Tenant("tenant-\(UInt(bitPattern: ObjectIdentifier(self).hashValue))")!)
   }
 }

@@ -12,7 +12,7 @@ import Wire
 struct DispatcherTests {
   private final class Peer: CallPeer {
     let isKnown = Mutex(false)
-    func authenticated() { isKnown.withLock { $0 = true } }
+    func authenticated(as tenant: Tenant) { isKnown.withLock { $0 = true } }
   }
 
   private let peer = Peer()

@@ -69,7 +69,7 @@ struct MemoryBoundsTests {
     let connections = try (0..<3).map { _ in
       try #require(table.add(EmbeddedChannel(loop: loop), listener: 0))
     }
-    connections[2].authenticated()
+    connections[2].authenticated(as: Tenant("acme")!)
     let requests = connections.map { UnfinishedRequests(memory: memory, connection: $0) }
     #expect(requests[0].hold(1 << 20) && !requests[1].hold(1 << 17))
     #expect(requests[1].hold(1000), "a small one always has room")

@@ -141,7 +141,7 @@ struct TTRPCHandlerTests {
         return {}
       })
     let stage = try Stage(Dispatcher([method], interceptors: []), ParleyServer.Configuration(addresses: []))
-    stage.connection.authenticated()
+    stage.connection.authenticated(as: Tenant("acme")!)
     stage.call(Call(service: "stub", method: "Wait", metadata: Metadata(), timeout: nil, payload: []))
     func pass(_ seconds: Int64) { for _ in 0..<seconds / 5 { stage.loop.advanceTime(by: .seconds(5)) } }
     pass(50)

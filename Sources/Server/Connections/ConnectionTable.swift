@@ -8,7 +8,8 @@ import Wire
 /// A connection is undecided until it has shown its protocol, then a stranger until one of its calls had a valid
 /// token, and known from then on. Known connections make room only when they are idle, and after the others. Each
 /// listener keeps a quarter of an equal share of the connections for itself, so that those who fill one listener do not
-/// keep others out.
+/// keep others out. And a tenant that has more than half of the places leaves the last eighth of them to others: each
+/// further connection of its own takes the place of another of its own.
 final class ConnectionTable: Sendable {
   private struct Listener {
     var open = 0
@@ -19,12 +20,14 @@ final class ConnectionTable: Sendable {
   private enum Place {
     case undecided(AgeQueue<AcceptedConnection>.Ticket)
     case stranger(AgeQueue<AcceptedConnection>.Ticket)
-    case known(AcceptedConnection)
+    case known(AcceptedConnection, of: Tenant)
   }
 
   private struct State {
     var listeners: [Listener]
     var places: [ObjectIdentifier: Place] = [:]
+    /// The known connections of each tenant that has any.
+    var counts: [Tenant: Int] = [:]
 
     /// - Returns: false when it is in none, being known or gone.
     mutating func removeFromQueue(_ connection: AcceptedConnection) -> Bool {
@@ -36,19 +39,31 @@ final class ConnectionTable: Sendable {
       return true
     }
 
-    /// Of the known connections. It looks at each, which is done only where nobody else is left to make room.
+    /// Of the known connections that was used longest ago. It looks at each, which is done only where places are short.
+    func longestUnused(of listener: Int, tenant: Tenant? = nil) -> AcceptedConnection? {
+      let known = places.values.lazy.compactMap { place -> AcceptedConnection? in
+        guard case .known(let connection, let owner) = place, tenant ?? owner == owner else { return nil }
+        return connection
+      }
+      return known.filter { $0.listener == listener }.min { $0.lastUse < $1.lastUse }
+    }
+
     func longestIdle(of listener: Int, at now: NIODeadline) -> AcceptedConnection? {
-      let known = places.values.lazy.compactMap { if case .known(let connection) = $0 { connection } else { nil } }
-      let longest = known.filter { $0.listener == listener }.min { $0.lastUse < $1.lastUse }
-      return longest.flatMap { $0.lastUse + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
+      longestUnused(of: listener).flatMap { $0.lastUse + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
     }
 
     mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
-      places[ObjectIdentifier(connection)] = nil
+      if case .known(_, let tenant) = places.removeValue(forKey: ObjectIdentifier(connection)) {
+        counts[tenant]! -= 1
+        if counts[tenant] == 0 { counts[tenant] = nil }
+      }
       listeners[connection.listener].open -= 1
       return connection
     }
   }
+
+  /// This part of the places is left to others by a tenant that has more than half of them.
+  private static let shareOfOthers = 8
 
   private let connectionsMax: Int
   private let undecidedMax: Int
@@ -72,7 +87,7 @@ final class ConnectionTable: Sendable {
       {
         evicted.append(state.forget(oldest))
       }
-      if !hasRoom(for: listener, state.listeners) {
+      if room(for: listener, state.listeners) <= 0 {
         guard let oldest = toEvict(for: listener, &state, at: channel.eventLoop.now) else { return (nil, evicted) }
         evicted.append(state.forget(oldest))
       }
@@ -96,10 +111,21 @@ final class ConnectionTable: Sendable {
     }
   }
 
-  fileprivate func authenticate(_ connection: AcceptedConnection) {
-    state.withLock { state in
-      if state.removeFromQueue(connection) { state.places[ObjectIdentifier(connection)] = .known(connection) }
+  fileprivate func authenticate(_ connection: AcceptedConnection, as tenant: Tenant) {
+    let evicted = state.withLock { state -> AcceptedConnection? in
+      guard state.removeFromQueue(connection) else { return nil }
+      let listener = connection.listener
+      var evicted: AcceptedConnection?
+      if state.counts[tenant, default: 0] > connectionsMax / 2,
+        room(for: listener, state.listeners) < connectionsMax / Self.shareOfOthers
+      {
+        evicted = state.longestUnused(of: listener, tenant: tenant).map { state.forget($0) }
+      }
+      state.places[ObjectIdentifier(connection)] = .known(connection, of: tenant)
+      state.counts[tenant, default: 0] += 1
+      return evicted
     }
+    evicted?.channel.close(promise: nil)
   }
 
   fileprivate func remove(_ connection: AcceptedConnection) {
@@ -109,9 +135,10 @@ final class ConnectionTable: Sendable {
     }
   }
 
-  private func hasRoom(for listener: Int, _ listeners: [Listener]) -> Bool {
+  /// How many more there may be of the listener's.
+  private func room(for listener: Int, _ listeners: [Listener]) -> Int {
     let others = listeners.indices.lazy.filter { $0 != listener }.map { max(listeners[$0].open, self.reserved) }
-    return listeners[listener].open + others.reduce(0, +) < connectionsMax
+    return connectionsMax - listeners[listener].open - others.reduce(0, +)
   }
 
   /// Of the listener itself, or else of the one that has most beyond what is reserved for it.
@@ -151,10 +178,10 @@ final class AcceptedConnection: CallPeer {
   /// One of its calls had a valid token.
   var isKnown: Bool { known.load(ordering: .relaxed) }
 
-  func authenticated() {
+  func authenticated(as tenant: Tenant) {
     guard !isKnown, !known.exchange(true, ordering: .relaxed) else { return }
     noteUse()
-    table.authenticate(self)
+    table.authenticate(self, as: tenant)
   }
 
   /// It has shown its protocol, or made a call.

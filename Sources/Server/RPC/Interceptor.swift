@@ -69,13 +69,14 @@ struct Authentication: Interceptor {
     guard let claims = try verifier.knownClaims(from: context.metadata) else {
       return .wait { [verifier] (context) throws(RPCError) in
         var context = context
-        context.claims = try await verifier.claims(from: context.metadata)
-        context.peer?.authenticated()
+        let claims = try await verifier.claims(from: context.metadata)
+        context.claims = claims
+        context.peer?.authenticated(as: claims.tenant)
         return context
       }
     }
     context.claims = claims
-    context.peer?.authenticated()
+    context.peer?.authenticated(as: claims.tenant)
     return .goOn
   }
 }
