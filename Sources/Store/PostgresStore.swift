@@ -66,12 +66,12 @@ public final class PostgresStore: InteractionStore {
           owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, lockedRows: lockedRows,
           lockMax: configuration.lockMax, logger: logger)
       }, failingMax: configuration.failingMax)
-    let (rollups, putOff) = (owner(), PutOffTenants(logger: logger))
+    let (rollups, putOff, watch) = (owner(), PutOffTenants(logger: logger), LeaseWatch(logger: logger))
     jobs = JobRunner(
       [
-        .init(PartitionJob(catalog), on: registry),
-        .init(RollupJob(putOff, logger: logger), on: rollups),
-        .init(RebuildJob(putOff, logger: logger), on: rollups),
+        .init(PartitionJob(catalog, watch: watch), on: registry),
+        .init(RollupJob(putOff, watch: watch, logger: logger), on: rollups),
+        .init(RebuildJob(putOff, watch: watch, logger: logger), on: rollups),
       ], logger: logger)
     probe = DatabaseProbe(url: configuration.url, logger: logger)
     readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)

@@ -16,11 +16,13 @@ enum LeaseRow: String {
 extension Session {
   /// Runs `body` in a transaction that holds the lease.
   ///
-  /// - Parameter row: nil to go without. Two at once stay right all the same: each works in one snapshot, and where both
-  ///   change the same, one fails and tries again.
+  /// - Parameters:
+  ///   - row: nil to go without. Two at once stay right all the same: each works in one snapshot, and where both change the
+  ///     same, one fails and tries again.
+  ///   - watch: is told who has it.
   /// - Returns: nil where another server holds it.
   func withLease<R>(
-    _ row: LeaseRow?, beginningWith begin: Statement = .beginRepeatableRead,
+    _ row: LeaseRow?, beginningWith begin: Statement = .beginRepeatableRead, _ watch: LeaseWatch? = nil,
     _ body: (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R? {
     guard let row else { return try inTransaction([Command(begin)], body) }
@@ -33,12 +35,14 @@ extension Session {
       let result = try inTransaction([Command(begin)]) { (session) throws(PostgresError) -> R? in
         let hasLockedRow = try session.run(take).count == 1
         guard lease.asked(hasLockedRow: hasLockedRow) else { return nil }
+        watch?.asked(for: row, isElsewhere: false)
         return try body(session)
       }
       lease.transactionEnded()
       if let result { return result }
       lease.lookedForRow(wasMissing: try run(Command(.addLease) { $0.add(row.rawValue) }).count == 1)
     }
+    watch?.asked(for: row, isElsewhere: true)
     return nil
   }
 }

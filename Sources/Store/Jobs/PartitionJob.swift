@@ -11,10 +11,12 @@ struct PartitionJob: Job {
   let finishesOnStop = false
 
   private let catalog: Catalog
+  private let watch: LeaseWatch?
   private let now: @Sendable () -> Timestamp
 
-  init(_ catalog: Catalog, now: @escaping @Sendable () -> Timestamp = { .now }) {
+  init(_ catalog: Catalog, watch: LeaseWatch? = nil, now: @escaping @Sendable () -> Timestamp = { .now }) {
     self.catalog = catalog
+    self.watch = watch
     self.now = now
   }
 
@@ -29,7 +31,8 @@ struct PartitionJob: Job {
     var days = catalog.daysWithoutPartition(for: times)
     guard !days.isEmpty else { return }
     for day in try session.daysWithoutPartition(among: days) {
-      let made: Void? = try session.withLease(.partitions, beginningWith: .begin) { (session) throws(PostgresError) in
+      let made: Void? = try session.withLease(.partitions, beginningWith: .begin, watch) {
+        (session) throws(PostgresError) in
         try session.ensurePartition(ofDay: day, lockMax: .milliseconds(Limits.jobLockMillisecondsMax))
       }
       // Another server is at it.

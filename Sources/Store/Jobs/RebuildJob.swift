@@ -18,13 +18,18 @@ final class RebuildJob: Job {
 
   private let putOff: PutOffTenants
   private let lease: LeaseRow?
+  private let watch: LeaseWatch?
   private let clock: JobClock
   private let logger: Logger
   private let failures = Mutex(FailedHours())
 
-  init(_ putOff: PutOffTenants, lease: LeaseRow? = .rollups, clock: JobClock = .machine, logger: Logger) {
+  init(
+    _ putOff: PutOffTenants, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil, clock: JobClock = .machine,
+    logger: Logger
+  ) {
     self.putOff = putOff
     self.lease = lease
+    self.watch = watch
     self.clock = clock
     self.logger = logger
   }
@@ -37,7 +42,7 @@ final class RebuildJob: Job {
     var piece = failures.withLock { $0.nextPiece(of: tenant, at: clock.now()) }
     let tried = try putOff.attempt(tenant) { () throws(PostgresError) -> Tried? in
       do throws(PostgresError) {
-        let rebuilt = try session.withLease(lease) { (session) throws(PostgresError) in
+        let rebuilt = try session.withLease(lease, watch) { (session) throws(PostgresError) in
           try session.rebuild(tenant, &piece)
         }
         return rebuilt.map(Tried.rebuilt)

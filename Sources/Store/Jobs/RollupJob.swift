@@ -18,11 +18,13 @@ struct RollupJob: Job {
 
   private let putOff: PutOffTenants
   private let lease: LeaseRow?
+  private let watch: LeaseWatch?
   private let logger: Logger
 
-  init(_ putOff: PutOffTenants, lease: LeaseRow? = .rollups, logger: Logger) {
+  init(_ putOff: PutOffTenants, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil, logger: Logger) {
     self.putOff = putOff
     self.lease = lease
+    self.watch = watch
     self.logger = logger
   }
 
@@ -32,7 +34,7 @@ struct RollupJob: Job {
     if try session.isDistributed { return try mergeTenantByTenant(but: others, on: session) }
     guard try session.run(Command(.pendingChanges)).first(where: { _ in true })!.bool(0) else { return .afterPause }
     do throws(PostgresError) {
-      let merged = try session.withLease(lease) { (session) throws(PostgresError) in
+      let merged = try session.withLease(lease, watch) { (session) throws(PostgresError) in
         try session.mergeChanges(ofAllBut: others)
       }
       return nextRun(after: merged)
@@ -55,7 +57,7 @@ struct RollupJob: Job {
     for row in tenants {
       let tenant = TenantKey(rawValue: try row.int32(0))
       let merged = try putOff.attempt(tenant) { () throws(PostgresError) in
-        try session.withLease(lease) { (session) throws(PostgresError) in
+        try session.withLease(lease, watch) { (session) throws(PostgresError) in
           // What cannot be read of a stale hour, such as a damaged page, is left to those who rebuild it.
           try session.mergeChanges(of: tenant, outside: session.staleHours(of: tenant))
         }

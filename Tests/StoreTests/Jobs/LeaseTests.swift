@@ -105,3 +105,49 @@ import Testing
     }
   }
 }
+
+/// A lease that a session has locked and forgotten.
+@Suite(.timeLimit(.minutes(5))) struct LeaseWatchTests {
+  @Test func isToldOnceAMinuteHasPassedAndThenAtGrowingPauses() {
+    let (clock, lines) = (ManualClock(), LinesOfLog())
+    let watch = LeaseWatch(clock: JobClock(clock), logger: lines.logger)
+    func ask(_ seconds: Int, isElsewhere: Bool = true) {
+      for _ in 0..<seconds {
+        watch.asked(for: .rollups, isElsewhere: isElsewhere)
+        clock.advance(by: .seconds(1))
+      }
+    }
+    ask(60)
+    #expect(lines.all == [])
+    ask(1)
+    #expect(lines.holds("warning", "lease=rollups", "seconds=60"))
+    ask(240)
+    #expect(lines.all.count == 3, "after 60, 120 and 240 s")
+    // It was had meanwhile, or nobody had work for it.
+    ask(1, isElsewhere: false)
+    ask(59)
+    clock.advance(by: .seconds(31))
+    ask(59)
+    #expect(lines.all.count == 3)
+  }
+
+  @Test func isToldByTheJobThatWaitsForIt() async throws {
+    let (clock, lines) = (ManualClock(), LinesOfLog())
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      try await eventually("all is merged") { try database.isFolded() }
+      let session = try database.session()
+      try session.holdRollupLease()
+      _ = try await store.record(.sample(), for: .a).get()
+      let owner = database.owner()
+      let watch = LeaseWatch(clock: JobClock(clock), logger: lines.logger)
+      let job = RollupJob(PutOffTenants(logger: .silent), watch: watch, logger: .silent)
+      for _ in 0..<4 {
+        _ = try await owner.run { (session) throws(PostgresError) in try job.runOnce(on: session) }.get()
+        clock.advance(by: .seconds(20))
+      }
+      #expect(lines.holds("lease=rollups", "seconds=60"))
+      try session.unlock()
+    }
+  }
+}
