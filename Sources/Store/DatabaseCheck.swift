@@ -1,6 +1,6 @@
 import Domain
 public import Logging
-import Postgres
+public import Postgres
 
 /// Whether a server can work with a database. What cannot work is refused before the first call, in one sentence that
 /// says how to mend it, instead of failing call by call.
@@ -19,13 +19,16 @@ public struct DatabaseCheck: Sendable {
   private let owner: OwnerConnection
   private let reader: ReaderConnection
   private let logger: Logger
+  private let prepared: PreparedCheck?
 
-  public init(url: String, logger: Logger) {
+  /// - Parameter preparedStatements: how the server is to prepare them.
+  public init(url: String, preparedStatements: PreparedStatements = .auto, logger: Logger) {
     self.url = url
     let configuration = ConnectionConfiguration(url: url)
     owner = OwnerConnection(configuration, logger: logger)
     reader = ReaderConnection(configuration, logger: logger)
     self.logger = logger
+    prepared = preparedStatements == .on ? PreparedCheck(url: url, logger: logger) : nil
   }
 
   /// What must be so before anything is written. Throws `Failure`.
@@ -89,7 +92,7 @@ public struct DatabaseCheck: Sendable {
       }
     }
     let isPooled = await owner.isPooled
-    if case .success(true) = kept { return }
+    if case .success(true) = kept { return try await checkPreparedStatements() }
     if isPooled {
       throw Failure(
         description:
@@ -97,6 +100,20 @@ public struct DatabaseCheck: Sendable {
       )
     }
     _ = try answer(kept)
+  }
+
+  private func checkPreparedStatements() async throws {
+    guard let prepared else { return }
+    let isKept: Bool
+    do throws(PostgresError) { isKept = try await prepared.isKept() } catch {
+      isKept = try answer(.failure(error))
+    }
+    guard isKept else {
+      throw Failure(
+        description:
+          "--prepared-statements is on, and the pooler before PostgreSQL does not keep prepared statements; set --prepared-statements to auto, or use a pooler that keeps them, such as PgBouncer 1.21 with max_prepared_statements"
+      )
+    }
   }
 
   /// What must be so before anything is read: row security is in force for the role that readers take. Throws

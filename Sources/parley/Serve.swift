@@ -3,6 +3,7 @@ import CommandSupport
 import Domain
 import Foundation
 import Logging
+import Postgres
 import PrivateCluster
 import Server
 import ServiceLifecycle
@@ -48,7 +49,7 @@ struct Serve: AsyncParsableCommand {
       TokenVerifier.Configuration(
         keys: try settings.keys(data: data), issuer: issuer, audience: audience, leewaySeconds: leeway))
     guard let url = databaseURL ?? cluster?.url else { return }
-    guard try await isStarted(cluster, url, logger) else {
+    guard try await isStarted(cluster, url, preparedStatements, logger) else {
       await cluster?.stop()
       return
     }
@@ -74,11 +75,13 @@ struct Serve: AsyncParsableCommand {
   }
 
   /// Has the database run, with the schema in it; false when a signal to stop came before.
-  private func isStarted(_ cluster: PrivateCluster?, _ url: String, _ logger: Logger) async throws -> Bool {
+  private func isStarted(
+    _ cluster: PrivateCluster?, _ url: String, _ preparedStatements: PreparedStatements, _ logger: Logger
+  ) async throws -> Bool {
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask {
         try await cluster?.start()
-        try await prepareDatabase(url, logger)
+        try await prepareDatabase(url, preparedStatements, logger)
         return true
       }
       group.addTask {
@@ -99,8 +102,13 @@ struct Serve: AsyncParsableCommand {
 
   /// Refuses a database that a server cannot work with, and migrates any other. One that is only just starting is
   /// waited for.
-  private func prepareDatabase(_ url: String, _ logger: Logger) async throws {
-    let (check, migrator) = (DatabaseCheck(url: url, logger: logger), Migrator(url: url, logger: logger))
+  private func prepareDatabase(
+    _ url: String, _ preparedStatements: PreparedStatements, _ logger: Logger
+  ) async throws {
+    let (check, migrator) = (
+      DatabaseCheck(url: url, preparedStatements: preparedStatements, logger: logger),
+      Migrator(url: url, logger: logger)
+    )
     let lastTry = ContinuousClock.now + .seconds(30)
     while true {
       do {

@@ -283,6 +283,27 @@ class SessionPoolingWithPreparedStatements(Pooled):
         self._twoTenantsAtOnce(1500)
 
 
+class TransactionPoolingWithPreparedStatements(Scenario):
+    """A pooler that does not keep them; PgBouncer does from 1.21 on."""
+
+    @check
+    def poolerThatLosesPreparedStatementsIsRefused(self):
+        version = subprocess.run(["/usr/sbin/pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
+        if tuple(int(part) for part in version.split()[1].split(".")[:2]) >= (1, 21):
+            return
+        postgres = self.workshop.shared_postgres()
+        postgres.new_database("named")
+        pooler = PgBouncer(self.workshop, postgres, self.workshop.new_folder("p"), "transaction")
+        try:
+            secret = self.workshop.new_secret(self.folder)
+            flags = ["--jwt-secret-file", secret, "--prepared-statements", "on"]
+            ran = self.workshop.run("serve", *flags, "--database-url", pooler.url("named"))
+            ran.says_plainly("pooler", "--prepared-statements")
+            require(ran.status > 0, f"it does not refuse: {ran}")
+        finally:
+            pooler.end()
+
+
 class StatementPooling(Scenario):
     """A mode in which nothing can work."""
 
