@@ -12,7 +12,7 @@ public final class PostgresStore: InteractionStore {
     /// How much longer PostgreSQL may say nothing before a connection is given up.
     var grace = Duration.seconds(5)
     /// How long a read may hold a connection before it counts as one that scans rows.
-    var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
+    package var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
     /// How long a batch may take before its writer counts as stuck.
     var batchMax = Duration.seconds(Limits.batchSecondsMax)
     /// How long every batch may fail before recording counts as broken.

@@ -58,17 +58,24 @@ public struct TestDatabase: Sendable {
   }
 
   /// Runs `body` with a store at work on a new database.
-  public static func withStore<R>(_ body: (PostgresStore, TestDatabase) async throws -> R) async throws -> R {
+  public static func withStore<R>(
+    keyedReadMax: Duration? = nil, _ body: (PostgresStore, TestDatabase) async throws -> R
+  ) async throws -> R {
     try await with { database in
-      try await database.withStore { try await body($0, database) }
+      try await database.withStore(keyedReadMax: keyedReadMax) { try await body($0, database) }
     }
   }
 
   /// Runs `body` with a store at work on this database.
-  public func withStore<R>(_ body: (PostgresStore) async throws -> R) async throws -> R {
+  ///
+  /// - Parameter keyedReadMax: how long a read may take before it goes on among those that scan rows.
+  public func withStore<R>(
+    keyedReadMax: Duration? = nil, _ body: (PostgresStore) async throws -> R
+  ) async throws -> R {
     // No statement ends for want of time, however busy the machine is.
     var configuration = PostgresStore.Configuration(url: url, statementTimeout: .seconds(600))
     configuration.lockMax = .seconds(600)
+    if let keyedReadMax { configuration.keyedReadMax = keyedReadMax }
     let store = PostgresStore(configuration, logger: .silent)
     let running = Task { await store.run() }
     do {

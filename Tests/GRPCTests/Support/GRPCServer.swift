@@ -22,7 +22,8 @@ struct GRPCServer: Sendable {
     unreadAnswerTimeout: Duration? = nil, grpc: GRPCConnectionConfiguration = .init(),
     _ body: (GRPCServer) async throws -> R
   ) async throws -> R {
-    try await TestDatabase.withStore { store, database in
+    // Reads that wait for a lock wait all together, however long it takes a busy machine to look at them.
+    try await TestDatabase.withStore(keyedReadMax: .seconds(600)) { store, database in
       let secret = Array("a secret for tests, 32 bytes and more".utf8)
       let path = "\(FileManager.default.temporaryDirectory.path)/g\(UUID().uuidString.prefix(13))"
       let health = Health()
