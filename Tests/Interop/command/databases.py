@@ -92,16 +92,19 @@ class OwnDatabase(Scenario):
             server.end()
 
     @check
-    def serverWaitsForAStartingDatabase(self):
-        url = self.postgres.url("late")
+    def serverWaitsForAPostgreSQLThatStarts(self):
+        postgres = Postgres(self.workshop, self.workshop.new_folder("late"))
+        url = postgres.new_database("late")
+        postgres.stop()
         server = self._serve(url).launch()
         try:
-            eventually(lambda: server.err, "it says something while it waits")
+            eventually(lambda: "no connection to PostgreSQL" in server.err, "it says for what it waits")
             require(server.process.poll() is None, f"it has ended: {server.err}")
-            self.postgres.new_database("late")
+            postgres.start()
             server.await_listening(35)
         finally:
             server.end()
+            postgres.stop()
 
 
 class Verification(Scenario):
