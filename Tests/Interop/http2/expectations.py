@@ -3,7 +3,7 @@
 import os
 import time
 
-from peer import HEALTH, SERVICE, Closed, framed
+from peer import HEALTH, SERVICE, Closed, field, framed
 
 DEADLINE_EXCEEDED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED = 4, 3, 8, 12, 13, 16
 SERVING = framed(b"\x08\x01")
@@ -21,19 +21,6 @@ CHECKS = []
 def check(function):
     CHECKS.append(function)
     return function
-
-
-def varint(value):
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(encoded + bytes([value]))
-
-
-def field(number, value):
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def expect_serving(peer):

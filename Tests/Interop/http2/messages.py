@@ -9,9 +9,9 @@ import zlib
 from hyperframe.frame import DataFrame, RstStreamFrame
 from expectations import (
     AUTHORIZED, CHECK, DEADLINE_EXCEEDED, GET, INTERNAL, INVALID_ARGUMENT, LIST, MESSAGE_BYTES_MAX, RECORD,
-    RESOURCE_EXHAUSTED, SERVING, UNIMPLEMENTED, WATCH, check, expect_error, expect_serving, field, record_large,
+    RESOURCE_EXHAUSTED, SERVING, UNIMPLEMENTED, WATCH, check, expect_error, expect_serving, record_large,
 )  # fmt: skip
-from peer import CANCEL, PROTOCOL_ERROR, SERVICE, Closed, Peer, framed
+from peer import CANCEL, PROTOCOL_ERROR, SERVICE, Closed, Peer, field, framed
 
 
 # --- What is no gRPC

@@ -13,24 +13,11 @@ import threading
 import time
 
 import hpack
-from peer import PREFACE, SERVICE, connect
+from peer import PREFACE, SERVICE, connect, field
 
 CONNECTIONS, CALLS, AT_ONCE = 8, 50_000, 32
 TOKEN = "Bearer " + os.environ.get("PARLEY_TOKEN", "")
 METHOD = "GetInteraction"
-
-
-def varint(value):
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(encoded + bytes([value]))
-
-
-def field(number, value):
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 class Connection:

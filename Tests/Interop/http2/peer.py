@@ -230,6 +230,19 @@ class Peer:
         self.until(lambda: self.pings > before)
 
 
+def varint(value):
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(encoded + bytes([value]))
+
+
+def field(number, value):
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
 def framed(message, flag=0, length=None):
     return struct.pack(">BI", flag, len(message) if length is None else length) + message
 

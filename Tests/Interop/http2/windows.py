@@ -6,9 +6,9 @@ import time
 from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from expectations import (
     AUTHORIZED, CHECK, GET, LIST, MESSAGE_BYTES_MAX, SERVING, UNAUTHENTICATED, UNIMPLEMENTED, WATCH, check,
-    expect_connection_error, expect_serving, expect_stream_error, field, record_large,
+    expect_connection_error, expect_serving, expect_stream_error, record_large,
 )  # fmt: skip
-from peer import CANCEL, FLOW_CONTROL_ERROR, PROTOCOL_ERROR, Closed, Peer, framed
+from peer import CANCEL, FLOW_CONTROL_ERROR, PROTOCOL_ERROR, Closed, Peer, field, framed
 
 
 @check
