@@ -52,6 +52,8 @@ final class LockedRows: Sendable {
     fileprivate var tried: Set<Scope> = []
   }
 
+  /// What nobody has tried for so long after it was due, since its callers gave up, is forgotten.
+  private static let forgottenAfter = Duration.seconds(60)
   /// Where so many of one kind are locked, what they are all in is taken to be.
   private static let narrowerMax = 4
 
@@ -71,6 +73,8 @@ final class LockedRows: Sendable {
     locked.withLock { locked in
       if locked.isEmpty { return nil }
       let now = clock.now()
+      locked = locked.filter { $0.value.isTried || now < $0.value.due + Self.forgottenAfter }
+      if locked.isEmpty { return nil }
       var admission = Admission(tenants: Set(locked.keys.map(\.tenant)))
       for (place, row) in rows.enumerated() where admission.tenants.contains(row.key.tenant) {
         let scopes = Scope.holding(row.key).filter { locked[$0] != nil }

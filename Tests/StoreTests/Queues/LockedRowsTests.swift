@@ -41,6 +41,17 @@ import Testing
     #expect(rows.admit(batch) == nil, "it waited no more")
   }
 
+  @Test func whatNobodyTriesAnyLongerIsForgotten() {
+    let given = [row(.a, 1)]
+    let others = [row(.b, 2)]
+    _ = write(given, waiting: [0])
+    clock.advance(by: .seconds(60))
+    #expect(write(others)?.putOff == [])
+    #expect(rows.count == 1)
+    clock.advance(by: .seconds(1))
+    #expect(write(others) == nil && rows.count == 0)
+  }
+
   @Test func oneWriterTriesItAtATime() {
     let batch = [row(.a, 1)]
     _ = write(batch, waiting: [0])
