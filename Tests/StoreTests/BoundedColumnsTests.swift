@@ -30,6 +30,12 @@ import Testing
         VALUES (1, '\(id)', \(names.map { all[$0]! }.joined(separator: ", ")))
         """)
     }
+    if TestDatabase.isDistributed {
+      // Such a table has no triggers, which tell of rows that other programs write.
+      let hour = InteractionID(at: time).hour
+      try database.sql(
+        "INSERT INTO parley.deltas (tenant, recount_from, recount_to) VALUES (1, \(hour), \(hour + 1))")
+    }
     return ids.sorted(by: >)
   }
 
@@ -44,8 +50,8 @@ import Testing
 
   @Test func aMillionIntentsStopNobodysCounting() async throws {
     try await withStore { store, database, interaction in
-      let written = try insert(
-        1, ["intent_names": "array(SELECT 'i' || n FROM generate_series(1, 1000000) AS n)"], database)
+      let names = (1...1_000_000).map { "i\($0)" }.joined(separator: ",")
+      let written = try insert(1, ["intent_names": "'{\(names)}'"], database)
       _ = try await store.record(.sample(), for: .b).get()
       try await eventually("all is merged and rebuilt") { try database.isFolded() }
       var filter = InteractionFilter()

@@ -95,7 +95,7 @@ import Testing
         let lease = try database.session()
         try lease.holdRollupLease()
         _ = try await store.record(interactions(5, &random), for: .a)
-        try session.sql("BEGIN; SELECT FROM parley.deltas FOR UPDATE")
+        try session.sql("BEGIN; SELECT FROM parley.deltas WHERE tenant = 1 FOR UPDATE")
         try lease.unlock()
       } else {
         try session.sql("BEGIN; SELECT FROM parley.\(table) WHERE tenant = 1 FOR UPDATE")

@@ -45,7 +45,7 @@ import Testing
       }
       for _ in 0..<random.pick([1, 1, 3]) { bytes = random.damage(bytes) }
       let hex = bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-      try database.sql("UPDATE parley.\(table) SET \(column) = '\\x\(hex)' WHERE ctid = '\(cell[0])'")
+      try database.sql("UPDATE parley.\(table) SET \(column) = '\\x\(hex)' WHERE tenant = 1 AND ctid = '\(cell[0])'")
     }
   }
 
