@@ -120,6 +120,22 @@ struct ConnectionTableTests {
     #expect(try known(1) == nil)
   }
 
+  /// A search looks at a few of them, and goes on where the last one stopped.
+  @Test func idleConnectionIsFoundBehindManyThatAreUsed() throws {
+    let count = 3 * KnownConnections.looksMax
+    let stage = Stage(connectionsMax: count)
+    let known = try (0..<count).map { _ in
+      let connection = try #require(try stage.connect())
+      connection.authenticated()
+      return connection
+    }
+    stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin))
+    for connection in known.dropLast() { connection.isInUse() }
+    let tries = try (1...4).first { _ in try stage.connect() != nil }
+    #expect(tries == 3)
+    #expect(known.dropLast().allSatisfy(stage.isOpen) && !stage.isOpen(known.last!))
+  }
+
   /// Sixteen places, of which a tenant that has more than half leaves two to others.
   @Test func tenantThatHasMostLeavesPlacesToOthers() throws {
     let stage = Stage(connectionsMax: 16)
@@ -181,10 +197,10 @@ struct ConnectionTableTests {
     let tickets = (0..<5).map { queue.append($0, at: .uptimeNanoseconds(UInt64($0))) }
     #expect(queue.remove(tickets[0]) == 0 && queue.remove(tickets[0]) == nil)
     queue.remove(tickets[2])
-    #expect(queue.oldestSince == .uptimeNanoseconds(1) && queue.count == 3)
+    #expect(queue.oldest?.since == .uptimeNanoseconds(1) && queue.count == 3)
     let rest = (0..<4).map { _ in queue.removeOldest() }
     #expect(rest == [1, 3, 4, nil])
-    #expect(queue.oldestSince == nil)
+    #expect(queue.oldest == nil)
   }
 
   @Test func queueGoesOnAfterManyWereTakenOut() {

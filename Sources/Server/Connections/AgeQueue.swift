@@ -13,11 +13,11 @@ struct AgeQueue<Element> {
 
   var count: Int { elements.count }
 
-  /// Since when the oldest is in; nil where there is none.
-  var oldestSince: NIODeadline? {
+  /// The oldest, and since when it is in; nil where there is none.
+  var oldest: (element: Element, since: NIODeadline)? {
     mutating get {
       dropRemoved()
-      return order.first.flatMap { elements[$0]?.since }
+      return order.first.flatMap { elements[$0] }
     }
   }
 
@@ -41,6 +41,14 @@ struct AgeQueue<Element> {
   mutating func removeOldest() -> Element? {
     dropRemoved()
     return order.first.flatMap { remove($0) }
+  }
+
+  /// Makes the oldest the newest. Its ticket stays.
+  mutating func renewOldest(at now: NIODeadline) {
+    dropRemoved()
+    guard let ticket = order.popFirst() else { return }
+    elements[ticket]?.since = now
+    order.append(ticket)
   }
 
   private mutating func dropRemoved() {

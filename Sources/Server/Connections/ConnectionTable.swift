@@ -15,12 +15,13 @@ final class ConnectionTable: Sendable {
     var open = 0
     var undecided = AgeQueue<AcceptedConnection>()
     var strangers = AgeQueue<AcceptedConnection>()
+    var known = KnownConnections()
   }
 
   private enum Place {
     case undecided(AgeQueue<AcceptedConnection>.Ticket)
     case stranger(AgeQueue<AcceptedConnection>.Ticket)
-    case known(AcceptedConnection, of: Tenant)
+    case known(KnownConnections.Ticket, of: Tenant)
   }
 
   private struct State {
@@ -39,21 +40,9 @@ final class ConnectionTable: Sendable {
       return true
     }
 
-    /// Of the known connections that was used longest ago. It looks at each, which is done only where places are short.
-    func longestUnused(of listener: Int, tenant: Tenant? = nil) -> AcceptedConnection? {
-      let known = places.values.lazy.compactMap { place -> AcceptedConnection? in
-        guard case .known(let connection, let owner) = place, tenant ?? owner == owner else { return nil }
-        return connection
-      }
-      return known.filter { $0.listener == listener }.min { $0.lastUse < $1.lastUse }
-    }
-
-    func longestIdle(of listener: Int, at now: NIODeadline) -> AcceptedConnection? {
-      longestUnused(of: listener).flatMap { $0.lastUse + .seconds(Limits.knownIdleSecondsMin) <= now ? $0 : nil }
-    }
-
     mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
-      if case .known(_, let tenant) = places.removeValue(forKey: ObjectIdentifier(connection)) {
+      if case .known(let ticket, let tenant) = places.removeValue(forKey: ObjectIdentifier(connection)) {
+        listeners[connection.listener].known.remove(ticket)
         counts[tenant]! -= 1
         if counts[tenant] == 0 { counts[tenant] = nil }
       }
@@ -119,9 +108,10 @@ final class ConnectionTable: Sendable {
       if state.counts[tenant, default: 0] > connectionsMax / 2,
         room(for: listener, state.listeners) < connectionsMax / Self.shareOfOthers
       {
-        evicted = state.longestUnused(of: listener, tenant: tenant).map { state.forget($0) }
+        evicted = state.listeners[listener].known.longestUnused(of: tenant).map { state.forget($0) }
       }
-      state.places[ObjectIdentifier(connection)] = .known(connection, of: tenant)
+      let ticket = state.listeners[listener].known.append(connection, of: tenant)
+      state.places[ObjectIdentifier(connection)] = .known(ticket, of: tenant)
       state.counts[tenant, default: 0] += 1
       return evicted
     }
@@ -149,14 +139,15 @@ final class ConnectionTable: Sendable {
       if let oldest = oldest(of: &state.listeners[listener]) { return oldest }
     }
     for listener in [listener] + others {
-      if let idle = state.longestIdle(of: listener, at: now) { return idle }
+      let idle = state.listeners[listener].known.idle(for: .seconds(Limits.knownIdleSecondsMin), at: now)
+      if let idle { return idle }
     }
     return nil
   }
 
   private func oldest(of listener: inout Listener) -> AcceptedConnection? {
-    let undecided = listener.undecided.oldestSince ?? .distantFuture
-    let stranger = listener.strangers.oldestSince ?? .distantFuture
+    let undecided = listener.undecided.oldest?.since ?? .distantFuture
+    let stranger = listener.strangers.oldest?.since ?? .distantFuture
     return stranger < undecided ? listener.strangers.removeOldest() : listener.undecided.removeOldest()
   }
 }
@@ -189,7 +180,7 @@ final class AcceptedConnection: CallPeer {
     if isKnown { noteUse() } else { table.touch(self) }
   }
 
-  fileprivate var lastUse: NIODeadline { .uptimeNanoseconds(lastUseNanoseconds.load(ordering: .relaxed)) }
+  var lastUse: NIODeadline { .uptimeNanoseconds(lastUseNanoseconds.load(ordering: .relaxed)) }
 
   private func noteUse() {
     lastUseNanoseconds.store(channel.eventLoop.now.uptimeNanoseconds, ordering: .relaxed)
