@@ -134,7 +134,8 @@ extension RPCError {
 
   public static let deadlineExceeded = RPCError(
     .deadlineExceeded, .deadlineExceeded,
-    "the deadline passed before the call was done; what was to be recorded may have been: retry with the same id")
+    "the deadline passed before the call was done; retry it, and a record with the same id, because it may be committed"
+  )
 
   public static let cancelled = RPCError(.cancelled, .callCancelled, "the caller cancelled the call")
 
