@@ -76,6 +76,8 @@ import Testing
     try await withStore { store, server, session in
       let interaction = Interaction.sample()
       _ = try await store.record(interaction)
+      // So that the list below has a connection, and need not wait for one.
+      _ = try await store.pages()
       try await eventually("the database is fit") { await store.databaseState() == .fit }
       let processes = try server.processes()
       server.signal(SIGSTOP, processes)
