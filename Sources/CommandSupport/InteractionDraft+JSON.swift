@@ -14,31 +14,16 @@ extension InteractionDraft {
     var draft = InteractionDraft()
     draft.id = try fields.text("id") ?? ""
     draft.createdAt = try time(&fields)
-    draft.content.conversationID = try fields.text("conversation_id") ?? ""
-    draft.content.customerMessage = try fields.text("customer_message") ?? ""
-    draft.content.agentResponse = try fields.text("agent_response") ?? ""
-    draft.content.detectedIntents =
-      try fields.objects("detected_intents") { (intent) throws(JSONFields.Failure) in
-        Intent(
-          name: try intent.required(try intent.text("name"), "name"),
-          confidence: try intent.required(try intent.number("confidence"), "confidence"))
-      } ?? []
-    draft.content.modelUsed = try fields.text("model_used") ?? ""
-    draft.content.contextSize = try fields.whole("context_size") ?? 0
-    draft.content.processingTimeMilliseconds = try fields.whole("processing_time_ms") ?? 0
-    draft.content.confidenceScore = try fields.number("confidence_score") ?? 0
-    draft.content.handoffTriggered = try fields.bool("handoff_triggered") ?? false
-    draft.content.handoffReason = try fields.text("handoff_reason") ?? ""
-    draft.content.messageType = try fields.text("message_type") ?? ""
-    let flat = try tokens(&fields)
-    let nested = try fields.object("token_usage") { (usage) throws(JSONFields.Failure) in try tokens(&usage) }
-    draft.content.promptTokens = try one(flat.prompt, nested?.prompt, "prompt_tokens") ?? 0
-    draft.content.completionTokens = try one(flat.completion, nested?.completion, "completion_tokens") ?? 0
-    draft.totalTokens = try one(flat.total, nested?.total, "total_tokens") ?? 0
-    let nanos = try fields.text("estimated_cost_usd").map { (usd) throws(JSONFields.Failure) in
-      do { return try Self.nanos(usd: usd) } catch { throw JSONFields.Failure("estimated_cost_usd: \(error)") }
+    try draft.content.withMutableFields { (content) throws(JSONFields.Failure) in
+      for field in InteractionContent.fields where field.parent == nil { try field.read(&fields, into: content) }
     }
-    draft.content.estimatedCostNanos = try one(try fields.whole("estimated_cost_nanos"), nanos, "estimated_cost") ?? 0
+    try draft.readTokens(from: &fields)
+    if let usd = try fields.text("estimated_cost_usd") {
+      let nanos: Int64
+      do { nanos = try Self.nanos(usd: usd) } catch { throw JSONFields.Failure("estimated_cost_usd: \(error)") }
+      let given: Int64? = try fields.whole("estimated_cost_nanos")
+      draft.content.estimatedCostNanos = try one(given, nanos, "estimated_cost") ?? 0
+    }
     _ = try fields.text("updated_at")
     let tenant = try fields.text("tenant")
     return (draft, tenant, fields.unknown)
@@ -54,10 +39,31 @@ extension InteractionDraft {
     return try one(try fields.whole("created_at_ms").map(Timestamp.init(milliseconds:)), parsed, "created_at")
   }
 
-  private static func tokens(
-    _ fields: inout JSONFields
-  ) throws(JSONFields.Failure) -> (prompt: Int32?, completion: Int32?, total: Int32?) {
-    (try fields.whole("prompt_tokens"), try fields.whole("completion_tokens"), try fields.whole("total_tokens"))
+  /// They stand in `token_usage`, or flat.
+  private mutating func readTokens(from fields: inout JSONFields) throws(JSONFields.Failure) {
+    let flat = try Self.tokens(&fields)
+    let nested = try fields.object("token_usage") { (usage) throws(JSONFields.Failure) in try Self.tokens(&usage) }
+    func number(_ name: String) throws(JSONFields.Failure) -> Int32? {
+      try Self.one(flat[name], nested?[name], name)
+    }
+    try content.withMutableFields { (content) throws(JSONFields.Failure) in
+      for field in Self.tokenFields {
+        switch field.value {
+        case .count(let count): count.set(content, try number(field.name) ?? 0)
+        case .optionalCount(let count): count.set(content, try number(field.name))
+        case .text, .amount, .score, .flag, .intents: break
+        }
+      }
+    }
+    totalTokens = try number("total_tokens") ?? 0
+  }
+
+  private static let tokenFields = InteractionContent.fields.filter { $0.parent == "token_usage" }
+
+  private static func tokens(_ fields: inout JSONFields) throws(JSONFields.Failure) -> [String: Int32] {
+    var numbers: [String: Int32] = [:]
+    for name in tokenFields.map(\.name) + ["total_tokens"] { numbers[name] = try fields.whole(name) }
+    return numbers
   }
 
   private static func one<Value: Equatable>(
@@ -83,5 +89,28 @@ extension InteractionDraft {
       nanos <= Limits.costNanosMax
     else { throw JSONFields.Failure("\(shown) is too large: \(allowed)") }
     return nanos
+  }
+}
+
+extension ContentField {
+  /// What may be left out is empty, 0 or unknown then.
+  fileprivate func read(
+    _ fields: inout JSONFields, into content: UnsafeMutablePointer<InteractionContent>
+  ) throws(JSONFields.Failure) {
+    switch value {
+    case .text(let text, _): text.set(content, try fields.text(name) ?? "")
+    case .count(let count): count.set(content, try fields.whole(name) ?? 0)
+    case .optionalCount(let count): count.set(content, try fields.whole(name))
+    case .amount(let amount, _): amount.set(content, try fields.whole(name) ?? 0)
+    case .score(let score): score.set(content, try fields.number(name) ?? 0)
+    case .flag(let flag): flag.set(content, try fields.bool(name) ?? false)
+    case .intents(let intents):
+      let read = try fields.objects(name) { (intent) throws(JSONFields.Failure) in
+        Intent(
+          name: try intent.required(try intent.text("name"), "name"),
+          confidence: try intent.required(try intent.number("confidence"), "confidence"))
+      }
+      intents.set(content, read ?? [])
+    }
   }
 }

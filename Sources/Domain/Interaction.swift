@@ -18,7 +18,8 @@ public struct Intent: Hashable, Sendable {
   }
 }
 
-/// Everything about an interaction but its identity: what a retry must repeat to be the same.
+/// Everything about an interaction but its identity: what a retry must repeat to be the same. Each property has an entry in
+/// `fields`.
 public struct InteractionContent: Hashable, Sendable {
   public var conversationID = ""
   public var customerMessage = ""
@@ -41,24 +42,13 @@ public struct InteractionContent: Hashable, Sendable {
   public init() {}
 
   public static func == (a: InteractionContent, b: InteractionContent) -> Bool {
-    a.numbers == b.numbers && a.tokens == b.tokens && a.handoffTriggered == b.handoffTriggered
-      && a.detectedIntents == b.detectedIntents && zip(a.texts, b.texts).allSatisfy { $0.isExactly($1) }
+    a.withFields { a in b.withFields { b in fields.allSatisfy { $0.isEqual(a, b) } } }
   }
 
   public func hash(into hasher: inout Hasher) {
     for byte in conversationID.utf8 { hasher.combine(byte) }
     hasher.combine(estimatedCostNanos)
   }
-
-  private var texts: [String] {
-    [conversationID, customerMessage, agentResponse, modelUsed, handoffReason, messageType]
-  }
-
-  private var numbers: (Int32, Int32, Double, Int64) {
-    (contextSize, processingTimeMilliseconds, confidenceScore, estimatedCostNanos)
-  }
-
-  private var tokens: (Int32, Int32) { (promptTokens, completionTokens) }
 }
 
 /// A recorded interaction, or one that meets every rule and may be. Its time is the id's.
@@ -78,16 +68,16 @@ public struct Interaction: Hashable, Sendable {
 
   /// What it weighs in queues and pages: its texts, and an allowance for all else. Never less than
   /// its size on the wire.
-  public var bytes: Int {
-    content.customerMessage.utf8.count + content.agentResponse.utf8.count + content.bytesWithoutTexts
-  }
+  public var bytes: Int { content.bytes }
 }
 
 extension InteractionContent {
-  var bytesWithoutTexts: Int {
-    detectedIntents.reduce(512 + conversationID.utf8.count + modelUsed.utf8.count + handoffReason.utf8.count) {
-      $0 + $1.name.utf8.count + 32
+  fileprivate var bytes: Int {
+    var bytes = 512
+    withFields { content in
+      for text in Self.texts { bytes += text.read(content) { $0.utf8.count } }
     }
+    return detectedIntents.reduce(bytes) { $0 + $1.name.utf8.count + 32 }
   }
 
   /// `prompt + completion`. Validation keeps the sum within 32 bits; of what other programs wrote into a row it is the

@@ -23,6 +23,25 @@ struct Violations {
     require(value >= 0, field(), "is \(value); it cannot be negative")
   }
 
+  /// What the declaration of a field allows.
+  mutating func require(
+    _ value: ContentField.Value, of content: UnsafePointer<InteractionContent>, _ field: @autoclosure () -> String
+  ) {
+    switch value {
+    case .text(let text, let max?): text.read(content) { requireBytes(of: $0, atMost: max, field()) }
+    case .count(let count): requireCount(count.get(content), field())
+    case .optionalCount(let count): requireCount(count.get(content) ?? 0, field())
+    case .amount(let amount, let allowed):
+      let value = amount.get(content)
+      require(
+        allowed.contains(value), field(),
+        "is \(value); allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
+    case .score(let score): requireUnit(score.get(content), field())
+    // What else is allowed, `normalized` says.
+    case .text(_, nil), .flag, .intents: break
+    }
+  }
+
   mutating func requireMessageType(_ value: String, _ field: @autoclosure () -> String) {
     require(
       isMessageType(value), field(),
@@ -119,24 +138,14 @@ extension InteractionDraft {
   private func normalized(path: () -> String, _ violations: inout Violations) -> InteractionContent {
     var content = content
     violations.require(!content.conversationID.isEmpty, "\(path()).conversation_id", "is empty; it is required")
-    violations.requireBytes(
-      of: content.conversationID, atMost: Limits.conversationIDBytesMax, "\(path()).conversation_id")
-    violations.requireBytes(
-      of: content.customerMessage, atMost: Limits.customerMessageBytesMax, "\(path()).customer_message")
-    violations.requireBytes(
-      of: content.agentResponse, atMost: Limits.agentResponseBytesMax, "\(path()).agent_response")
-    violations.requireBytes(of: content.modelUsed, atMost: Limits.modelUsedBytesMax, "\(path()).model_used")
-    violations.requireBytes(
-      of: content.handoffReason, atMost: Limits.handoffReasonBytesMax, "\(path()).handoff_reason")
+    content.withFields { content in
+      for (index, value) in InteractionContent.values.enumerated() {
+        violations.require(value, of: content, "\(path()).\(InteractionContent.fields[index].path)")
+      }
+    }
     violations.require(
       content.handoffReason.isEmpty || content.handoffTriggered, "\(path()).handoff_reason",
       "is given without handoff_triggered; set both or neither")
-    violations.requireUnit(content.confidenceScore, "\(path()).confidence_score")
-    violations.requireCount(content.contextSize, "\(path()).context_size")
-    violations.requireCount(content.processingTimeMilliseconds, "\(path()).processing_time_ms")
-    violations.require(
-      (0...Limits.costNanosMax).contains(content.estimatedCostNanos), "\(path()).estimated_cost_nanos",
-      "is \(content.estimatedCostNanos); allowed is 0 to \(Limits.costNanosMax)")
 
     violations.require(
       content.detectedIntents.count <= Limits.intentsMax, "\(path()).detected_intents",
@@ -149,8 +158,6 @@ extension InteractionDraft {
     }
 
     var usage: String { "\(path()).token_usage" }
-    violations.requireCount(content.promptTokens, "\(usage).prompt_tokens")
-    violations.requireCount(content.completionTokens, "\(usage).completion_tokens")
     let (total, overflow) = content.promptTokens.addingReportingOverflow(content.completionTokens)
     violations.require(
       !overflow, "\(usage).total_tokens", "prompt_tokens + completion_tokens pass \(Int32.max)")

@@ -4,57 +4,66 @@ import Foundation
 
 // The shapes of JSON that the command prints: the schema's field names, 64-bit integers as plain numbers.
 
+/// A name of the schema as a key.
+private struct FieldName: CodingKey {
+  let stringValue: String
+  var intValue: Int? { nil }
+
+  init(_ name: String) { stringValue = name }
+  init?(stringValue: String) { self.init(stringValue) }
+  init?(intValue: Int) { nil }
+}
+
 /// An interaction, as it is printed.
 struct InteractionJSON: Encodable {
-  struct IntentJSON: Encodable {
+  private struct IntentJSON: Encodable {
     var name: String
     var confidence: Double
   }
 
-  struct TokenUsageJSON: Encodable {
-    var promptTokens: Int32
-    var completionTokens: Int32
-    var totalTokens: Int32
+  private let interaction: Interaction
+  private let texts: Bool
+
+  /// - Parameter texts: with its long texts.
+  init(_ interaction: Interaction, texts: Bool) {
+    self.interaction = interaction
+    self.texts = texts
   }
 
-  var id: String
-  var conversationId: String
-  var createdAt: String
-  var customerMessage: String?
-  var agentResponse: String?
-  var detectedIntents: [IntentJSON]
-  var modelUsed: String
-  var contextSize: Int32
-  var processingTimeMs: Int32
-  var confidenceScore: Double
-  var handoffTriggered: Bool
-  var handoffReason: String
-  var messageType: String
-  var tokenUsage: TokenUsageJSON
-  var estimatedCostNanos: Int64
-  var updatedAt: String?
-
-  init(_ interaction: Interaction, texts: Bool) {
+  func encode(to encoder: any Encoder) throws {
     let content = interaction.content
-    id = interaction.id.description
-    conversationId = content.conversationID
-    createdAt = interaction.createdAt.rfc3339
-    if texts {
-      customerMessage = content.customerMessage
-      agentResponse = content.agentResponse
+    var fields = encoder.container(keyedBy: FieldName.self)
+    try fields.encode(interaction.id.description, forKey: FieldName("id"))
+    try fields.encode(interaction.createdAt.rfc3339, forKey: FieldName("created_at"))
+    try fields.encodeIfPresent(interaction.updatedAt?.rfc3339, forKey: FieldName("updated_at"))
+    var parents: [String: KeyedEncodingContainer<FieldName>] = [:]
+    for field in InteractionContent.fields where texts || !field.isLong {
+      guard let parent = field.parent else {
+        try encode(field, to: &fields)
+        continue
+      }
+      var message = parents[parent] ?? fields.nestedContainer(keyedBy: FieldName.self, forKey: FieldName(parent))
+      try encode(field, to: &message)
+      parents[parent] = message
     }
-    detectedIntents = content.detectedIntents.map { IntentJSON(name: $0.name, confidence: $0.confidence) }
-    modelUsed = content.modelUsed
-    contextSize = content.contextSize
-    processingTimeMs = content.processingTimeMilliseconds
-    confidenceScore = content.confidenceScore
-    handoffTriggered = content.handoffTriggered
-    handoffReason = content.handoffReason
-    messageType = content.messageType
-    tokenUsage = TokenUsageJSON(
-      promptTokens: content.promptTokens, completionTokens: content.completionTokens, totalTokens: content.totalTokens)
-    estimatedCostNanos = content.estimatedCostNanos
-    updatedAt = interaction.updatedAt?.rfc3339
+    try parents["token_usage"]?.encode(content.totalTokens, forKey: FieldName("total_tokens"))
+  }
+
+  private func encode(_ field: ContentField, to fields: inout KeyedEncodingContainer<FieldName>) throws {
+    let name = FieldName(field.name)
+    try interaction.content.withFields { content in
+      switch field.value {
+      case .text(let text, _): try fields.encode(text.get(content), forKey: name)
+      case .count(let count): try fields.encode(count.get(content), forKey: name)
+      case .optionalCount(let count): try fields.encodeIfPresent(count.get(content), forKey: name)
+      case .amount(let amount, _): try fields.encode(amount.get(content), forKey: name)
+      case .score(let score): try fields.encode(score.get(content), forKey: name)
+      case .flag(let flag): try fields.encode(flag.get(content), forKey: name)
+      case .intents(let intents):
+        try fields.encode(
+          intents.get(content).map { IntentJSON(name: $0.name, confidence: $0.confidence) }, forKey: name)
+      }
+    }
   }
 }
 

@@ -111,7 +111,7 @@ extension InteractionPage: WireMessage {
     self = try MessageKind.listInteractionsResponse.decode(encoded) { (message) throws(RPCError) in
       var interactions: [Interaction] = []
       for interaction in elements(message.n_interactions, message.interactions) {
-        interactions.append(try Interaction(interaction.pointee))
+        interactions.append(try Interaction(interaction))
       }
       return InteractionPage(
         interactions: interactions, nextPageToken: try text(message.next_page_token, "next_page_token"))
@@ -148,7 +148,7 @@ extension Interaction: WireMessage {
   public init(encoded: [UInt8]) throws(RPCError) {
     self = try MessageKind.getInteractionResponse.decode(encoded) { (message) throws(RPCError) in
       guard let interaction = message.interaction else { throw .invalid("interaction", "is missing") }
-      return try Interaction(interaction.pointee)
+      return try Interaction(interaction)
     }
   }
 

@@ -6,7 +6,7 @@ extension RecordInteraction: WireMessage {
     self = try MessageKind.recordInteractionRequest.decode(encoded) { (message) throws(RPCError) in
       guard let interaction = message.interaction else { throw .invalid("interaction", "is missing") }
       return RecordInteraction(
-        interaction: try InteractionDraft(interaction.pointee, path: "interaction"),
+        interaction: try InteractionDraft(interaction, path: "interaction"),
         requestID: try text(message.request_id, "request_id"))
     }
   }
@@ -26,7 +26,7 @@ extension RecordInteractions: WireMessage {
       RecordInteractions(
         interactions: elements(message.n_interactions, message.interactions).enumerated().map { index, draft in
           Result { () throws(RPCError) in
-            try InteractionDraft(draft.pointee, path: "interactions[\(index)]")
+            try InteractionDraft(draft, path: "interactions[\(index)]")
           }
         })
     }
