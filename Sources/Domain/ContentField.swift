@@ -56,8 +56,7 @@ private enum ComputedProperties {
 package final class ContentField: Sendable {
   /// What it holds, what is allowed, and how it is reached.
   package enum Value: Sendable {
-    /// nil: a rule of its own says what is allowed.
-    case text(Accessor<String>, bytesMax: Int?)
+    case text(Accessor<String>, bytesMax: Int)
     /// A count, a size or a duration; not negative.
     case count(Accessor<Int32>)
     /// The same where it may be unknown, which is another value than 0.
@@ -76,16 +75,22 @@ package final class ContentField: Sendable {
   package let value: Value
   /// Lists show it in their full view alone.
   package let isLong: Bool
+  /// Another rule than its declaration says what is allowed.
+  let hasOwnRule: Bool
   /// A retry has to repeat it. What the server adds is not compared.
   package let isCompared: Bool
   /// As errors name it: "token_usage.prompt_tokens".
   package let path: String
 
-  private init(_ name: String, of parent: String? = nil, _ value: Value, isLong: Bool = false, isCompared: Bool) {
+  private init(
+    _ name: String, of parent: String? = nil, _ value: Value, isLong: Bool = false, hasOwnRule: Bool = false,
+    isCompared: Bool
+  ) {
     self.name = name
     self.parent = parent
     self.value = value
     self.isLong = isLong
+    self.hasOwnRule = hasOwnRule
     self.isCompared = isCompared
     path = parent.map { "\($0).\(name)" } ?? name
   }
@@ -95,9 +100,11 @@ package final class ContentField: Sendable {
 
 extension ContentField {
   package static func text(
-    _ name: String, _ path: Accessor<String>.Path, bytesMax: Int?, isLong: Bool = false, isCompared: Bool = true
+    _ name: String, _ path: Accessor<String>.Path, bytesMax: Int, isLong: Bool = false, hasOwnRule: Bool = false,
+    isCompared: Bool = true
   ) -> ContentField {
-    ContentField(name, .text(Accessor(path), bytesMax: bytesMax), isLong: isLong, isCompared: isCompared)
+    ContentField(
+      name, .text(Accessor(path), bytesMax: bytesMax), isLong: isLong, hasOwnRule: hasOwnRule, isCompared: isCompared)
   }
 
   package static func count(

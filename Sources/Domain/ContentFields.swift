@@ -12,7 +12,7 @@ extension InteractionContent {
     .score("confidence_score", \.confidenceScore),
     .flag("handoff_triggered", \.handoffTriggered),
     .text("handoff_reason", \.handoffReason, bytesMax: Limits.handoffReasonBytesMax),
-    .text("message_type", \.messageType, bytesMax: nil),
+    .text("message_type", \.messageType, bytesMax: Limits.messageTypeBytesMax, hasOwnRule: true),
     .count("prompt_tokens", of: "token_usage", \.promptTokens),
     .count("completion_tokens", of: "token_usage", \.completionTokens),
     .amount("estimated_cost_nanos", \.estimatedCostNanos, allowed: 0...Limits.costNanosMax),
@@ -20,6 +20,10 @@ extension InteractionContent {
 
   /// The same without names, for what is done with every interaction.
   static let values = fields.map(\.value)
+
+  /// Those whose declaration says what is allowed.
+  static let ruled = fields.filter { !$0.hasOwnRule }
+  static let ruledValues = ruled.map(\.value)
 
   /// Of the fields that hold text.
   static let texts: [Accessor<String>] = values.compactMap { if case .text(let text, _) = $0 { text } else { nil } }

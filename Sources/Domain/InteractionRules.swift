@@ -28,7 +28,7 @@ struct Violations {
     _ value: ContentField.Value, of content: UnsafePointer<InteractionContent>, _ field: @autoclosure () -> String
   ) {
     switch value {
-    case .text(let text, let max?): text.read(content) { requireBytes(of: $0, atMost: max, field()) }
+    case .text(let text, let max): text.read(content) { requireBytes(of: $0, atMost: max, field()) }
     case .count(let count): requireCount(count.get(content), field())
     case .optionalCount(let count): requireCount(count.get(content) ?? 0, field())
     case .amount(let amount, let allowed):
@@ -38,7 +38,7 @@ struct Violations {
         "is \(value); allowed is \(allowed.lowerBound) to \(allowed.upperBound)")
     case .score(let score): requireUnit(score.get(content), field())
     // What else is allowed, `normalized` says.
-    case .text(_, nil), .flag, .intents: break
+    case .flag, .intents: break
     }
   }
 
@@ -139,8 +139,8 @@ extension InteractionDraft {
     var content = content
     violations.require(!content.conversationID.isEmpty, "\(path()).conversation_id", "is empty; it is required")
     content.withFields { content in
-      for (index, value) in InteractionContent.values.enumerated() {
-        violations.require(value, of: content, "\(path()).\(InteractionContent.fields[index].path)")
+      for (index, value) in InteractionContent.ruledValues.enumerated() {
+        violations.require(value, of: content, "\(path()).\(InteractionContent.ruled[index].path)")
       }
     }
     violations.require(

@@ -27,6 +27,7 @@ final class BatchWriter: Sendable {
   private let connection: OwnerConnection
   private let catalog: Catalog
   private let numbers: TenantNumbers
+  private let layout: RecordLayout
   private let takenKeys: TakenKeys
   private let lockedRows: LockedRows
   /// How long a batch waits for what others have locked.
@@ -42,13 +43,14 @@ final class BatchWriter: Sendable {
   ///   - takenKeys: what the writers of one store know together.
   ///   - lockedRows: so is this.
   init(
-    _ connection: OwnerConnection, catalog: Catalog, numbers: TenantNumbers, takenKeys: TakenKeys = TakenKeys(),
-    lockedRows: LockedRows = LockedRows(), lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax),
-    logger: Logger
+    _ connection: OwnerConnection, catalog: Catalog, numbers: TenantNumbers, layout: RecordLayout = .standard,
+    takenKeys: TakenKeys = TakenKeys(), lockedRows: LockedRows = LockedRows(),
+    lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax), logger: Logger
   ) {
     self.connection = connection
     self.catalog = catalog
     self.numbers = numbers
+    self.layout = layout
     self.takenKeys = takenKeys
     self.lockedRows = lockedRows
     self.lockMax = lockMax
@@ -146,10 +148,10 @@ final class BatchWriter: Sendable {
     switch written {
     case .inserted:
       guard let original else { return .told(.success(Recorded(id: row.id, alreadyRecorded: false))) }
-      isSame = original.values == row.values
-    case .found(let content): isSame = content == ContentHash(row.values)
+      isSame = original.encoded.compared == row.encoded.compared
+    case .found(let content): isSame = content == ContentHash(row.encoded)
     case .refused(let error):
-      return original == nil || original!.values == row.values ? .told(.failure(error)) : nil
+      return original == nil || original!.encoded.compared == row.encoded.compared ? .told(.failure(error)) : nil
     case .failed(let error): return .failed(error)
     }
     return .told(isSame ? .success(Recorded(id: row.id, alreadyRecorded: true)) : .failure(conflict(row)))
@@ -207,9 +209,9 @@ final class BatchWriter: Sendable {
     var lockWaits = (ofAll: 0, ofTenant: [TenantKey: Int]())
     while var piece = pieces.popLast() {
       let suspects = piece.asksFirst ? piece.rows : takenKeys.suspects(among: piece.rows)
-      let result = await connection.run { [piece] (connection) throws(PostgresError) in
-        try connection.record(
-          piece.rows, askingFor: suspects, isInserted: piece.isInserted, lockMax: piece.lockMax)
+      let result = await connection.run { [piece, layout] (connection) throws(PostgresError) in
+        try RecordTransaction(on: connection, layout, lockMax: piece.lockMax)
+          .record(piece.rows, askingFor: suspects, isInserted: piece.isInserted)
       }
       switch result {
       case .success(let outcomes):

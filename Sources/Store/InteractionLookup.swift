@@ -17,12 +17,16 @@ final class InteractionLookup: Sendable {
   private let queue: Mutex<LookupQueue<Waiter>>
   private let readers: ReaderPool
   private let numbers: TenantNumbers
+  private let layout: RecordLayout
   private let keyedReadMax: Duration
 
   /// - Parameter keyedReadMax: a statement that holds a connection for longer goes on among the reads that scan rows.
-  init(_ readers: ReaderPool, _ numbers: TenantNumbers, concurrency: Int, keyedReadMax: Duration) {
+  init(
+    _ readers: ReaderPool, _ numbers: TenantNumbers, _ layout: RecordLayout, concurrency: Int, keyedReadMax: Duration
+  ) {
     self.readers = readers
     self.numbers = numbers
+    self.layout = layout
     self.keyedReadMax = keyedReadMax
     queue = Mutex(
       LookupQueue(
@@ -135,10 +139,10 @@ final class InteractionLookup: Sendable {
   private func find(
     _ ids: [InteractionID], of tenant: Tenant, on connection: ReaderConnection, within limit: Duration?
   ) async -> Result<[InteractionID: Interaction]?, PostgresError> {
-    await connection.run { [numbers] (connection) throws(PostgresError) in
-      guard let limit else { return try connection.interactions(ids, of: tenant, numbers) }
+    await connection.run { [numbers, layout] (connection) throws(PostgresError) in
+      guard let limit else { return try connection.interactions(ids, of: tenant, numbers, layout) }
       return try connection.within(limit) { (connection) throws(PostgresError) in
-        try connection.interactions(ids, of: tenant, numbers)
+        try connection.interactions(ids, of: tenant, numbers, layout)
       }
     }
   }
@@ -147,11 +151,13 @@ final class InteractionLookup: Sendable {
   static let monthsApartMax = 8
 
   /// Ids tell their months: each month's are looked for by a statement of their own, all in one round trip.
-  static func commands(_ ids: [InteractionID], _ tenant: TenantKey, now: Timestamp = .now) -> [Command] {
+  static func commands(
+    _ ids: [InteractionID], _ tenant: TenantKey, _ layout: RecordLayout, now: Timestamp = .now
+  ) -> [Command] {
     var byMonths = Dictionary(grouping: ids) { Months(covering: $0...$0, now: now) }
     if byMonths.count > monthsApartMax { byMonths = [Months(covering: ids.min()!...ids.max()!, now: now): ids] }
     return byMonths.map { months, ids in
-      Command(.getInteractions(in: months)) {
+      Command(layout.statements.get(in: months)) {
         $0.add(tenant.rawValue)
         $0.add(ids)
       }
@@ -174,13 +180,14 @@ final class InteractionLookup: Sendable {
 
 extension ReaderSession {
   fileprivate func interactions(
-    _ ids: [InteractionID], of tenant: Tenant, _ numbers: TenantNumbers
+    _ ids: [InteractionID], of tenant: Tenant, _ numbers: TenantNumbers, _ layout: RecordLayout
   ) throws(PostgresError) -> [InteractionID: Interaction] {
     let found = try reading(tenant, numbers) { (connection, tenant) throws(PostgresError) in
       var found: [InteractionID: Interaction] = [:]
-      for rows in try connection.read(InteractionLookup.commands(ids, tenant.key), tenant: tenant, plan: .keyed) {
+      let commands = InteractionLookup.commands(ids, tenant.key, layout)
+      for rows in try connection.read(commands, tenant: tenant, plan: .keyed) {
         for row in rows {
-          let interaction = try Interaction(row)
+          let interaction = try layout.interaction(row)
           found[interaction.id] = interaction
         }
       }

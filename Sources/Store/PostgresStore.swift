@@ -41,13 +41,17 @@ public final class PostgresStore: InteractionStore {
   private let batchMax: Duration
   private let exactStatsInteractionsMax: Int
   private let smallTenants = SmallTenants()
+  private let layout: RecordLayout
 
   public convenience init(_ configuration: Configuration, logger: Logger) {
     self.init(configuration, exactStatsInteractionsMax: Limits.exactStatsInteractionsMax, logger: logger)
   }
 
   /// - Parameter exactStatsInteractionsMax: that many are read as rows, for their exact percentiles.
-  init(_ configuration: Configuration, exactStatsInteractionsMax: Int, logger: Logger) {
+  init(
+    _ configuration: Configuration, exactStatsInteractionsMax: Int, layout: RecordLayout = .standard, logger: Logger
+  ) {
+    self.layout = layout
     self.exactStatsInteractionsMax = exactStatsInteractionsMax
     keyedReadMax = configuration.keyedReadMax
     batchMax = configuration.batchMax
@@ -63,21 +67,21 @@ public final class PostgresStore: InteractionStore {
     recorder = Recorder(
       writers: (0..<budget.writers).map { _ in
         BatchWriter(
-          owner(), catalog: catalog, numbers: numbers, takenKeys: takenKeys, lockedRows: lockedRows,
+          owner(), catalog: catalog, numbers: numbers, layout: layout, takenKeys: takenKeys, lockedRows: lockedRows,
           lockMax: configuration.lockMax, logger: logger)
-      }, failingMax: configuration.failingMax)
+      }, layout: layout, failingMax: configuration.failingMax)
     let (rollups, putOff, watch) = (owner(), PutOffTenants(logger: logger), LeaseWatch(logger: logger))
     jobs = JobRunner(
       [
         .init(PartitionJob(catalog, watch: watch), on: registry),
-        .init(RollupJob(putOff, watch: watch, logger: logger), on: rollups),
-        .init(RebuildJob(putOff, watch: watch, logger: logger), on: rollups),
+        .init(RollupJob(putOff, layout: layout, watch: watch, logger: logger), on: rollups),
+        .init(RebuildJob(putOff, layout: layout, watch: watch, logger: logger), on: rollups),
       ], logger: logger)
     probe = DatabaseProbe(url: configuration.url, logger: logger)
     readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
     lookup = InteractionLookup(
-      readers, numbers, concurrency: max(1, budget.readers / 2), keyedReadMax: configuration.keyedReadMax)
+      readers, numbers, layout, concurrency: max(1, budget.readers / 2), keyedReadMax: configuration.keyedReadMax)
   }
 
   /// Writes what is recorded, and runs the jobs, until `close()`.
@@ -132,8 +136,9 @@ public final class PostgresStore: InteractionStore {
     _ completion: Completion<(interactions: [Interaction], more: Bool)>
   ) -> Cancellation {
     completion.complete { [self] () throws(RPCError) in
-      let page = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-        try PageReader(query, tenant: tenant, looksFarAhead: catalog.hasPartitionsFarAhead).page(on: connection)
+      let page = try await read(of: tenant) { [layout, catalog] (connection, tenant) throws(PostgresError) in
+        try PageReader(query, tenant: tenant, layout: layout, looksFarAhead: catalog.hasPartitionsFarAhead)
+          .page(on: connection)
       }
       return page ?? ([], false)
     }
@@ -148,8 +153,8 @@ public final class PostgresStore: InteractionStore {
   private func report(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
     let exactUpTo = exactStatsInteractionsMax
     let isSmall = smallTenants.contains(tenant, from: query.start)
-    let report = try await read(of: tenant) { (connection, tenant) throws(PostgresError) in
-      try connection.stats(query, of: tenant, exactUpTo: exactUpTo, isSmall: isSmall)
+    let report = try await read(of: tenant) { [layout] (connection, tenant) throws(PostgresError) in
+      try connection.stats(query, of: tenant, layout, exactUpTo: exactUpTo, isSmall: isSmall)
     }
     if let report, query.filter.selectsByTimeAlone { smallTenants.remember(tenant, report, exactUpTo: exactUpTo) }
     return report ?? StatsReport(start: query.start, end: query.end)

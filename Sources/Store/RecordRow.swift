@@ -4,25 +4,24 @@ import Postgres
 /// One interaction on its way into its row, encoded once.
 struct RecordRow: Sendable {
   let key: Key
-  /// The parameters of interaction_insert.sql.
-  let values: Parameters
+  let encoded: EncodedInteraction
   let fact: Fact
   /// Whose number the key holds. The database decides whether it does.
   let tenantName: Tenant
 
-  init(_ interaction: Interaction, tenant: NumberedTenant) {
+  init(_ interaction: Interaction, tenant: NumberedTenant, _ layout: RecordLayout) {
     key = Key(tenant: tenant.key.rawValue, id: interaction.id)
-    values = Parameters(interaction, tenant: tenant.key)
-    fact = Fact(interaction)
+    encoded = layout.encoded(interaction, tenant: tenant.key)
+    fact = Fact(interaction, layout.plan)
     tenantName = tenant.name
   }
 
   /// The same under another number.
   init(_ row: RecordRow, tenant: TenantKey) {
-    var values = row.values
-    values.replaceFirst(with: tenant.rawValue)
+    var encoded = row.encoded
+    encoded.values.replaceFirst(with: tenant.rawValue)
     key = Key(tenant: tenant.rawValue, id: row.id)
-    self.values = values
+    self.encoded = encoded
     fact = row.fact
     tenantName = row.tenantName
   }

@@ -41,10 +41,12 @@ final class Recorder: Sendable {
 
   private let state: Mutex<State>
   private let writers: [BatchWriter]
+  private let layout: RecordLayout
 
   /// - Parameter failingMax: when every batch has failed for so long, recording counts as broken.
-  init(writers: [BatchWriter], failingMax: Duration) {
+  init(writers: [BatchWriter], layout: RecordLayout, failingMax: Duration) {
     self.writers = writers
+    self.layout = layout
     let queue = Queue(
       writerCount: writers.count,
       queue: Queue.Queue(
@@ -66,7 +68,7 @@ final class Recorder: Sendable {
       completion.complete(.success([]))
       return {}
     }
-    let rows = interactions.map { RecordRow($0, tenant: tenant) }
+    let rows = interactions.map { RecordRow($0, tenant: tenant, layout) }
     let size = Queue.Queue.Size(count: rows.count, bytes: interactions.reduce(0) { $0 + $1.bytes })
     let submission = Submission(rows: rows, completion: completion)
     let (enqueued, woken) = state.withLock { state in

@@ -12,13 +12,13 @@ private enum StatsRowKind: Int32 {
 }
 
 extension StatsReport {
-  init(_ rows: Rows, for query: GetStats.Checked) throws(PostgresError) {
+  init(_ rows: Rows, for query: GetStats.Checked, _ measures: Measures) throws(PostgresError) {
     self.init(start: query.start, end: query.end)
     for row in rows {
       guard let kind = StatsRowKind(rawValue: try row.int32(0)) else {
         throw PostgresError(kind: .unexpectedAnswer, message: "an unknown kind of statistics row")
       }
-      let stats = try Stats(row)
+      let stats = try Stats(row, measures)
       switch kind {
       case .totals: totals = stats
       case .model: byModel.append(try StatsGroup(row, stats))
@@ -50,21 +50,20 @@ extension StatsGroup {
 }
 
 extension Stats {
-  fileprivate init(_ row: Row) throws(PostgresError) {
-    self.init()
-    totalInteractions = try row.int64(4)
-    totalCostNanos = try row.int64(5)
-    confidenceMicros = try row.int64(6)
-    handoffCount = try row.int64(7)
-    processingTimeMilliseconds = try row.int64(8)
-    promptTokens = try row.int64(9)
-    completionTokens = try row.int64(10)
-    highConfidenceCount = try row.int64(11)
-    if totalInteractions > 0 {
-      p50 = Int64(try row.int32(12))
-      p95 = Int64(try row.int32(13))
-      p99 = Int64(try row.int32(14))
+  /// From the columns that `MeasurePlan.sums` names.
+  fileprivate init(_ row: Row, _ measures: Measures) throws(PostgresError) {
+    var column = 4
+    var numbers: [Int64] = []
+    for _ in 0..<measures.numbersCount {
+      numbers.append(try row.int64(column))
+      column += 1
     }
-    for bin in 0..<10 { confidenceHistogram[bin] = try row.int64(15 + bin) }
+    var percentiles: [Int64] = []
+    for _ in 0..<measures.percentilesCount {
+      // NULL of nothing.
+      percentiles.append(row.isNull(column) ? 0 : Int64(try row.int32(column)))
+      column += 1
+    }
+    self.init(numbers: numbers, percentiles: percentiles)
   }
 }

@@ -79,40 +79,22 @@ struct PageJSON: Encodable {
 }
 
 struct StatsJSON: Encodable {
-  var totalInteractions: Int64
-  var totalCostNanos: Int64
-  var avgConfidence: Double
-  var handoffCount: Int64
-  var handoffRate: Double
-  var avgProcessingTimeMs: Double
-  var p50ProcessingTimeMs: Int64
-  var p95ProcessingTimeMs: Int64
-  var p99ProcessingTimeMs: Int64
-  var promptTokens: Int64
-  var completionTokens: Int64
-  var totalTokens: Int64
-  var avgTokens: Double
-  var highConfidenceCount: Int64
-  var lowConfidenceCount: Int64
-  var confidenceHistogram: [Int64]
+  private let stats: Stats
 
   init(_ stats: Stats) {
-    totalInteractions = stats.totalInteractions
-    totalCostNanos = stats.totalCostNanos
-    avgConfidence = stats.averageConfidence
-    handoffCount = stats.handoffCount
-    handoffRate = stats.handoffRate
-    avgProcessingTimeMs = stats.averageProcessingTimeMilliseconds
-    p50ProcessingTimeMs = stats.p50
-    p95ProcessingTimeMs = stats.p95
-    p99ProcessingTimeMs = stats.p99
-    promptTokens = stats.promptTokens
-    completionTokens = stats.completionTokens
-    totalTokens = stats.totalTokens
-    avgTokens = stats.averageTokens
-    highConfidenceCount = stats.highConfidenceCount
-    lowConfidenceCount = stats.lowConfidenceCount
-    confidenceHistogram = stats.confidenceHistogram
+    self.stats = stats
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: FieldName.self)
+    for field in StatsField.all {
+      let name = FieldName(field.name)
+      switch field.get(stats) {
+      case .whole(let value): try fields.encode(value, forKey: name)
+      case .real(let value): try fields.encode(value, forKey: name)
+      case .wholes(let values): try fields.encode(values, forKey: name)
+      }
+    }
   }
 }
 

@@ -20,7 +20,7 @@ import Testing
     stats.processingTimeMilliseconds = 1001
     stats.promptTokens = 700
     stats.completionTokens = 102
-    stats.highConfidenceCount = 5
+    stats.confidenceHistogram = [0, 1, 0, 0, 1, 0, 1, 2, 1, 2]
     #expect(stats.averageConfidence == 0.75)
     #expect(stats.handoffRate == 0.25)
     #expect(stats.averageProcessingTimeMilliseconds == 125.125)
@@ -33,7 +33,8 @@ import Testing
   @Test func sumsPastSixtyFourBitsEndNothing() {
     var stats = Stats()
     (stats.promptTokens, stats.completionTokens) = (.max, .max)
-    (stats.totalInteractions, stats.highConfidenceCount) = (.min, .max)
+    stats.totalInteractions = .min
+    stats.confidenceHistogram = [0, 0, 0, 0, 0, 0, 0, .max, 0, 0]
     #expect(stats.totalTokens == -2)
     #expect(stats.lowConfidenceCount == 1)
   }

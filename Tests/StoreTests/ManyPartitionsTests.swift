@@ -196,17 +196,18 @@ import Testing
       let connection = database.owner()
       let counts = try await connection.run { (connection) throws(PostgresError) in
         let count = Command(Statement("count", "SELECT count(*) FROM pg_prepared_statements"))
+        let statements = RecordLayout.standard.statements
         var counts: [Int64] = []
         for month in 0..<600 {
           let months = Months(first: .first + Int64(month), end: .first + Int64(month + 1))
-          let get = Command(Statement.getInteractions(in: months)) {
+          let get = Command(statements.get(in: months)) {
             $0.add(Int32(1))
             $0.add([months.ids.lowerBound])
           }
           // The same two and more of one pipeline, and one that is asked for again and again.
           _ = try connection.pipeline([
             get,
-            Command(Statement.interactionFacts(in: .all)) {
+            Command(statements.facts(in: .all)) {
               $0.add(Int32(1))
               $0.add(months.ids.lowerBound)
               $0.add(months.ids.lowerBound)

@@ -32,7 +32,6 @@ extension Stats {
       processingTimeMilliseconds += Int64(content.processingTimeMilliseconds)
       promptTokens += Int64(content.promptTokens)
       completionTokens += Int64(content.completionTokens)
-      highConfidenceCount += content.confidenceScore >= 0.7 ? 1 : 0
       let edges = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
       confidenceHistogram[edges.count { content.confidenceScore >= $0 }] += 1
     }

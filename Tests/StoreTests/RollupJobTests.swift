@@ -248,7 +248,7 @@ import Testing
         while try !connection.staleHours(of: key).isEmpty {
           var piece = RebuildPiece(interactionsMax: 30)
           _ = try connection.withLease(nil) { (connection) throws(PostgresError) in
-            try connection.rebuild(key, &piece)
+            try connection.rebuild(key, .standard, &piece)
           }
           pieces += 1
         }
@@ -280,7 +280,7 @@ import Testing
           largest.withLock { $0 = (max($0.rows, rows.count), $0.records + rows.count) }
         }
         var facts = 0
-        let log = try connection.changeLog(of: key) { _, _ in facts += 1 }
+        let log = try connection.changeLog(of: key, .standard) { _, _ in facts += 1 }
         return log.unreadable == nil ? facts : 0
       }
       #expect(largest.withLock { $0.rows == 1 && $0.records > 10 }, "one record at a time is in memory")

@@ -77,7 +77,7 @@ import Testing
             ] {
               let counted = Mutex<Int64>(0)
               let taken = try await reader.trips { (session) throws(PostgresError) in
-                let report = try session.stats(query, of: tenant, exactUpTo: exactUpTo, isSmall: isSmall)
+                let report = try session.stats(query, of: tenant, .standard, exactUpTo: exactUpTo, isSmall: isSmall)
                 counted.withLock { $0 = report.totals.totalInteractions }
               }
               #expect(taken == trips)
@@ -91,7 +91,7 @@ import Testing
         let query = try GetStats(filter: filter).checked(tenant: .b, now: .now)
         #expect(
           try await reader.trips { (session) throws(PostgresError) in
-            _ = try session.stats(query, of: tenant, exactUpTo: 0)
+            _ = try session.stats(query, of: tenant, .standard, exactUpTo: 0)
           } == 1)
       }
       try lease.unlock()
@@ -137,7 +137,7 @@ import Testing
         let ids = given.map(\.id)
         #expect(
           try await reader.trips { (session) throws(PostgresError) in
-            _ = try session.read(InteractionLookup.commands(ids, tenant.key), tenant: tenant, plan: .keyed)
+            _ = try session.read(InteractionLookup.commands(ids, tenant.key, .standard), tenant: tenant, plan: .keyed)
           } == 1)
       }
     }

@@ -60,21 +60,23 @@ import Testing
           if source == .candidates { $0.add([shared.id]) }
         }
       }
+      let statements = RecordLayout.standard.statements
+      let pages = statements.pages
       return PageSource.allCases.flatMap {
-        [page(.interactionPage(from: $0, in: .all), $0), page(.weighedInteractionPage(from: $0, in: months), $0)]
+        [page(pages.page(from: $0, in: .all), $0), page(pages.weighedPage(from: $0, in: months), $0)]
       } + [
-        Query(statement: .getInteractions(in: months)) {
+        Query(statement: statements.get(in: months)) {
           $0.add($1.rawValue)
           $0.add([shared.id])
         },
-        Query(statement: .interactionStats) {
+        Query(statement: statements.stats) {
           $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
           $0.add(filter)
           $0.add(nil as Int64?)
           $0.add(Int64(Limits.statsGroupsMax))
           $0.add(nil as Int64?)
         },
-        Query(statement: .interactionFacts(in: months)) {
+        Query(statement: statements.facts(in: months)) {
           $0.add($1.rawValue)
           $0.add(everything.from)
           $0.add(everything.upTo)

@@ -60,7 +60,7 @@ extension TestDatabase {
   /// What the rows say.
   func statsOfRows(_ query: GetStats.Checked, of tenant: Tenant) async throws -> StatsReport {
     try await reading(as: tenant) { (connection, key) throws(PostgresError) in
-      try connection.statsOfRows(query, tenant: key)
+      try connection.statsOfRows(query, tenant: key, .standard)
     }
   }
 

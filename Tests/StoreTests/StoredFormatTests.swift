@@ -157,7 +157,7 @@ import Testing
 
   @Test func aTallyHoldsABoundedNumberOfGroups() throws {
     let query = try GetStats().checked(tenant: .a, now: .now)
-    var tally = StatsTally(query)
+    var tally = StatsTally(query, .standard)
     var fact = Fact(.sample())
     for index in 0..<Limits.statsGroupsHeldMax {
       fact.group.handoffReason = "\(index)"

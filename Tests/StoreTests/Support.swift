@@ -50,6 +50,37 @@ extension InteractionContent {
   }
 }
 
+// As production has them.
+
+extension MeasurePlan {
+  static var standard: MeasurePlan { RecordLayout.standard.plan }
+}
+
+extension Fact {
+  init(_ interaction: Interaction) { self.init(interaction, .standard) }
+}
+
+extension FactsWriter {
+  init() { self.init(.standard) }
+}
+
+extension FactsReader {
+  static func facts(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) -> [Fact] { try facts(bytes, .standard) }
+}
+
+extension Sums {
+  init() { self.init(.standard) }
+  init(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) { try self.init(bytes, .standard) }
+}
+
+extension Rollups {
+  init() { self.init(.standard) }
+}
+
+extension RecordRow {
+  init(_ interaction: Interaction, tenant: NumberedTenant) { self.init(interaction, tenant: tenant, .standard) }
+}
+
 extension ConnectionBudget {
   /// Reads go one after the other.
   static let oneReader = ConnectionBudget(writers: 2, readers: 1)

@@ -23,6 +23,12 @@ import Testing
     #expect(names(MessageField.descriptor(parley__v1__token_usage__init)) == usage.union(["total_tokens"]))
   }
 
+  @Test func everyFieldOfStatisticsIsDeclared() {
+    let fields = StatsField.all.map(\.name)
+    #expect(names(MessageField.descriptor(parley__v1__stats__init)) == Set(fields))
+    #expect(Set(fields).count == fields.count)
+  }
+
   @Test func theTypesAreThoseOfTheSchema() {
     let interaction = MessageField.descriptor(parley__v1__interaction__init)
     for field in InteractionContent.fields {
@@ -37,6 +43,11 @@ import Testing
         case .intents: PROTOBUF_C_TYPE_MESSAGE
         }
       #expect(MessageField(field.name, of: holder).type == type, "\(field.path)")
+    }
+    let stats = MessageField.descriptor(parley__v1__stats__init)
+    for field in StatsField.all {
+      let isReal = MessageField(field.name, of: stats).type == PROTOBUF_C_TYPE_DOUBLE
+      if case .real = field.get(Stats()) { #expect(isReal, "\(field.name)") }
     }
   }
 

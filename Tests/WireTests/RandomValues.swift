@@ -116,7 +116,6 @@ extension SeededGenerator {
     stats.p99 = integer(0...Int64(Int32.max))
     stats.promptTokens = integer(0...(.max / 2))
     stats.completionTokens = integer(0...(.max / 2))
-    stats.highConfidenceCount = integer(0...stats.totalInteractions)
     stats.confidenceHistogram = (0..<10).map { _ in integer(0 ... .max) }
     return stats
   }

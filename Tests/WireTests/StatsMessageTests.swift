@@ -42,7 +42,6 @@ import Wire
     stats.p99 = 9
     stats.promptTokens = 700
     stats.completionTokens = 102
-    stats.highConfidenceCount = 5
     stats.confidenceHistogram = [0, 1, 2, 3, 4, 5, 6, 7, 8, 300]
     return stats
   }()
@@ -61,8 +60,8 @@ import Wire
     + field(11, varint: 102)
     + field(12, varint: 802)
     + field(13, double: 100.25)
-    + field(14, varint: 5)
-    + field(15, varint: 3)
+    + field(14, varint: 315)
+    + field(15, varint: -307)
     + field(16, bytes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 0xac, 0x02])
 
   @Test func anAnswerHasTheFieldNumbersOfTheSchema() throws {
@@ -127,7 +126,6 @@ import Wire
     (stats.p50, stats.p95, stats.p99) = (1, 1, 1)
     stats.promptTokens = .max / 2
     stats.completionTokens = .max / 2
-    stats.highConfidenceCount = .max / 2
     stats.confidenceHistogram = [Int64](repeating: .max, count: 10)
     let groups = { (bytes: Int) in
       [StatsGroup](

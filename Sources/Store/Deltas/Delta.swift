@@ -2,8 +2,6 @@ import Domain
 import Postgres
 
 extension Statement {
-  static let interactionFacts = StatementOfMonths(
-    "interaction_facts", BoundedColumns.fill(PackageResources.interaction_facts_sql))
   fileprivate static let addStaleHours = Statement("stale_hours_add", PackageResources.stale_hours_add_sql)
   fileprivate static let addDistributedStaleHours = Statement(
     "stale_hours_add_distributed", PackageResources.stale_hours_add_distributed_sql)
@@ -19,10 +17,10 @@ extension Command {
   }
 
   fileprivate static func readFacts(
-    _ range: Range<InteractionID>, _ tenant: TenantKey, in months: Months, countMax: Int32?,
+    _ range: Range<InteractionID>, _ tenant: TenantKey, _ layout: RecordLayout, in months: Months, countMax: Int32?,
     isReadRowByRow: Bool = false
   ) -> Command {
-    Command(.interactionFacts(in: months), isReadRowByRow: isReadRowByRow) {
+    Command(layout.statements.facts(in: months), isReadRowByRow: isReadRowByRow) {
       $0.add(tenant.rawValue)
       $0.add(range.lowerBound)
       $0.add(range.upperBound)
@@ -31,8 +29,8 @@ extension Command {
   }
 
   /// Reads the facts of a range, however many, one at a time.
-  static func readFacts(_ range: Range<InteractionID>, of tenant: TenantKey) -> Command {
-    readFacts(range, tenant, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
+  static func readFacts(_ range: Range<InteractionID>, of tenant: TenantKey, _ layout: RecordLayout) -> Command {
+    readFacts(range, tenant, layout, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
   }
 }
 
@@ -43,6 +41,11 @@ struct ChangeLog {
   private(set) var stale = StaleHours()
   /// Why a change record cannot be read, if one cannot: the last that was met. Then the facts are not the whole.
   private(set) var unreadable: Unreadable?
+  private let plan: MeasurePlan
+
+  init(_ plan: MeasurePlan) {
+    self.plan = plan
+  }
 
   /// What it is read by, in one snapshot. However long it is, one record at a time is in memory.
   static func commands(of tenant: TenantKey) -> [Command] {
@@ -68,7 +71,7 @@ struct ChangeLog {
       }
       let bytes = try row.bytes(0)
       do throws(Unreadable) {
-        for fact in try FactsReader.facts(bytes) { body(fact, stale) }
+        for fact in try FactsReader.facts(bytes, plan) { body(fact, stale) }
       } catch {
         unreadable = error
         stale.insert(StaleHours.everyHour)
@@ -80,9 +83,9 @@ struct ChangeLog {
 extension StatementRunner {
   /// Reads a tenant's change log in the snapshot under way.
   func changeLog(
-    of tenant: TenantKey, _ body: (Fact, StaleHours) -> Void
+    of tenant: TenantKey, _ layout: RecordLayout, _ body: (Fact, StaleHours) -> Void
   ) throws(PostgresError) -> ChangeLog {
-    var log = ChangeLog()
+    var log = ChangeLog(layout.plan)
     try pipeline(ChangeLog.commands(of: tenant)) { (place, rows) throws(PostgresError) in
       try log.take(rows, ofCommand: place, body)
     }
@@ -100,23 +103,24 @@ extension StatementRunner {
 
   /// The facts of the rows of that range, oldest first.
   func facts(
-    _ range: Range<InteractionID>, tenant: TenantKey, _ body: (Fact) -> Void
+    _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout, _ body: (Fact) -> Void
   ) throws(PostgresError) {
-    try factPages(range, tenant: tenant) { (facts) throws(PostgresError) in facts.forEach(body) }
+    try factPages(range, tenant: tenant, layout) { (facts) throws(PostgresError) in facts.forEach(body) }
   }
 
   /// The same, a bounded number at a time, between which `body` may run statements.
   func factPages(
-    _ range: Range<InteractionID>, tenant: TenantKey, _ body: ([Fact]) throws(PostgresError) -> Void
+    _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout,
+    _ body: ([Fact]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     let months = Months(covering: range)
     var next = range.lowerBound
     while next < range.upperBound {
       let rows = try run(
-        .readFacts(next..<range.upperBound, tenant, in: months, countMax: Int32(Limits.factsPerStatement)))
+        .readFacts(next..<range.upperBound, tenant, layout, in: months, countMax: Int32(Limits.factsPerStatement)))
       var facts: [Fact] = []
       facts.reserveCapacity(rows.count)
-      for row in rows { facts.append(try Fact(row)) }
+      for row in rows { facts.append(try Fact(row, layout.plan)) }
       try body(facts)
       guard rows.count == Limits.factsPerStatement, let last = facts.last?.id else { return }
       next = last.successor

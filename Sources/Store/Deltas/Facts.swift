@@ -31,10 +31,7 @@ struct Fact {
   /// Of its detected intents, each once.
   var intents: [Facet]
   var confidence: Double
-  var costNanos: Int64
-  var processingTimeMilliseconds: Int32
-  var promptTokens: Int32
-  var completionTokens: Int32
+  var inputs: MeasureInputs
 
   var hour: Int32 { id.hour }
 
@@ -48,7 +45,7 @@ struct Fact {
 }
 
 extension Fact {
-  init(_ interaction: Interaction) {
+  init(_ interaction: Interaction, _ plan: MeasurePlan) {
     let content = interaction.content
     self.init(
       id: interaction.id,
@@ -56,23 +53,18 @@ extension Fact {
         modelUsed: content.modelUsed, messageType: content.messageType, handoffTriggered: content.handoffTriggered,
         handoffReason: content.handoffReason),
       intents: Facet.intents(content.detectedIntents.lazy.map(\.name)),
-      confidence: content.confidenceScore, costNanos: content.estimatedCostNanos,
-      processingTimeMilliseconds: content.processingTimeMilliseconds, promptTokens: content.promptTokens,
-      completionTokens: content.completionTokens)
+      confidence: content.confidenceScore, inputs: MeasureInputs(interaction, plan))
   }
 
-  /// From a row of interaction_facts.sql. A number that breaks a rule, which other programs can have written, counts as
-  /// the nearest that keeps it; interaction_stats.sql has the same rule.
-  init(_ row: Row) throws(PostgresError) {
+  /// From a row of interaction_facts.sql.
+  init(_ row: Row, _ plan: MeasurePlan) throws(PostgresError) {
     self.init(
       id: try row.id(0),
       group: StatsGroupKey(
         modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
         handoffReason: try row.text(4)),
-      intents: Facet.intents(try row.texts(10)),
-      confidence: Self.score(try row.double(5)), costNanos: max(try row.int64(6), 0),
-      processingTimeMilliseconds: max(try row.int32(7), 0), promptTokens: max(try row.int32(8), 0),
-      completionTokens: max(try row.int32(9), 0))
+      intents: Facet.intents(try row.texts(5)),
+      confidence: Self.score(try row.double(6)), inputs: try MeasureInputs(row, from: 7, plan))
   }
 }
 
@@ -93,9 +85,16 @@ extension InteractionFilter {
 /// rollups and postings. A group's texts stand once, before the first fact of that group, and so do intents;
 /// then numbers alone.
 struct FactsWriter {
+  private let plan: MeasurePlan
   private var writer = VarintWriter()
   private var groups: [StatsGroupKey: Int] = [:]
   private var intents: [Facet: Int] = [:]
+
+  init(_ plan: MeasurePlan) {
+    self.plan = plan
+    // In the first generation the number of the first group, 0, stands for it.
+    if plan.written > 0 { writer.add(plan.written) }
+  }
 
   var bytes: [UInt8] { writer.bytes }
 
@@ -123,24 +122,19 @@ struct FactsWriter {
       }
     }
     writer.add(fact.confidence.bitPattern.byteSwapped)
-    writer.add(UInt64(fact.costNanos))
-    writer.add(UInt32(fact.processingTimeMilliseconds))
-    writer.add(UInt32(fact.promptTokens))
-    writer.add(UInt32(fact.completionTokens))
+    fact.inputs.write(to: &writer, plan)
   }
 }
 
 enum FactsReader {
-  /// A record's first byte is the number of its first group, which is 0; so that byte tells its format, too, and a
-  /// newer format begins with another.
-  private static let format: UInt8 = 0
-
   /// The facts of a change record, in order. It counts as a whole or not at all.
-  static func facts(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) -> [Fact] {
-    if let first = bytes.first, first != format { throw Unreadable(format: first, known: format) }
+  static func facts(_ bytes: UnsafeRawBufferPointer, _ plan: MeasurePlan) throws(Unreadable) -> [Fact] {
+    let generation = try bytes.first.map { (format) throws(Unreadable) in try plan.generation(ofChangeRecord: format) }
+    guard let generation else { return [] }
     guard bytes.count <= Limits.changeRecordBytesMax else { throw .damaged }
     var facts: [Fact] = []
     var reader = VarintReader(bytes)
+    if generation > 0 { _ = try reader.next(UInt8.self) }
     var groups: [StatsGroupKey] = []
     var known: [Facet] = []
     while !reader.isAtEnd {
@@ -168,9 +162,7 @@ enum FactsReader {
         Fact(
           id: id, group: groups[group], intents: intents,
           confidence: Fact.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
-          costNanos: try reader.int(),
-          processingTimeMilliseconds: try reader.int(), promptTokens: try reader.int(),
-          completionTokens: try reader.int()))
+          inputs: try MeasureInputs(&reader, generation: generation, plan)))
     }
     return facts
   }

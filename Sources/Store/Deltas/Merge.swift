@@ -1,17 +1,6 @@
 import Domain
 import Postgres
 
-extension Statement {
-  fileprivate static let takeDeltasOfAllBut = takeDeltas("tenant <> ALL ($1::int4[])")
-  fileprivate static let takeDeltasOfTenant = takeDeltas("tenant = $1::int4")
-  fileprivate static let takeDistributedDeltasOfTenant = takeDeltas("tenant = $1::int4", shard: "tenant = $1::int4 AND")
-
-  private static func takeDeltas(_ tenants: String, shard: String = "") -> Statement {
-    let text = String(decoding: PackageResources.deltas_take_sql, as: UTF8.self)
-    return Statement("deltas_take", text.replacing("{tenants}", with: tenants).replacing("{shard}", with: shard))
-  }
-}
-
 /// What was done with some change records.
 struct Merged {
   var isMore: Bool
@@ -21,27 +10,31 @@ struct Merged {
 
 extension Session {
   /// Merges change records of every tenant but some, a bounded number; not where tables are distributed.
-  func mergeChanges(ofAllBut others: [TenantKey]) throws(PostgresError) -> Merged {
-    try mergeChanges(Command(.takeDeltasOfAllBut) { $0.add(others.map(\.rawValue)) }) { _ in true }
+  func mergeChanges(ofAllBut others: [TenantKey], _ layout: RecordLayout) throws(PostgresError) -> Merged {
+    let take = Command(layout.statements.takeChangesOfAllBut) { $0.add(others.map(\.rawValue)) }
+    return try mergeChanges(take, layout.plan) { _ in true }
   }
 
   /// Merges change records of one tenant, a bounded number.
   ///
   /// - Parameter stale: facts of these hours are not merged, for their rows are counted.
-  func mergeChanges(of tenant: TenantKey, outside stale: StaleHours) throws(PostgresError) -> Merged {
-    let take: Statement = try isDistributed ? .takeDistributedDeltasOfTenant : .takeDeltasOfTenant
-    return try mergeChanges(Command(take) { $0.add(tenant.rawValue) }) { !stale.contains($0.hour) }
+  func mergeChanges(
+    of tenant: TenantKey, outside stale: StaleHours, _ layout: RecordLayout
+  ) throws(PostgresError) -> Merged {
+    let statements = layout.statements
+    let take = try isDistributed ? statements.takeDistributedChangesOfTenant : statements.takeChangesOfTenant
+    return try mergeChanges(Command(take) { $0.add(tenant.rawValue) }, layout.plan) { !stale.contains($0.hour) }
   }
 
   private func mergeChanges(
-    _ take: Command, where isWanted: (Fact) -> Bool
+    _ take: Command, _ plan: MeasurePlan, where isWanted: (Fact) -> Bool
   ) throws(PostgresError) -> Merged {
     var take = take
     take.parameters.add(Int32(Limits.deltasPerFold))
     take.parameters.add(Int64(Limits.deltaBytesPerFold))
     take.parameters.add(Int32(Limits.changeRecordBytesMax))
     take.isReadRowByRow = true
-    var (rollups, postings) = (Rollups(), Postings())
+    var (rollups, postings) = (Rollups(plan), Postings())
     var damaged: [TenantKey: StaleHours] = [:]
     var (count, bytes) = (0, 0)
     try pipeline([take]) { (_, rows) throws(PostgresError) in
@@ -51,7 +44,7 @@ extension Session {
         count += 1
         bytes += Int(try row.int32(2))
         do throws(Unreadable) {
-          for fact in try FactsReader.facts(record) where isWanted(fact) {
+          for fact in try FactsReader.facts(record, plan) where isWanted(fact) {
             rollups.add(fact, tenant: tenant)
             postings.add(fact, tenant: tenant)
           }
@@ -61,7 +54,7 @@ extension Session {
         }
       }
     }
-    for (tenant, hours) in try merge(rollups.cells(Grain.allCases)) {
+    for (tenant, hours) in try merge(rollups.cells(Grain.allCases), plan) {
       damaged[tenant, default: .init()].formUnion(hours)
     }
     for (tenant, hours) in try merge(postings) { damaged[tenant, default: .init()].formUnion(hours) }

@@ -3,7 +3,6 @@ import Postgres
 
 extension Statement {
   fileprivate static let interactionAt = Statement("interaction_at", PackageResources.interaction_at_sql)
-  fileprivate static let newerRollups = Statement("rollups_newer", PackageResources.rollups_newer_sql)
   fileprivate static let takeStaleHours = Statement("stale_hours_take", PackageResources.stale_hours_take_sql)
 }
 
@@ -45,7 +44,9 @@ extension Session {
   /// Rebuilds some of a tenant's stale hours from their rows, in the snapshot under way: of one day, and of a bounded
   /// number of interactions. The tenant's change records are merged along. Their facts of stale hours are not, for the rows
   /// count whether or not their record has been merged.
-  func rebuild(_ tenant: TenantKey, _ piece: inout RebuildPiece) throws(PostgresError) -> Rebuilt {
+  func rebuild(
+    _ tenant: TenantKey, _ layout: RecordLayout, _ piece: inout RebuildPiece
+  ) throws(PostgresError) -> Rebuilt {
     var stale = try staleHours(of: tenant)
     guard !stale.isEmpty else {
       _ = try run(Command(.takeStaleHours) { $0.add(tenant.rawValue) })
@@ -55,19 +56,19 @@ extension Session {
     piece.tried = span
     let hours = try wholeHours(of: span, tenant, piece.interactionsMax)
     piece.tried = hours
-    if try hasNewer(hours, tenant) { return .leftToNewer }
+    if try hasNewer(hours, tenant, layout) { return .leftToNewer }
 
     stale.insert(hours)
     var isMore = true
     while isMore {
-      let merged = try mergeChanges(of: tenant, outside: stale)
+      let merged = try mergeChanges(of: tenant, outside: stale, layout)
       if let damaged = merged.damaged[tenant] { stale.formUnion(damaged) }
       isMore = merged.isMore
     }
     for grain in Grain.allCases where !grain.isDay { try remove(grain, hours, tenant) }
     try removePostings(hours, of: tenant)
-    try count(hours, tenant)
-    stale.formUnion(try countDays(of: hours, tenant, stale: stale.without(hours)))
+    try count(hours, tenant, layout)
+    stale.formUnion(try countDays(of: hours, tenant, layout.plan, stale: stale.without(hours)))
 
     _ = try run(Command(.takeStaleHours) { $0.add(tenant.rawValue) })
     let rest = stale.without(hours)
@@ -102,9 +103,11 @@ extension Session {
     return try row.map { (row) throws(PostgresError) in try row.id(0).hour }
   }
 
-  private func hasNewer(_ hours: Range<Int32>, _ tenant: TenantKey) throws(PostgresError) -> Bool {
+  private func hasNewer(
+    _ hours: Range<Int32>, _ tenant: TenantKey, _ layout: RecordLayout
+  ) throws(PostgresError) -> Bool {
     try run(
-      Command(.newerRollups) {
+      Command(layout.statements.newerRollups) {
         $0.add(tenant.rawValue)
         $0.add(hours.lowerBound)
         $0.add(hours.upperBound)
@@ -115,15 +118,15 @@ extension Session {
   }
 
   /// Puts the rollups and posting lists of hours, of which there are none, by their rows.
-  private func count(_ hours: Range<Int32>, _ tenant: TenantKey) throws(PostgresError) {
+  private func count(_ hours: Range<Int32>, _ tenant: TenantKey, _ layout: RecordLayout) throws(PostgresError) {
     let ids = InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
-    try factPages(ids, tenant: tenant) { (facts) throws(PostgresError) in
-      var (rollups, postings) = (Rollups(), Postings())
+    try factPages(ids, tenant: tenant, layout) { (facts) throws(PostgresError) in
+      var (rollups, postings) = (Rollups(layout.plan), Postings())
       for fact in facts {
         rollups.add(fact, tenant: tenant)
         postings.add(fact, tenant: tenant)
       }
-      _ = try merge(rollups.cells(Grain.allCases.filter { !$0.isDay }))
+      _ = try merge(rollups.cells(Grain.allCases.filter { !$0.isDay }), layout.plan)
       _ = try merge(postings)
     }
   }
@@ -134,7 +137,7 @@ extension Session {
   ///
   /// - Returns: hours that are found damaged there. They are left out.
   private func countDays(
-    of piece: Range<Int32>, _ tenant: TenantKey, stale: StaleHours
+    of piece: Range<Int32>, _ tenant: TenantKey, _ plan: MeasurePlan, stale: StaleHours
   ) throws(PostgresError) -> StaleHours {
     let days = piece.wholeDays
     let ends = Set([days.lowerBound, days.upperBound - .hoursPerDay]).map { $0..<$0 + .hoursPerDay }
@@ -144,16 +147,16 @@ extension Session {
     }
     var damaged = StaleHours()
     for hours in ends where whole.overlaps(hours) {
-      var daily = Rollups()
+      var daily = Rollups(plan)
       for hour in hours {
         let part = [(grain: Grain.hourDetail, hours: hour..<hour + 1)]
-        try encodedRollups(part, tenant: tenant) { (_, key, bytes) throws(PostgresError) in
-          do throws(Unreadable) { daily.add(try Sums(bytes), for: key) } catch { damaged.insert(hour..<hour + 1) }
+        try encodedRollups(part, tenant: tenant, plan) { (_, key, bytes) throws(PostgresError) in
+          do throws(Unreadable) { daily.add(try Sums(bytes, plan), for: key) } catch { damaged.insert(hour..<hour + 1) }
         }
         // Of most tenants a day's are few; of one with very many groups they are too many at once.
         if daily.count >= Limits.rollupsHeldMax || hour + 1 == hours.upperBound {
-          _ = try merge(daily.cells(Grain.allCases.filter(\.isDay)))
-          daily = Rollups()
+          _ = try merge(daily.cells(Grain.allCases.filter(\.isDay)), plan)
+          daily = Rollups(plan)
         }
       }
     }

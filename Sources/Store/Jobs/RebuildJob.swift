@@ -17,6 +17,7 @@ final class RebuildJob: Job {
   let finishesOnStop = false
 
   private let putOff: PutOffTenants
+  private let layout: RecordLayout
   private let lease: LeaseRow?
   private let watch: LeaseWatch?
   private let clock: JobClock
@@ -24,10 +25,11 @@ final class RebuildJob: Job {
   private let failures = Mutex(FailedHours())
 
   init(
-    _ putOff: PutOffTenants, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil, clock: JobClock = .machine,
-    logger: Logger
+    _ putOff: PutOffTenants, layout: RecordLayout = .standard, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil,
+    clock: JobClock = .machine, logger: Logger
   ) {
     self.putOff = putOff
+    self.layout = layout
     self.lease = lease
     self.watch = watch
     self.clock = clock
@@ -43,7 +45,7 @@ final class RebuildJob: Job {
     let tried = try putOff.attempt(tenant) { () throws(PostgresError) -> Tried? in
       do throws(PostgresError) {
         let rebuilt = try session.withLease(lease, watch) { (session) throws(PostgresError) in
-          try session.rebuild(tenant, &piece)
+          try session.rebuild(tenant, layout, &piece)
         }
         return rebuilt.map(Tried.rebuilt)
       } catch {

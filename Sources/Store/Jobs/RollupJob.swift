@@ -17,12 +17,17 @@ struct RollupJob: Job {
   let finishesOnStop = true
 
   private let putOff: PutOffTenants
+  private let layout: RecordLayout
   private let lease: LeaseRow?
   private let watch: LeaseWatch?
   private let logger: Logger
 
-  init(_ putOff: PutOffTenants, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil, logger: Logger) {
+  init(
+    _ putOff: PutOffTenants, layout: RecordLayout = .standard, lease: LeaseRow? = .rollups, watch: LeaseWatch? = nil,
+    logger: Logger
+  ) {
     self.putOff = putOff
+    self.layout = layout
     self.lease = lease
     self.watch = watch
     self.logger = logger
@@ -35,7 +40,7 @@ struct RollupJob: Job {
     guard try session.run(Command(.pendingChanges)).first(where: { _ in true })!.bool(0) else { return .afterPause }
     do throws(PostgresError) {
       let merged = try session.withLease(lease, watch) { (session) throws(PostgresError) in
-        try session.mergeChanges(ofAllBut: others)
+        try session.mergeChanges(ofAllBut: others, layout)
       }
       return nextRun(after: merged)
     } catch {
@@ -59,7 +64,7 @@ struct RollupJob: Job {
       let merged = try putOff.attempt(tenant) { () throws(PostgresError) in
         try session.withLease(lease, watch) { (session) throws(PostgresError) in
           // What cannot be read of a stale hour, such as a damaged page, is left to those who rebuild it.
-          try session.mergeChanges(of: tenant, outside: session.staleHours(of: tenant))
+          try session.mergeChanges(of: tenant, outside: session.staleHours(of: tenant), layout)
         }
       }
       if nextRun(after: merged) == .atOnce { next = .atOnce }

@@ -1,5 +1,4 @@
 import Domain
-import Foundation
 import Postgres
 
 /// Among which interactions of a range a page looks.
@@ -47,38 +46,48 @@ enum PageSource: CaseIterable {
   }
 }
 
-extension Statement {
-  static func interactionPage(from source: PageSource, in months: Months) -> Statement {
-    interactionPages[source]!(in: months)
-  }
-  /// The same, cut where its rows weigh too much for one message.
-  static func weighedInteractionPage(from source: PageSource, in months: Months) -> Statement {
-    weighedInteractionPages[source]!(in: months)
+/// The statements that read a page.
+struct PageStatements: Sendable {
+  private let pages: [PageSource: StatementOfMonths]
+  private let weighedPages: [PageSource: StatementOfMonths]
+
+  init(_ columns: [Column]) {
+    let page = sql(
+      PackageResources.interaction_page_sql,
+      [
+        "viewed_columns": LayoutStatements.selected(columns) { column in
+          column.isLong ? "CASE WHEN $13::bool THEN \(column.bounded) ELSE '' END" : column.bounded
+        },
+        "intent_names": BoundedColumns.intentNames,
+      ])
+    let weighed = sql(
+      PackageResources.interaction_page_weighed_sql,
+      [
+        "columns": LayoutStatements.selected(columns) { $0.name },
+        "weight": columns.compactMap(\.weight).joined(separator: " + "), "bytes": "\(Limits.pageBytesMax)",
+        "page": page,
+      ])
+    pages = Self.pages("interaction_page", page)
+    weighedPages = Self.pages("interaction_page_weighed", weighed)
   }
 
-  private static let interactionPages = pages("interaction_page", "{page}")
-  private static let weighedInteractionPages = pages(
-    "interaction_page_weighed",
-    String(decoding: PackageResources.interaction_page_weighed_sql, as: UTF8.self)
-      .replacingOccurrences(of: "{bytes}", with: "\(Limits.pageBytesMax)"))
+  func page(from source: PageSource, in months: Months) -> Statement { pages[source]!(in: months) }
+
+  /// The same, cut where its rows weigh too much for one message.
+  func weighedPage(from source: PageSource, in months: Months) -> Statement { weighedPages[source]!(in: months) }
 
   private static func pages(_ name: String, _ text: String) -> [PageSource: StatementOfMonths] {
-    let text = text.replacingOccurrences(
-      of: "{page}", with: BoundedColumns.fill(PackageResources.interaction_page_sql))
-    return Dictionary(
+    Dictionary(
       uniqueKeysWithValues: PageSource.allCases.map { source in
         let text = source == .unfiltered ? withoutFilter(text) : text
-        return (
-          source, StatementOfMonths("\(name)_\(source)", text.replacingOccurrences(of: "{source}", with: source.text))
-        )
+        return (source, StatementOfMonths("\(name)_\(source)", text.replacing("{source}", with: source.text)))
       })
   }
 
   /// Without the conditions on $4 to $11, and the parameters behind them in their place.
   private static func withoutFilter(_ text: String) -> String {
-    let parts = text.components(separatedBy: "-- {filter}")
-    return (parts[0] + parts[2])
-      .replacingOccurrences(of: "$12::", with: "$4::").replacingOccurrences(of: "$13::", with: "$5::")
+    let parts = text.split(separator: "-- {filter}")
+    return String(parts[0] + parts[2]).replacing("$12::", with: "$4::").replacing("$13::", with: "$5::")
   }
 }
 
@@ -95,6 +104,7 @@ struct PageReader {
 
   private let query: ListInteractions.Checked
   private let tenant: NumberedTenant
+  private let layout: RecordLayout
   private let ids: Range<InteractionID>
   private let now: Timestamp
   /// Those that a page is looked for in first.
@@ -103,10 +113,12 @@ struct PageReader {
   /// - Parameter looksFarAhead: there are partitions of months that nobody can record into. A page without an end then asks
   ///   whether they have rows, rather than read them.
   init(
-    _ query: ListInteractions.Checked, tenant: NumberedTenant, looksFarAhead: Bool = false, now: Timestamp = .now
+    _ query: ListInteractions.Checked, tenant: NumberedTenant, layout: RecordLayout = .standard,
+    looksFarAhead: Bool = false, now: Timestamp = .now
   ) {
     self.query = query
     self.tenant = tenant
+    self.layout = layout
     self.now = now
     let last = InteractionID(high: .max, low: .max)
     let start = InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0))
@@ -186,7 +198,7 @@ struct PageReader {
   ) throws(PostgresError) -> Page? {
     let hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
     var pending: [InteractionID] = []
-    let log = try connection.changeLog(of: tenant.key) { fact, stale in
+    let log = try connection.changeLog(of: tenant.key, layout) { fact, stale in
       guard pending.count <= Limits.pendingIDsHeldMax, selects(fact), !stale.contains(fact.hour) else { return }
       pending.append(fact.id)
     }
@@ -233,7 +245,7 @@ struct PageReader {
       command(
         .fewHours, isWeighed: false, limit: rowsMax - found.count, within: range,
         in: Months(covering: range, now: now)))
-    for row in rows { found.append(try Interaction(row)) }
+    for row in rows { found.append(try layout.interaction(row)) }
   }
 
   /// Whether a fact may be of an interaction that the page is to show.
@@ -267,7 +279,7 @@ struct PageReader {
         command(
           .candidates, Array(looked), isWeighed: false, limit: rowsMax - found.count, within: ids,
           in: months(of: looked)))
-      for row in rows { found.append(try Interaction(row)) }
+      for row in rows { found.append(try layout.interaction(row)) }
       rest = rest.dropFirst(count)
       count = min(count * 2, 1024)
     }
@@ -295,8 +307,8 @@ struct PageReader {
     _ source: PageSource, _ candidates: [InteractionID]? = nil, isWeighed: Bool, limit: Int,
     within ids: Range<InteractionID>, in months: Months
   ) -> Command {
-    let statement: Statement =
-      isWeighed ? .weighedInteractionPage(from: source, in: months) : .interactionPage(from: source, in: months)
+    let pages = layout.statements.pages
+    let statement = isWeighed ? pages.weighedPage(from: source, in: months) : pages.page(from: source, in: months)
     return Command(statement) {
       $0.add(tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
       if source != .unfiltered { $0.add(query.filter) }
@@ -310,8 +322,8 @@ struct PageReader {
     var interactions: [Interaction] = []
     var found = rows.count
     for row in rows {
-      if interactions.count < query.pageSize { interactions.append(try Interaction(row)) }
-      if isWeighed { found = Int(try row.int64(Interaction.columns)) }
+      if interactions.count < query.pageSize { interactions.append(try layout.interaction(row)) }
+      if isWeighed { found = Int(try row.int64(layout.selectedCount)) }
     }
     return (interactions, found > interactions.count)
   }

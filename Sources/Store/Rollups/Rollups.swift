@@ -38,15 +38,20 @@ struct RollupKey: Hashable {
 struct Rollups {
   /// Of `hourDetail` alone, of which all others are sums.
   private var details: [RollupKey: Sums] = [:]
+  private let plan: MeasurePlan
+
+  init(_ plan: MeasurePlan) {
+    self.plan = plan
+  }
 
   mutating func add(_ fact: Fact, tenant: TenantKey) {
     let key = RollupKey(
       tenant: tenant, grain: .hourDetail, start: fact.hour, group: fact.group, confidenceBin: fact.confidenceBin)
-    details[key, default: Sums()].add(fact)
+    details[key, default: Sums(plan)].add(fact)
   }
 
   mutating func add(_ sums: Sums, for key: RollupKey) {
-    details[key, default: Sums()].merge(sums)
+    details[key, default: Sums(plan)].merge(sums)
   }
 
   mutating func merge(_ other: Rollups) {
@@ -61,14 +66,14 @@ struct Rollups {
 
   /// The sum of everything.
   var total: Sums {
-    details.values.reduce(into: Sums()) { $0.merge($1) }
+    details.values.reduce(into: Sums(plan)) { $0.merge($1) }
   }
 
   /// The sums of these grains.
   func cells(_ grains: some Sequence<Grain>) -> [RollupKey: Sums] {
     var cells: [RollupKey: Sums] = [:]
     for (key, sums) in details {
-      for grain in grains { cells[key.coarsened(to: grain), default: Sums()].merge(sums) }
+      for grain in grains { cells[key.coarsened(to: grain), default: Sums(plan)].merge(sums) }
     }
     return cells
   }
@@ -103,7 +108,9 @@ extension Session {
   ///
   /// - Returns: the hours of what is kept and cannot be read, which have to be rebuilt. Damaged sums are overwritten; those
   ///   of a newer format are left as they are.
-  func merge(_ cells: [RollupKey: Sums]) throws(PostgresError) -> [TenantKey: StaleHours] {
+  func merge(
+    _ cells: [RollupKey: Sums], _ plan: MeasurePlan
+  ) throws(PostgresError) -> [TenantKey: StaleHours] {
     var stale: [TenantKey: StaleHours] = [:]
     let getRollups: Statement = try isDistributed ? .getRollupsOfOne : .getRollups
     for keys in Array(cells.keys).pieces(of: Limits.keysPerStatement) {
@@ -111,13 +118,13 @@ extension Session {
       let kept = try run(
         Command(getRollups) {
           $0.add(keys)
-          $0.add(Int32(Sums.bytesMax))
+          $0.add(Sums.bytesMax(plan))
         })
       for row in kept {
         let place = Int(try row.int32(0)) - 1
         let bytes = try row.bytes(1)
         do throws(Unreadable) {
-          sums[place]?.merge(try Sums(bytes))
+          sums[place]?.merge(try Sums(bytes, plan))
         } catch {
           let key = keys[keys.startIndex + place]
           stale[key.tenant, default: StaleHours()].insert(key.hours)
@@ -146,11 +153,12 @@ extension StatementRunner {
   /// - Returns: whether that was all; false where one part has more than is read.
   @discardableResult
   func encodedRollups(
-    _ wanted: [(grain: Grain, hours: Range<Int32>)], tenant: TenantKey, filter: RollupFilter = .init(),
-    countMax: Int32? = nil, _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
+    _ wanted: [(grain: Grain, hours: Range<Int32>)], tenant: TenantKey, _ plan: MeasurePlan,
+    filter: RollupFilter = .init(), countMax: Int32? = nil,
+    _ body: (Int, RollupKey, UnsafeRawBufferPointer) throws(PostgresError) -> Void
   ) throws(PostgresError) -> Bool {
     let reads = wanted.map { grain, hours in
-      Command.readRollups(grain, hours, of: tenant, filter: filter, countMax: countMax)
+      Command.readRollups(grain, hours, of: tenant, plan, filter: filter, countMax: countMax)
     }
     var isWhole = true
     try pipeline(reads) { (place, rows) throws(PostgresError) in
@@ -165,7 +173,8 @@ extension StatementRunner {
 
 extension Command {
   static func readRollups(
-    _ grain: Grain, _ hours: Range<Int32>, of tenant: TenantKey, filter: RollupFilter, countMax: Int32?
+    _ grain: Grain, _ hours: Range<Int32>, of tenant: TenantKey, _ plan: MeasurePlan, filter: RollupFilter,
+    countMax: Int32?
   ) -> Command {
     Command(.readRollups) {
       $0.add(tenant.rawValue)
@@ -173,7 +182,7 @@ extension Command {
       $0.add(hours.lowerBound)
       $0.add(hours.upperBound)
       $0.add(filter)
-      $0.add(Int32(Sums.bytesMax))
+      $0.add(Sums.bytesMax(plan))
       $0.add(countMax)
     }
   }

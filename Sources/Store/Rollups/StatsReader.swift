@@ -11,13 +11,16 @@ import Postgres
 struct StatsReader {
   private let query: GetStats.Checked
   private let tenant: TenantKey
+  private let layout: RecordLayout
   private let filter: RollupFilter
   /// Those that rollups answer for.
   private let hours: Range<Int32>
   private let now: InteractionID
 
   /// nil where only rows can answer: for some filters, and for a range too short.
-  init?(_ query: GetStats.Checked, tenant: TenantKey, now: Timestamp = .now) {
+  init?(
+    _ query: GetStats.Checked, tenant: TenantKey, layout: RecordLayout = .standard, now: Timestamp = .now
+  ) {
     guard let filter = RollupFilter(query.filter) else { return nil }
     // Ids hold no time before 1970, and none past 48 bits of milliseconds.
     let start = InteractionID(lowerBound: query.start)
@@ -32,6 +35,7 @@ struct StatsReader {
     guard first < last else { return nil }
     self.query = query
     self.tenant = tenant
+    self.layout = layout
     self.filter = filter
     self.now = InteractionID(lowerBound: now)
     hours = first..<last
@@ -62,11 +66,14 @@ struct StatsReader {
     let parts = parts(hours, stale: StaleHours())
     let (added, removed) = (rangesToAdd(StaleHours()), rangesToRemove([hours]))
     let commands =
-      log + parts.map { .readRollups($0.grain, $0.hours, of: tenant.key, filter: filter, countMax: Self.rollupsMax) }
-      + (added + removed).map { .readFacts($0, of: tenant.key) }
+      log
+      + parts.map {
+        .readRollups($0.grain, $0.hours, of: tenant.key, layout.plan, filter: filter, countMax: Self.rollupsMax)
+      }
+      + (added + removed).map { .readFacts($0, of: tenant.key, layout) }
     let firstPlaces = (rollups: log.count, added: log.count + parts.count, removed: commands.count - removed.count)
 
-    var (tally, changes, isWhole) = (StatsTally(query), ChangeLog(), true)
+    var (tally, changes, isWhole) = (StatsTally(query, layout.plan), ChangeLog(layout.plan), true)
     try session.read(commands, behind: .tenant(tenant, .keyed)) { (place, rows) throws(PostgresError) in
       guard isWhole else { return }
       switch place {
@@ -83,8 +90,8 @@ struct StatsReader {
           let sums = try row.bytes(6)
           do throws(Unreadable) { try part.use(sums, key, &tally) } catch { isWhole = false }
         }
-      case ..<firstPlaces.removed: for row in rows { tally.add(try Fact(row)) }
-      default: for row in rows { tally.remove(try Fact(row)) }
+      case ..<firstPlaces.removed: for row in rows { tally.add(try Fact(row, layout.plan)) }
+      default: for row in rows { tally.remove(try Fact(row, layout.plan)) }
       }
     }
     return isWhole ? tally : nil
@@ -118,12 +125,12 @@ struct StatsReader {
   private func tally(
     besides unreadable: StaleHours, on connection: ReadTransaction
   ) throws(PostgresError) -> (tally: StatsTally?, unreadable: StaleHours) {
-    var tally = StatsTally(query)
-    let log = try connection.changeLog(of: tenant) { fact, stale in
+    var tally = StatsTally(query, layout.plan)
+    let log = try connection.changeLog(of: tenant, layout) { fact, stale in
       if hours.contains(fact.hour), !stale.contains(fact.hour), !unreadable.contains(fact.hour) { tally.add(fact) }
     }
     // Of what cannot be read nothing counts, and of the rest nothing twice.
-    if log.unreadable != nil { tally = StatsTally(query) }
+    if log.unreadable != nil { tally = StatsTally(query, layout.plan) }
     var stale = log.stale
     stale.formUnion(unreadable)
 
@@ -133,8 +140,8 @@ struct StatsReader {
       guard try read(hours, stale, &tally, &more, connection) else { return (nil, more) }
     }
     if !more.isEmpty { return (tally, more) }
-    for range in rangesToAdd(stale) { try connection.facts(range, tenant: tenant) { tally.add($0) } }
-    for range in rangesToRemove(fresh) { try connection.facts(range, tenant: tenant) { tally.remove($0) } }
+    for range in rangesToAdd(stale) { try connection.facts(range, tenant: tenant, layout) { tally.add($0) } }
+    for range in rangesToRemove(fresh) { try connection.facts(range, tenant: tenant, layout) { tally.remove($0) } }
     return (tally, more)
   }
 
@@ -187,7 +194,7 @@ struct StatsReader {
   ) throws(PostgresError) -> Bool {
     let parts = parts(hours, stale: stale)
     return try connection.encodedRollups(
-      parts.map { ($0.grain, $0.hours) }, tenant: tenant, filter: filter, countMax: Self.rollupsMax
+      parts.map { ($0.grain, $0.hours) }, tenant: tenant, layout.plan, filter: filter, countMax: Self.rollupsMax
     ) { (place, key, sums) throws(PostgresError) in
       do throws(Unreadable) { try parts[place].use(sums, key, &tally) } catch { more.insert(key.hours) }
     }

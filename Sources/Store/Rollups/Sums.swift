@@ -1,91 +1,93 @@
 import Domain
 import Postgres
 
-/// The counts and sums of some interactions, in a form that can be added up without loss. Every sum wraps: no numbers,
-/// wherever they come from, make it trap.
-struct Sums: Equatable {
-  private(set) var count: Int64 = 0
-  /// Wider than an answer's, for no number of costs may pass it.
-  private var costNanos: Int128 = 0
-  private var confidenceMicros: Int64 = 0
-  private var handoffCount: Int64 = 0
-  private var promptTokens: Int64 = 0
-  private var completionTokens: Int64 = 0
-  private var processingTimeMilliseconds: Int64 = 0
-  private var bins = [Int64](repeating: 0, count: Fact.binEdges.count)
-  private var times = TimeHistogram()
+/// All measures of some interactions, in a form that can be added up without loss. Every sum wraps: no numbers, wherever
+/// they come from, make it trap.
+struct Sums {
+  private let plan: MeasurePlan
+  /// By their places in the plan; wider than in an answer, for no number of costs may pass it.
+  private var numbers: [Int128]
+  private var distributions: [TimeHistogram]
+  /// The newest that was read of what is in it.
+  private var generation = 0
 
-  init() {}
+  init(_ plan: MeasurePlan) {
+    self.plan = plan
+    numbers = [Int128](repeating: 0, count: plan.numbersMax.count)
+    distributions = [TimeHistogram](repeating: TimeHistogram(), count: plan.distributionCounts.count)
+  }
+
+  var count: Int64 { Int64(truncatingIfNeeded: numbers[0]) }
 
   mutating func add(_ fact: Fact) { add(fact, times: 1) }
 
   /// Takes away a fact that was added before.
   mutating func remove(_ fact: Fact) { add(fact, times: -1) }
 
-  @inline(__always)
   private mutating func add(_ fact: Fact, times sign: Int64) {
-    count &+= sign
-    costNanos &+= Int128(sign) &* Int128(fact.costNanos)
-    confidenceMicros &+= sign &* Self.micros(fact)
-    handoffCount &+= fact.group.handoffTriggered ? sign : 0
-    promptTokens &+= sign &* Int64(fact.promptTokens)
-    completionTokens &+= sign &* Int64(fact.completionTokens)
-    processingTimeMilliseconds &+= sign &* Int64(fact.processingTimeMilliseconds)
-    bins[Int(fact.confidenceBin)] &+= sign
-    times.add(sign, toBucket: TimeHistogram.bucket(of: fact.processingTimeMilliseconds))
-  }
-
-  private static func micros(_ fact: Fact) -> Int64 {
-    Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven))
+    numbers.withUnsafeMutableBufferPointer { numbers in
+      for step in plan.steps {
+        switch step {
+        case .one(let place): numbers[place] &+= Int128(sign)
+        case .handoffs(let place): if fact.group.handoffTriggered { numbers[place] &+= Int128(sign) }
+        case .confidenceMicros(let place):
+          numbers[place] &+= Int128(sign &* Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven)))
+        case .confidenceBins(let place): numbers[place + Int(fact.confidenceBin)] &+= Int128(sign)
+        // The greatest number there is, taken away, still fits.
+        case .sum(let input, let place): numbers[place] &+= Int128(sign &* (fact.inputs[input] ?? 0))
+        case .known(let input, let place): if fact.inputs[input] != nil { numbers[place] &+= Int128(sign) }
+        case .equal(let input, let value, let place):
+          if fact.inputs[input] == value { numbers[place] &+= Int128(sign) }
+        case .distribution(let input, let index):
+          guard let number = fact.inputs[input] else { continue }
+          distributions[index].add(sign, toBucket: TimeHistogram.bucket(of: Int32(clamping: number)))
+        }
+      }
+    }
   }
 
   mutating func merge(_ other: Sums) {
-    count &+= other.count
-    costNanos &+= other.costNanos
-    confidenceMicros &+= other.confidenceMicros
-    handoffCount &+= other.handoffCount
-    promptTokens &+= other.promptTokens
-    completionTokens &+= other.completionTokens
-    processingTimeMilliseconds &+= other.processingTimeMilliseconds
-    for bin in bins.indices { bins[bin] &+= other.bins[bin] }
-    times.merge(other.times)
+    for place in numbers.indices { numbers[place] &+= other.numbers[place] }
+    for index in distributions.indices { distributions[index].merge(other.distributions[index]) }
+    generation = max(generation, other.generation)
   }
 
   /// As answers tell them. A sum past 64 bits is refused as PostgreSQL refuses it.
   func stats() throws(PostgresError) -> Stats {
-    var stats = Stats()
-    guard let cost = Int64(exactly: costNanos) else {
-      throw PostgresError(kind: .refused(sqlState: "22003"), message: "the sum of costs passes 64 bits")
+    var narrow: [Int64] = []
+    narrow.reserveCapacity(numbers.count)
+    for number in numbers {
+      guard let number = Int64(exactly: number) else {
+        throw PostgresError(kind: .refused(sqlState: "22003"), message: "a sum passes 64 bits")
+      }
+      narrow.append(number)
     }
-    stats.totalInteractions = count
-    stats.totalCostNanos = cost
-    stats.confidenceMicros = confidenceMicros
-    stats.handoffCount = handoffCount
-    stats.promptTokens = promptTokens
-    stats.completionTokens = completionTokens
-    stats.processingTimeMilliseconds = processingTimeMilliseconds
-    stats.confidenceHistogram = bins
-    stats.highConfidenceCount = bins[7...].reduce(0, &+)
-    let percentiles = times.percentiles([0.5, 0.95, 0.99], of: count)
-    (stats.p50, stats.p95, stats.p99) = (percentiles[0], percentiles[1], percentiles[2])
-    return stats
+    let percentiles = distributions.enumerated().map { index, distribution in
+      let count = plan.distributionCounts[index].map { narrow[$0] } ?? distribution.total
+      return distribution.percentiles(Measures.percentiles, of: count)
+    }
+    return Stats(numbers: narrow, percentiles: Array(percentiles.joined()))
   }
+}
+
+extension Sums: Equatable {
+  static func == (a: Sums, b: Sums) -> Bool { a.numbers == b.numbers && a.distributions == b.distributions }
 }
 
 // MARK: As `parley.rollups` keeps them
 
 extension VarintReader {
-  /// Reads to the end what a histogram was written as.
+  /// Reads a distribution: to the end, or behind the number of its buckets.
   fileprivate mutating func withBuckets(
-    _ body: (UnsafeMutableBufferPointer<TimeHistogram.Bucket>) throws(Unreadable) -> Void
+    isLast: Bool, _ body: (UnsafeMutableBufferPointer<TimeHistogram.Bucket>) throws(Unreadable) -> Void
   ) throws(Unreadable) {
     // Each takes two bytes at least.
-    let result = withUnsafeTemporaryAllocation(
-      of: TimeHistogram.Bucket.self, capacity: bytesLeft / 2 + 1
-    ) { buckets in
+    let countMax = isLast ? bytesLeft / 2 + 1 : try int(Int.self)
+    guard countMax <= bytesLeft / 2 + 1 else { throw .damaged }
+    let result = withUnsafeTemporaryAllocation(of: TimeHistogram.Bucket.self, capacity: countMax) { buckets in
       Result { () throws(Unreadable) in
         var (number, count) = (0, 0)
-        while !isAtEnd {
+        while isLast ? !isAtEnd : count < countMax {
           number &+= try int(Int.self)
           guard (0...TimeHistogram.bucketMax).contains(number) else { throw .damaged }
           buckets.initializeElement(at: count, to: .init(number: number, count: try int()))
@@ -98,29 +100,44 @@ extension VarintReader {
   }
 }
 
-extension Sums {
-  /// The number of the format, the first byte.
-  private static let format: UInt8 = 1
-  /// No sums take more: sixteen numbers and a histogram with every bucket there is.
-  static let bytesMax = 32 * 1024
-
-  var bytes: [UInt8] {
-    var writer = VarintWriter()
-    writer.add(Self.format)
-    writer.add(UInt64(truncatingIfNeeded: count))
-    writer.add(UInt128(truncatingIfNeeded: costNanos))
-    let sums = [confidenceMicros, handoffCount, promptTokens, completionTokens, processingTimeMilliseconds]
-    for sum in sums + bins { writer.add(UInt64(truncatingIfNeeded: sum)) }
+extension VarintWriter {
+  fileprivate mutating func add(_ distribution: TimeHistogram) {
     var next = 0
-    for (index, count) in times.counts.enumerated() where count > 0 {
-      writer.add(times.first + index - next)
-      writer.add(UInt64(count))
-      next = times.first + index
+    for (index, count) in distribution.counts.enumerated() where count > 0 {
+      add(distribution.first + index - next)
+      add(UInt64(count))
+      next = distribution.first + index
+    }
+  }
+}
+
+extension Sums {
+  /// No sums take more: some numbers, and distributions with every bucket there is.
+  static func bytesMax(_ plan: MeasurePlan) -> Int32 { Int32(32 * 1024 * max(plan.distributionCounts.count, 1)) }
+
+  /// In the generation that is written now; in a newer one that was read, for nothing of what is kept may be lost.
+  var bytes: [UInt8] {
+    let generation = max(plan.written, generation)
+    let has = plan.generations[generation]
+    var writer = VarintWriter()
+    writer.add(UInt8(generation + 1))
+    for number in numbers.prefix(has.numbers) {
+      if let small = UInt64(exactly: number) {
+        writer.add(small)
+      } else {
+        writer.add(UInt128(truncatingIfNeeded: number))
+      }
+    }
+    for distribution in distributions.prefix(has.distributions) {
+      // In the first generation there is one, to the end.
+      if generation > 0 { writer.add(distribution.counts.count { $0 > 0 }) }
+      writer.add(distribution)
     }
     return writer.bytes
   }
 
-  init(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) {
+  init(_ bytes: UnsafeRawBufferPointer, _ plan: MeasurePlan) throws(Unreadable) {
+    self.init(plan)
     try merge(bytes)
   }
 
@@ -132,36 +149,59 @@ extension Sums {
   mutating func remove(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) { try add(bytes, times: -1) }
 
   private mutating func add(_ bytes: UnsafeRawBufferPointer, times sign: Int64) throws(Unreadable) {
-    var reader = VarintReader(bytes)
     guard let format = bytes.first else { throw .damaged }
-    if format != Self.format { throw Unreadable(format: format, known: Self.format) }
+    let generation = try plan.generation(ofRollup: format)
+    self.generation = max(self.generation, generation)
+    var reader = VarintReader(bytes)
     _ = try reader.next(UInt8.self)
-    let added: Int64 = try reader.int()
-    count &+= sign &* added
-    let cost: Int128 = try reader.int()
-    costNanos &+= Int128(sign) &* cost
-    let confidence: Int64 = try reader.int()
-    confidenceMicros &+= sign &* confidence
-    let handoffs: Int64 = try reader.int()
-    handoffCount &+= sign &* handoffs
-    let (prompt, completion, time): (Int64, Int64, Int64) = (try reader.int(), try reader.int(), try reader.int())
-    promptTokens &+= sign &* prompt
-    completionTokens &+= sign &* completion
-    processingTimeMilliseconds &+= sign &* time
-    var (binned, timed): (Int64, Int64) = (0, 0)
-    for bin in bins.indices {
-      let count: Int64 = try reader.int()
-      binned &+= count
-      bins[bin] &+= sign &* count
+    let has = plan.generations[generation]
+    let result = withUnsafeTemporaryAllocation(of: Int128.self, capacity: has.numbers) { read in
+      Result { () throws(Unreadable) in
+        try plan.read(UnsafeMutableBufferPointer(rebasing: read[..<has.numbers]), from: &reader)
+        for place in 0..<has.numbers {
+          if sign > 0 { numbers[place] &+= read[place] } else { numbers[place] &-= read[place] }
+        }
+        for index in 0..<has.distributions {
+          let count = plan.distributionCounts[index].flatMap { $0 < has.numbers ? read[$0] : nil }
+          try reader.withBuckets(isLast: generation == 0) { (buckets) throws(Unreadable) in
+            let total = buckets.reduce(0 as Int64) { $0 &+ $1.count }
+            guard count.map({ $0 == total }) ?? (Int128(total) <= read[0]) else { throw .damaged }
+            distributions[index].add(buckets, times: sign)
+          }
+        }
+      }
     }
-    try reader.withBuckets { (buckets) throws(Unreadable) in
-      for bucket in buckets { timed &+= bucket.count }
-      times.add(buckets, times: sign)
+    try result.get()
+    if !reader.isAtEnd { throw .damaged }
+  }
+}
+
+extension MeasurePlan {
+  /// Reads as many numbers as there is room for. No sum passes what so many interactions can make, and each interaction is
+  /// in one bin of a histogram.
+  fileprivate func read(
+    _ numbers: UnsafeMutableBufferPointer<Int128>, from reader: inout VarintReader
+  ) throws(Unreadable) {
+    let count = try reader.int(Int64.self)
+    guard count > 0 else { throw .damaged }
+    numbers.initializeElement(at: 0, to: Int128(count))
+    for place in 1..<numbers.count {
+      let max = numbersMax[place]
+      if max == .max {
+        let number = try reader.int(Int128.self)
+        guard number <= Int128(count) &* Int128(max) else { throw .damaged }
+        numbers.initializeElement(at: place, to: number)
+      } else {
+        let number = try reader.int(Int64.self)
+        let most = UInt64(count).multipliedFullWidth(by: UInt64(max))
+        guard most.high > 0 || UInt64(number) <= most.low else { throw .damaged }
+        numbers.initializeElement(at: place, to: Int128(number))
+      }
     }
-    // Each interaction is in one bin and in one bucket, and no sum passes what so many can make.
-    let most = Int128(added)
-    guard added > 0, binned == added, timed == added, handoffs <= added, Int128(confidence) <= most * 1_000_000,
-      Int128(max(prompt, completion, time)) <= most * Int128(Int32.max), cost <= most * Int128(Int64.max)
-    else { throw .damaged }
+    for (parts, whole) in partitions where parts.upperBound <= numbers.count {
+      var sum: Int128 = 0
+      for place in parts { sum &+= numbers[place] }
+      if sum != numbers[whole] { throw .damaged }
+    }
   }
 }

@@ -70,6 +70,9 @@ struct TimeHistogram: Equatable {
     for index in other.counts.indices { counts[offset + index] &+= other.counts[index] }
   }
 
+  /// How many times there are.
+  var total: Int64 { counts.reduce(0, &+) }
+
   /// Nearest rank (as PostgreSQL's percentile_disc), in milliseconds, for each of the fractions, which must
   /// rise; 0 of nothing.
   ///

@@ -1,5 +1,5 @@
 -- Takes change records of the tenants that `{tenants}` tells, up to so many records and, but for the last, bytes. Those
--- of a newer format, which begin with a byte from 1 to 127, are left for a newer server. Of one that is too long to be
+-- of a newer format, which begin with a byte from `{newer}` to 127, are left for a newer server. Of one that is too long to be
 -- any, the first byte is enough. `{shard}` says once more which tenant's, where tables are distributed: by that the
 -- statement goes to one shard.
 DELETE FROM parley.deltas
@@ -10,7 +10,7 @@ WHERE {shard} ctid = ANY (ARRAY(
     FROM parley.deltas
     WHERE additions IS NOT NULL
       AND {tenants}
-      AND substr(additions, 1, 1) NOT BETWEEN '\x01' AND '\x7f'
+      AND substr(additions, 1, 1) NOT BETWEEN {newer} AND '\x7f'
     LIMIT $2::int4
   ) AS first
   WHERE coalesce(bytes_before, 0) < $3::int8

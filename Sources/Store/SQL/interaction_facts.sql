@@ -1,8 +1,7 @@
 -- What rows add to statistics and postings, oldest first, so many at a time. Columns in braces are bounded
 -- (BoundedColumns.swift).
 SELECT
-  id, {model_used}, {message_type}, handoff_triggered, {handoff_reason}, confidence_score, estimated_cost_nanos,
-  processing_time_ms, prompt_tokens, completion_tokens, {intent_names}
+  id, {model_used}, {message_type}, handoff_triggered, {handoff_reason}, {intent_names}, confidence_score, {inputs}
 FROM parley.interactions
 WHERE tenant = $1::int4
   AND id >= $2::uuid AND id < $3::uuid {months}

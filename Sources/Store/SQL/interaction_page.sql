@@ -1,13 +1,5 @@
--- One page and the row after it, newest first. The columns stand as in interactions_get.sql; those in braces
--- are bounded (BoundedColumns.swift).
-SELECT
-  id, {conversation_id} AS conversation_id,
-  CASE WHEN $13::bool THEN {customer_message} ELSE '' END AS customer_message,
-  CASE WHEN $13::bool THEN {agent_response} ELSE '' END AS agent_response,
-  {intent_names} AS intent_names, {intent_confidences} AS intent_confidences,
-  {model_used} AS model_used, context_size, processing_time_ms, confidence_score, handoff_triggered,
-  {handoff_reason} AS handoff_reason, {message_type} AS message_type,
-  prompt_tokens, completion_tokens, estimated_cost_nanos, updated_at
+-- One page and the row after it, newest first. Long texts are empty unless $13. Columns in braces are bounded (BoundedColumns.swift).
+SELECT {viewed_columns}
 FROM {source}
 WHERE tenant = $1::int4
   -- The time range and the page's cursor, as bounds on the key.

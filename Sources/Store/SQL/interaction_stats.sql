@@ -6,12 +6,9 @@ WITH selected AS (
     {model_used} AS model_used, {message_type} AS message_type,
     CASE WHEN handoff_triggered THEN {handoff_reason} END AS handoff_reason,
     parley.id_milliseconds(id) / $12::int8 * $12::int8 AS point,
-    greatest(estimated_cost_nanos, 0) AS estimated_cost_nanos,
     score AS confidence_score,
     handoff_triggered,
-    greatest(processing_time_ms, 0) AS processing_time_ms,
-    greatest(prompt_tokens, 0) AS prompt_tokens,
-    greatest(completion_tokens, 0) AS completion_tokens
+    {inputs}
   FROM parley.interactions
   CROSS JOIN LATERAL (
     -- NaN is greater than any number.
@@ -64,28 +61,7 @@ SELECT
   coalesce(model_key, message_type_key, handoff_reason_key) AS key,
   handed_off,
   point,
-  count(*) AS total_interactions,
-  -- Fails rather than wraps where the sum passes 64 bits.
-  coalesce(sum(estimated_cost_nanos), 0)::int8 AS total_cost_nanos,
-  coalesce(sum(round(confidence_score * 1000000)::int8), 0)::int8 AS confidence_micros,
-  count(*) FILTER (WHERE handoff_triggered) AS handoff_count,
-  coalesce(sum(processing_time_ms), 0)::int8 AS processing_time_ms,
-  coalesce(sum(prompt_tokens), 0)::int8 AS prompt_tokens,
-  coalesce(sum(completion_tokens), 0)::int8 AS completion_tokens,
-  count(*) FILTER (WHERE confidence_score >= 0.7) AS high_confidence_count,
-  percentile_disc(0.5) WITHIN GROUP (ORDER BY processing_time_ms) AS p50,
-  percentile_disc(0.95) WITHIN GROUP (ORDER BY processing_time_ms) AS p95,
-  percentile_disc(0.99) WITHIN GROUP (ORDER BY processing_time_ms) AS p99,
-  count(*) FILTER (WHERE confidence_score < 0.1),
-  count(*) FILTER (WHERE confidence_score >= 0.1 AND confidence_score < 0.2),
-  count(*) FILTER (WHERE confidence_score >= 0.2 AND confidence_score < 0.3),
-  count(*) FILTER (WHERE confidence_score >= 0.3 AND confidence_score < 0.4),
-  count(*) FILTER (WHERE confidence_score >= 0.4 AND confidence_score < 0.5),
-  count(*) FILTER (WHERE confidence_score >= 0.5 AND confidence_score < 0.6),
-  count(*) FILTER (WHERE confidence_score >= 0.6 AND confidence_score < 0.7),
-  count(*) FILTER (WHERE confidence_score >= 0.7 AND confidence_score < 0.8),
-  count(*) FILTER (WHERE confidence_score >= 0.8 AND confidence_score < 0.9),
-  count(*) FILTER (WHERE confidence_score >= 0.9)
+  {measures}
 FROM (SELECT *, handoff_triggered AS handed_off FROM keyed) AS keyed
 GROUP BY GROUPING SETS ((), (model_key), (message_type_key), (handoff_reason_key, handed_off), (point))
 ORDER BY kind, total_interactions DESC, key

@@ -6,31 +6,34 @@ import Postgres
 struct DayCheck {
   private let hours: Range<Int32>
   private let tenant: TenantKey
+  private let layout: RecordLayout
 
-  init(_ hours: Range<Int32>, of tenant: TenantKey) {
+  init(_ hours: Range<Int32>, of tenant: TenantKey, _ layout: RecordLayout) {
     self.hours = hours
     self.tenant = tenant
+    self.layout = layout
   }
 
   func run(on connection: ReadTransaction, _ day: inout Verifier.Day) throws(PostgresError) {
+    let nothing = (rollups: Rollups(layout.plan), postings: Postings())
     var pending: [Int32: (rollups: Rollups, postings: Postings)] = [:]
-    let log = try connection.changeLog(of: tenant) { fact, stale in
+    let log = try connection.changeLog(of: tenant, layout) { fact, stale in
       guard hours.contains(fact.hour), !stale.contains(fact.hour) else { return }
-      pending[fact.hour, default: (Rollups(), Postings())].rollups.add(fact, tenant: tenant)
-      pending[fact.hour, default: (Rollups(), Postings())].postings.add(fact, tenant: tenant)
+      pending[fact.hour, default: nothing].rollups.add(fact, tenant: tenant)
+      pending[fact.hour, default: nothing].postings.add(fact, tenant: tenant)
     }
     if let unreadable = log.unreadable { day.add("a change record that \(unreadable.words)", hours.lowerBound) }
     day.waitingHours = log.stale.within(hours).reduce(0) { $0 + $1.count }
 
-    var (counted, kept) = (Rollups(), Rollups())
+    var (counted, kept) = (nothing.rollups, nothing.rollups)
     for hour in hours where !log.stale.contains(hour) {
       let ids = InteractionID(lowerBoundOfHour: hour)..<InteractionID(lowerBoundOfHour: hour + 1)
-      var (rows, postings) = (Rollups(), Postings())
-      try connection.facts(ids, tenant: tenant) { fact in
+      var (rows, postings) = nothing
+      try connection.facts(ids, tenant: tenant, layout) { fact in
         rows.add(fact, tenant: tenant)
         postings.add(fact, tenant: tenant)
       }
-      let unmerged = pending.removeValue(forKey: hour) ?? (Rollups(), Postings())
+      let unmerged = pending.removeValue(forKey: hour) ?? nothing
       let whole = hour..<hour + 1
       for grain in Grain.allCases where !grain.isDay {
         try compare(grain, whole, rows, pending: unmerged.rollups, on: connection, &day)
@@ -61,8 +64,9 @@ struct DayCheck {
   ) throws(PostgresError) {
     var kept = pending.cells([grain])
     var unreadable: [RollupKey: Unreadable] = [:]
-    try connection.encodedRollups([(grain, hours)], tenant: tenant) { (_, key, bytes) throws(PostgresError) in
-      do throws(Unreadable) { try kept[key, default: Sums()].merge(bytes) } catch { unreadable[key] = error }
+    try connection.encodedRollups([(grain, hours)], tenant: tenant, layout.plan) {
+      (_, key, bytes) throws(PostgresError) in
+      do throws(Unreadable) { try kept[key, default: Sums(layout.plan)].merge(bytes) } catch { unreadable[key] = error }
     }
     let counted = counted.cells([grain])
     let wrong = Set(kept.keys).union(counted.keys).filter { kept[$0] != counted[$0] }.union(unreadable.keys)
@@ -84,9 +88,9 @@ struct DayCheck {
     guard let ours = try? totals.stats(),
       let query = try? GetStats(filter: filter).checked(tenant: day.tenant, now: .now)
     else { return }
-    var bySQL = try connection.statsOfRows(query, tenant: tenant).totals
+    var bySQL = try connection.statsOfRows(query, tenant: tenant, layout).totals
     // Those of a histogram are near, not equal.
-    (bySQL.p50, bySQL.p95, bySQL.p99) = (ours.p50, ours.p95, ours.p99)
+    bySQL.percentiles = ours.percentiles
     if bySQL != ours { day.add("the day's sums by SQL", hours.lowerBound) }
   }
 }

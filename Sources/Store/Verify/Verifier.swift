@@ -29,8 +29,14 @@ public final class Verifier: Sendable {
 
   private let owner: OwnerConnection
   private let reader: ReaderConnection
+  private let layout: RecordLayout
 
-  public init(url: String, logger: Logger) {
+  public convenience init(url: String, logger: Logger) {
+    self.init(url: url, layout: .standard, logger: logger)
+  }
+
+  init(url: String, layout: RecordLayout, logger: Logger) {
+    self.layout = layout
     // A day may take as long as it must.
     let configuration = ConnectionConfiguration(url: url, statementTimeout: .zero)
     owner = OwnerConnection(configuration, logger: logger)
@@ -80,7 +86,7 @@ public final class Verifier: Sendable {
         rebuilt = try await owner.run { (session) throws(PostgresError) in
           var piece = RebuildPiece(within: hours)
           return try session.withLease(.rollups) { (session) throws(PostgresError) in
-            try session.rebuild(tenant, &piece)
+            try session.rebuild(tenant, layout, &piece)
           }
         }.get()
         failures = 0
@@ -187,7 +193,7 @@ public final class Verifier: Sendable {
         await reader.run { (connection) throws(PostgresError) in
           try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
             var day = empty
-            try DayCheck(hours, of: tenant.key).run(on: connection, &day)
+            try DayCheck(hours, of: tenant.key, layout).run(on: connection, &day)
             return day
           }
         })

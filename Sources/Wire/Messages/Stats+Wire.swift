@@ -36,14 +36,14 @@ extension StatsReport: WireMessage {
         let end = try timestamp(message.end_time, "end_time"), let totals = message.totals
       else { throw .invalid("totals", "or the range is missing") }
       var report = StatsReport(start: start, end: end)
-      report.totals = try Stats(totals.pointee)
+      report.totals = try Stats(totals)
       report.byModel = try groups(message.n_by_model, message.by_model)
       report.byMessageType = try groups(message.n_by_message_type, message.by_message_type)
       report.byHandoffReason = try groups(message.n_by_handoff_reason, message.by_handoff_reason)
       for point in elements(message.n_series, message.series).map(\.pointee) {
         guard let start = try timestamp(point.start_time, "series.start_time"), let stats = point.stats
         else { throw .invalid("series", "has a point without start or stats") }
-        report.series.append(StatsPoint(start: start, stats: try Stats(stats.pointee)))
+        report.series.append(StatsPoint(start: start, stats: try Stats(stats)))
       }
       return report
     }
@@ -77,58 +77,59 @@ private func groups(
     guard let stats = group.stats else { throw .invalid("stats", "is missing in a group") }
     groups.append(
       StatsGroup(
-        key: try text(group.key, "key"), stats: try Stats(stats.pointee), isRemainder: group.is_remainder != 0))
+        key: try text(group.key, "key"), stats: try Stats(stats), isRemainder: group.is_remainder != 0))
   }
   return groups
 }
 
-extension Stats {
-  /// The sums behind the averages travel as averages; they are found again by the counts, which is
-  /// exact as long as a sum stays below 2⁵³.
-  fileprivate init(_ message: borrowing Parley__V1__Stats) throws(RPCError) {
-    self.init()
-    totalInteractions = message.total_interactions
-    totalCostNanos = message.total_cost_nanos
-    let count = Double(message.total_interactions)
-    confidenceMicros = try sum(message.avg_confidence * 1_000_000 * count, "avg_confidence")
-    handoffCount = message.handoff_count
-    processingTimeMilliseconds = try sum(message.avg_processing_time_ms * count, "avg_processing_time_ms")
-    p50 = try sum(message.p50_processing_time_ms, "p50_processing_time_ms")
-    p95 = try sum(message.p95_processing_time_ms, "p95_processing_time_ms")
-    p99 = try sum(message.p99_processing_time_ms, "p99_processing_time_ms")
-    promptTokens = message.prompt_tokens
-    completionTokens = message.completion_tokens
-    highConfidenceCount = message.high_confidence_count
-    confidenceHistogram = Array(
-      UnsafeBufferPointer(start: message.confidence_histogram, count: message.n_confidence_histogram))
+/// Where the fields of statistics are in the C message Stats.
+private struct StatsMessage: Sendable {
+  static let standard = StatsMessage(StatsField.all)
+
+  private let places: [(field: StatsField, place: MessageField)]
+
+  private init(_ fields: [StatsField]) {
+    let stats = MessageField.descriptor(parley__v1__stats__init)
+    places = fields.map { ($0, MessageField($0.name, of: stats)) }
+  }
+
+  func read(_ message: UnsafeRawPointer, into stats: inout Stats) throws(RPCError) {
+    for (field, place) in places {
+      guard let set = field.set else { continue }
+      let isReal = place.type == PROTOBUF_C_TYPE_DOUBLE
+      try set(
+        &stats,
+        field.isList
+          ? .wholes(Array(place.loadArray(of: Int64.self, from: message)))
+          : isReal ? .real(place.load(Double.self, from: message)) : .whole(place.load(Int64.self, from: message)))
+    }
+  }
+
+  func write(_ stats: Stats, to message: UnsafeMutableRawPointer, _ arena: Arena) {
+    for (field, place) in places {
+      switch field.get(stats) {
+      case .whole(let value) where place.type == PROTOBUF_C_TYPE_DOUBLE: place.store(Double(value), in: message)
+      case .whole(let value): place.store(value, in: message)
+      case .real(let value): place.store(value, in: message)
+      case .wholes(let values):
+        let (count, elements) = arena.array(values) { $0 }
+        place.store(count: count, elements, in: message)
+      }
+    }
   }
 }
 
-private func sum(_ value: Double, _ field: String) throws(RPCError) -> Int64 {
-  guard let sum = Int64(exactly: value.rounded()) else { throw .invalid(field, "is \(value), out of range") }
-  return sum
+extension Stats {
+  fileprivate init(_ message: UnsafePointer<Parley__V1__Stats>) throws(RPCError) {
+    self.init()
+    try StatsMessage.standard.read(message, into: &self)
+  }
 }
 
 extension Arena {
   fileprivate func stats(_ stats: Stats) -> UnsafeMutablePointer<Parley__V1__Stats> {
     let message = make(parley__v1__stats__init)
-    message.pointee.total_interactions = stats.totalInteractions
-    message.pointee.total_cost_nanos = stats.totalCostNanos
-    message.pointee.avg_confidence = stats.averageConfidence
-    message.pointee.handoff_count = stats.handoffCount
-    message.pointee.handoff_rate = stats.handoffRate
-    message.pointee.avg_processing_time_ms = stats.averageProcessingTimeMilliseconds
-    message.pointee.p50_processing_time_ms = Double(stats.p50)
-    message.pointee.p95_processing_time_ms = Double(stats.p95)
-    message.pointee.p99_processing_time_ms = Double(stats.p99)
-    message.pointee.prompt_tokens = stats.promptTokens
-    message.pointee.completion_tokens = stats.completionTokens
-    message.pointee.total_tokens = stats.totalTokens
-    message.pointee.avg_tokens = stats.averageTokens
-    message.pointee.high_confidence_count = stats.highConfidenceCount
-    message.pointee.low_confidence_count = stats.lowConfidenceCount
-    (message.pointee.n_confidence_histogram, message.pointee.confidence_histogram) =
-      array(stats.confidenceHistogram) { $0 }
+    StatsMessage.standard.write(stats, to: message, self)
     return message
   }
 

@@ -110,14 +110,14 @@ import Testing
       let before = try counts(scene.database)
       let merged = try await scene.database.owner().run { (session) throws(PostgresError) in
         let merged = try session.withLease(.rollups) { (session) throws(PostgresError) in
-          try session.mergeChanges(of: scene.a.key, outside: StaleHours())
+          try session.mergeChanges(of: scene.a.key, outside: StaleHours(), .standard)
         }
         _ = try session.withLease(.rollups) { (session) throws(PostgresError) in
           try session.add(StaleHours(scene.shared.id.hour..<scene.shared.id.hour + 1), of: scene.a.key)
         }
         var piece = RebuildPiece()
         _ = try session.withLease(.rollups) { (session) throws(PostgresError) in
-          try session.rebuild(scene.a.key, &piece)
+          try session.rebuild(scene.a.key, .standard, &piece)
         }
         return merged
       }.get()

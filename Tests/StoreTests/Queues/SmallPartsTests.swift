@@ -72,7 +72,7 @@ import Testing
     (0..<count).map { _ in RecordRow(.sample(), tenant: NumberedTenant(key: TenantKey(rawValue: tenant), name: .a)) }
   }
 
-  private static func found(_ row: RecordRow) -> WrittenRow { .found(ContentHash(row.values)) }
+  private static func found(_ row: RecordRow) -> WrittenRow { .found(ContentHash(row.encoded)) }
 
   @Test func asksForAKeyThatWasTaken() {
     let keys = TakenKeys()
