@@ -75,7 +75,12 @@ struct GRPCConnectionStateTests {
       _ = state.actions()
       state.answered(1, Response([UInt8](repeating: 7, count: 5000)))
       var flag: UInt8?
-      while let action = state.next() { if case .send(1, .message(let bytes)) = action { flag = bytes[0] } }
+      while let action = state.next() {
+        switch action {
+        case .send(1, .prefix(let bytes)), .send(1, .message(let bytes)): flag = flag ?? bytes[0]
+        default: break
+        }
+      }
       #expect(flag == (isCompressed ? 1 : 0))
     }
   }
@@ -162,6 +167,16 @@ struct GRPCConnectionStateTests {
       ])
     let isLateTaken = state.send([7], compress: nil, on: 1)
     #expect(areTaken == [true, true] && !isLateTaken)
+  }
+
+  @Test func largeMessageIsSentBehindItsPrefixWithoutACopy() {
+    var state = state()
+    state.open("Stream", on: 1, at: start)
+    _ = state.send([UInt8](repeating: 9, count: 70_000), compress: nil, on: 1)
+    #expect(
+      state.actions() == [
+        "open 1 Stream", "headers 1 200", "prefix 1 [0, 0, 1, 17, 112]", "message 1 of 70000 bytes",
+      ])
   }
 
   @Test func brokenStreamIsAnsweredAndItsCallGivenUp() {
@@ -371,7 +386,9 @@ extension GRPCConnectionState.Action {
     case .send(let id, .headers(let headers, let isLast)):
       "headers \(id) \(headers[":status"] ?? "")\(headers["grpc-status"].map { " code \($0)" } ?? "")"
         + (isLast ? ", last" : "")
-    case .send(let id, .message(let bytes)): "message \(id) \(bytes)"
+    case .send(let id, .prefix(let bytes)): "prefix \(id) \(bytes)"
+    case .send(let id, .message(let bytes)):
+      "message \(id) \(bytes.count > 1000 ? "of \(bytes.count) bytes" : "\(bytes)")"
     case .send(let id, .trailers(let headers)): "trailers \(id) code \(headers["grpc-status"] ?? "")"
     case .reset(let id, let code): "reset \(id) \(code)"
     case .returnWindow(let id, let bytes): "return \(bytes) of \(id)"

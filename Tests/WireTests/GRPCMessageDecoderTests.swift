@@ -10,6 +10,7 @@ import Wire
       7, 8, 9,
     ]
     #expect(GRPCMessageDecoder.encode([7, 8, 9], compression: nil) == bytes)
+    #expect(GRPCMessageDecoder.prefix(of: [7, 8, 9]) == Array(bytes.prefix(5)))
     #expect(try messages(bytes) == [RPCMessage(bytes: [7, 8, 9], wasCompressed: false)])
   }
 

@@ -11,6 +11,9 @@ extension GRPCHandler {
   func send(_ outgoing: GRPCStreamState.Outgoing, on stream: StreamID) {
     switch outgoing {
     case .headers(let headers, let isLast): session.respond(on: stream, headers, isLast: isLast)
+    case .prefix(let prefix):
+      session.send(prefix, on: stream, isTold: false)
+      unread.add(prefix.count)
     case .message(let message):
       // Of a streaming response somebody waits for it.
       session.send(message, on: stream, isTold: sends[stream] != nil)
@@ -42,10 +45,8 @@ extension GRPCHandler {
   }
 
   private func write(_ context: ChannelHandlerContext) -> Bool {
-    let isWritten = session.fill(bytesMax: Self.writtenBytesMax) { bytes in
-      var buffer = context.channel.allocator.buffer(capacity: bytes.count)
-      buffer.writeBytes(bytes)
-      context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+    let isWritten = session.fill(bytesMax: Self.writtenBytesMax) {
+      context.writeAndFlush(wrapOutboundOut($0), promise: nil)
     }
     session.handleEvents { handle($0, at: clock.now) }
     return isWritten

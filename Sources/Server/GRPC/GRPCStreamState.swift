@@ -7,7 +7,9 @@ struct GRPCStreamState {
   enum Outgoing {
     /// Headers; where `isLast`, there is nothing behind them.
     case headers(HTTP2Headers, isLast: Bool)
-    /// A message as it travels.
+    /// The first bytes of a message as it travels, whose others follow.
+    case prefix([UInt8])
+    /// A message as it travels, or what follows its prefix.
     case message([UInt8])
     case trailers(HTTP2Headers)
   }
@@ -175,11 +177,19 @@ struct GRPCStreamState {
     begin(Metadata(), send)
     // Too small a message is not worth compressing.
     let isWorthIt = compress ?? (message.count >= Self.compressedBytesMin)
-    send(.message(GRPCMessageDecoder.encode(message, compression: isWorthIt ? encoding : nil)))
+    let compression = isWorthIt ? encoding : nil
+    if compression == nil, message.count >= Self.copiedBytesMax {
+      send(.prefix(GRPCMessageDecoder.prefix(of: message)))
+      send(.message(message))
+    } else {
+      send(.message(GRPCMessageDecoder.encode(message, compression: compression)))
+    }
     return true
   }
 
   private static let compressedBytesMin = 1024
+  /// A smaller message is copied behind its prefix for less than it takes to send the two apart.
+  private static let copiedBytesMax = 4096
 
   /// Ends the call. Nothing is sent on the stream afterwards.
   mutating func answer(_ response: Response, _ send: (Outgoing) -> Void) {

@@ -43,12 +43,19 @@ struct HTTP2Callbacks: @unchecked Sendable {
       HTTP2Callbacks.call(user) { $0.frameWasSent(frame!) }
       return 0
     }
+    nghttp2_session_callbacks_set_send_data_callback(pointer) { _, frame, header, count, _, user in
+      HTTP2Callbacks.call(user) {
+        $0.sendData(
+          parley_frame_header(frame!).pointee.stream_id,
+          header: UnsafeRawBufferPointer(start: header, count: HTTP2Callbacks.frameHeaderBytes), bytes: count)
+      }
+    }
   }
 
-  static let read: nghttp2_data_source_read_callback = { _, stream, target, count, flags, _, user in
-    HTTP2Callbacks.call(user) {
-      $0.read(stream, into: UnsafeMutableRawBufferPointer(start: target, count: count), flags!)
-    }
+  private static let frameHeaderBytes = 9
+
+  static let read: nghttp2_data_source_read_callback = { _, stream, _, count, flags, _, user in
+    HTTP2Callbacks.call(user) { $0.read(stream, bytesMax: count, flags!) }
   }
 
   private static func call<R>(_ user: UnsafeMutableRawPointer?, _ body: (HTTP2Session) -> R) -> R {

@@ -1,4 +1,5 @@
 import CNghttp2
+import NIOCore
 
 /// The server's side of one HTTP/2 connection, by nghttp2: bytes in, events out; responses in, bytes out. It does no
 /// I/O, has no clock and starts nothing.
@@ -12,7 +13,6 @@ final class HTTP2Session {
 
   /// Memory for more is not kept: most of the time a connection has little to do.
   private static let keptMax = 256
-  private static let keptBytesMax = 16 * 1024
 
   let limits: HTTP2Limits
   /// nil once it is closed.
@@ -24,8 +24,9 @@ final class HTTP2Session {
   private var announcedContent = AnnouncedContent()
   /// Of streams that are open.
   private var bodies: [StreamID: OutgoingBody] = [:]
-  /// To be sent.
-  private var output: [UInt8] = []
+  /// To be sent: while `fill` runs.
+  private var output = ByteBuffer()
+  private var outputBytesMax = 0
   private var controlFrames = 0
   private var resets = 0
   private var controlFlood: FrameFlood
@@ -207,16 +208,19 @@ final class HTTP2Session {
   /// responses is told by events.
   ///
   /// - Returns: whether there were any.
-  func fill(bytesMax: Int, _ body: ([UInt8]) -> Void) -> Bool {
-    output.removeAll(keepingCapacity: output.capacity <= Self.keptBytesMax)
-    while output.count < bytesMax, let session {
+  func fill(bytesMax: Int, _ body: (ByteBuffer) -> Void) -> Bool {
+    // Room for headers as well.
+    output = ByteBufferAllocator().buffer(capacity: min(queuedBytes, bytesMax) + 1024)
+    outputBytesMax = bytesMax
+    defer { output = ByteBuffer() }
+    while output.readableBytes < bytesMax, let session {
       var data: UnsafePointer<UInt8>?
       let count = nghttp2_session_mem_send(session, &data)
       if count < 0 { fail(count) }
       guard count > 0 else { break }
-      output.append(contentsOf: UnsafeBufferPointer(start: data, count: count))
+      output.writeBytes(UnsafeRawBufferPointer(start: data, count: count))
     }
-    guard !output.isEmpty else { return false }
+    guard output.readableBytes > 0 else { return false }
     body(output)
     return true
   }
@@ -309,28 +313,31 @@ extension HTTP2Session {
     events.append(.closed(stream))
   }
 
-  /// Copies what is to be sent on a stream; nghttp2's result.
-  func read(
-    _ stream: StreamID, into target: UnsafeMutableRawBufferPointer, _ flags: UnsafeMutablePointer<UInt32>
-  ) -> Int {
+  /// How many bytes of a stream are in its next frame, whose data `sendData` writes; nghttp2's result.
+  func read(_ stream: StreamID, bytesMax: Int, _ flags: UnsafeMutablePointer<UInt32>) -> Int {
     guard let place = bodies.index(forKey: stream) else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
-    switch bodies.values[place].take(into: target) {
+    flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
+    switch bodies.values[place].next(bytesMax: bytesMax) {
     case .nothing: return Int(NGHTTP2_ERR_DEFERRED.rawValue)
-    case .bytes(let count, let told):
-      taken(count, told: told, of: stream)
-      return count
-    case .last(let count, let told, let trailers):
-      taken(count, told: told, of: stream)
+    case .bytes(let count): return count
+    case .last(let count, let trailers):
       flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
       trailers.withFields { check(nghttp2_submit_trailer(session, stream, $0, $1)) }
       return count
     }
   }
 
-  private func taken(_ bytes: Int, told: Int, of stream: StreamID) {
+  /// Writes a DATA frame, which has no padding, to what is sent: its bytes are copied there and nowhere else. nghttp2's
+  /// result: it is asked for again where this is as much as `fill` was asked for.
+  func sendData(_ stream: StreamID, header: UnsafeRawBufferPointer, bytes: Int) -> Int32 {
+    guard output.readableBytes < outputBytesMax else { return NGHTTP2_ERR_WOULDBLOCK.rawValue }
+    guard let place = bodies.index(forKey: stream) else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+    output.writeBytes(header)
+    let told = bodies.values[place].write(bytes, to: &output)
     queuedBytes -= bytes
     takenBytes += bytes
     for _ in 0..<told { events.append(.taken(stream)) }
+    return 0
   }
 
   /// Tells a peer that still sends, though its response has ended, that nobody listens (RFC 9113, section 8.1).

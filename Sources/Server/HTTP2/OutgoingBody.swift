@@ -1,3 +1,5 @@
+import NIOCore
+
 /// What a stream has to send behind its response's first headers: pieces of its body, and its trailers. Pure.
 struct OutgoingBody {
   private struct Piece {
@@ -17,16 +19,16 @@ struct OutgoingBody {
   private var isDeferred = false
 
   /// What there is to be sent now.
-  enum Taken {
-    /// So many bytes, of which so many pieces that are told were taken whole.
-    case bytes(Int, told: Int)
+  enum Next {
+    /// So many bytes.
+    case bytes(Int)
     /// The same, and nothing behind them but these trailers.
-    case last(Int, told: Int, HTTP2Headers)
+    case last(Int, HTTP2Headers)
     /// Nothing, until `resume` says otherwise.
     case nothing
   }
 
-  /// - Parameter isTold: whether `take` tells when the piece was taken.
+  /// - Parameter isTold: whether `write` tells when the piece was taken.
   mutating func append(_ bytes: [UInt8], isTold: Bool) {
     pieces.append(Piece(bytes: bytes, isTold: isTold))
     queuedBytes += bytes.count
@@ -42,24 +44,25 @@ struct OutgoingBody {
     return isDeferred
   }
 
-  /// Copies as much as there is, and there is room for.
-  mutating func take(into target: UnsafeMutableRawBufferPointer) -> Taken {
-    let (count, told) = copy(into: target)
-    if queuedBytes == 0, let trailers { return .last(count, told: told, trailers) }
+  /// As much as there is, up to so many bytes.
+  mutating func next(bytesMax: Int) -> Next {
+    let count = min(queuedBytes, bytesMax)
+    if count == queuedBytes, let trailers { return .last(count, trailers) }
     isDeferred = count == 0
-    return isDeferred ? .nothing : .bytes(count, told: told)
+    return isDeferred ? .nothing : .bytes(count)
   }
 
-  private mutating func copy(into target: UnsafeMutableRawBufferPointer) -> (bytes: Int, told: Int) {
-    var count = 0
-    var told = 0
-    while first < pieces.count, count < target.count {
-      let size = min(pieces[first].bytes.count - taken, target.count - count)
+  /// Writes so many bytes, no more than there are.
+  ///
+  /// - Returns: of how many pieces that are told these were the last.
+  mutating func write(_ count: Int, to target: inout ByteBuffer) -> Int {
+    var (left, told) = (count, 0)
+    while first < pieces.count, left > 0 || pieces[first].bytes.isEmpty {
+      let size = min(pieces[first].bytes.count - taken, left)
       pieces[first].bytes.withUnsafeBytes { piece in
-        UnsafeMutableRawBufferPointer(rebasing: target[count..<count + size])
-          .copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[taken..<taken + size]))
+        _ = target.writeBytes(UnsafeRawBufferPointer(rebasing: piece[taken..<taken + size]))
       }
-      count += size
+      left -= size
       taken += size
       guard taken == pieces[first].bytes.count else { break }
       if pieces[first].isTold { told += 1 }
@@ -75,6 +78,6 @@ struct OutgoingBody {
       first = 0
     }
     queuedBytes -= count
-    return (count, told)
+    return told
   }
 }

@@ -94,6 +94,11 @@ public struct GRPCMessageDecoder: Sendable {
     return encode(message, flag: 0)
   }
 
+  /// What travels in front of a message that is not compressed.
+  public static func prefix(of message: [UInt8]) -> [UInt8] {
+    withUnsafeBytes(of: UInt32(message.count).bigEndian) { [0] + $0 }
+  }
+
   private static func encode(_ bytes: [UInt8], flag: UInt8) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: prefixBytes + bytes.count) { buffer, count in
       buffer[0] = flag

@@ -66,7 +66,7 @@ struct ClientStage {
       }
       output.clear()
       var answers: [UInt8] = []
-      while server.fill(bytesMax: 65_536, { answers += $0 }) { isMoving = true }
+      while server.fill(bytesMax: 65_536, { answers += $0.readableBytesView }) { isMoving = true }
       server.handleEvents { _ in }
       answers.withUnsafeBytes { bytes in client.receive(bytes) { note($0) } }
     }

@@ -51,7 +51,7 @@ struct SessionStage {
 
   mutating func send() {
     var output: [UInt8] = []
-    while session.fill(bytesMax: 65_536, { output += $0 }) {}
+    while session.fill(bytesMax: 65_536, { output += $0.readableBytesView }) {}
     var told: [HTTP2Event] = []
     session.handleEvents { told.append($0) }
     for event in told { note(event, [], []) }
