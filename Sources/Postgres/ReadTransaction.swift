@@ -15,4 +15,9 @@ package struct ReadTransaction: StatementRunner {
     }
     try session.pipeline(commands, take)
   }
+
+  /// The rows of the last query, which ends the transaction along with it.
+  package func runLast(_ command: Command) throws(PostgresError) -> Rows {
+    try pipeline([command, Command(.commit)])[0]
+  }
 }

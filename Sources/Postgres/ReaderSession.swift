@@ -39,10 +39,22 @@ package struct ReaderSession {
   package func read<R>(
     behind fence: ReadFence, _ body: (ReadTransaction) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    let fenceCommand = try fence.command(on: session)
-    return try session.inTransaction([Command(.beginRepeatableRead), fenceCommand]) {
-      (session, begun) throws(PostgresError) in
-      try fence.check(begun[1])
+    try read(behind: fence, beginningWith: [], { (_, _) in }, body)
+  }
+
+  /// The same, with queries that go out along with the transaction's begin; `take` is given the rows of each, and its
+  /// place among them.
+  package func read<R>(
+    behind fence: ReadFence, beginningWith commands: [Command],
+    _ take: (Int, Rows) throws(PostgresError) -> Void, _ body: (ReadTransaction) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    let begin = try [Command(.beginRepeatableRead), fence.command(on: session)]
+    var fenceRow: Rows?
+    return try session.inTransaction(begin + commands) { (place, rows) throws(PostgresError) in
+      if place == 1, fenceRow == nil { fenceRow = rows }
+      if place >= begin.count { try take(place - begin.count, rows) }
+    } _: { (session) throws(PostgresError) in
+      try fence.check(fenceRow!)
       return try body(ReadTransaction(session))
     }
   }

@@ -104,17 +104,18 @@ package final class Session: StatementRunner {
   package func inTransaction<R>(
     _ begin: [Command], _ body: (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    try inTransaction(begin) { (session, _) throws(PostgresError) in try body(session) }
+    try inTransaction(begin, { (_, _) in }, body)
   }
 
-  /// The same, with what the commands answered.
+  /// The same with the rows of each of the commands, which `take` is given, and its place among them.
   package func inTransaction<R>(
-    _ begin: [Command], _ body: (Session, [Rows]) throws(PostgresError) -> R
+    _ begin: [Command], _ take: (Int, Rows) throws(PostgresError) -> Void,
+    _ body: (Session) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
-    let begun = try pipeline(begin)
     do throws(PostgresError) {
-      let result = try body(self, begun)
-      // A refusal that `body` caught has ended it.
+      try pipeline(begin, take)
+      let result = try body(self)
+      // A refusal that `body` caught has ended it, or the last of its statements has.
       if isInTransaction { _ = try run(Command(.commit)) }
       return result
     } catch {

@@ -7,8 +7,15 @@ extension Statement {
   fileprivate static let addTenants = Statement("tenants_add", PackageResources.tenants_add_sql)
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
   fileprivate static let missingPartitions = Statement("partitions_missing", PackageResources.partitions_missing_sql)
-  fileprivate static let partitionsFarAhead = Statement(
-    "partitions_far_ahead", PackageResources.partitions_far_ahead_sql)
+  fileprivate static let lookAtPartitions = Statement("partitions_look", PackageResources.partitions_look_sql)
+}
+
+/// Which partitions there were, when somebody last looked: how a page is read fast, not whether it is right.
+struct KnownPartitions: Equatable {
+  /// nil: nobody has looked yet.
+  var count: Int?
+  /// Some are of months that nobody can record into.
+  var areFarAhead = false
 }
 
 /// What every row rests on: the tenants' numbers and the partitions. Adds tenants, and the partitions that calls find
@@ -20,7 +27,7 @@ final class Catalog: Sendable {
     var days: Set<Int64> = []
     /// Calls that wait for their tenant's number.
     var waitingCount = 0
-    var hasPartitionsFarAhead = false
+    var partitions = KnownPartitions()
     /// No partition is made before, for what that takes is locked.
     var partitionsDue = Duration.zero
     var partitionBackoff = Backoff(from: .seconds(1), to: .seconds(5))
@@ -71,11 +78,9 @@ final class Catalog: Sendable {
     known.withLock { $0.days.subtract(days) }
   }
 
-  /// Whether there were partitions of months that nobody can record into, when somebody last looked: how a page is read
-  /// fast, not whether it is right.
-  var hasPartitionsFarAhead: Bool { known.withLock { $0.hasPartitionsFarAhead } }
+  var partitions: KnownPartitions { known.withLock { $0.partitions } }
 
-  func haveLookedFarAhead(found: Bool) { known.withLock { $0.hasPartitionsFarAhead = found } }
+  func haveLooked(_ partitions: KnownPartitions) { known.withLock { $0.partitions = partitions } }
 
   /// The days of these times, as counted from 1970, whose partition is not known to be there.
   func daysWithoutPartition(for times: some Sequence<Timestamp>) -> Set<Int64> {
@@ -161,8 +166,10 @@ extension Session {
     }
   }
 
-  /// Whether there are partitions of months that nobody can record into.
-  func hasPartitionsFarAhead() throws(PostgresError) -> Bool {
-    try run(Command(.partitionsFarAhead)).first { _ in true }?.bool(0) ?? false
+  func lookAtPartitions() throws(PostgresError) -> KnownPartitions {
+    guard let row = try run(Command(.lookAtPartitions)).first(where: { _ in true }) else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "partitions_look.sql answered with no row")
+    }
+    return KnownPartitions(count: Int(try row.int64(0)), areFarAhead: try row.bool(1))
   }
 }

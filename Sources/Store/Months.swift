@@ -1,6 +1,4 @@
 import Domain
-import Postgres
-import Synchronization
 
 /// A month of UTC, which is what a partition holds.
 struct Month: Hashable, Comparable, Sendable {
@@ -94,6 +92,11 @@ struct Months: Hashable, Sendable {
     Months(first: first.map { min($0, Month(of: InteractionID(lowerBoundOfHour: hour)).january) }, end: end)
   }
 
+  /// The same from that month on, if it is earlier; nil: from the earliest on.
+  func from(_ month: Month?) -> Months {
+    Months(first: first.flatMap { first in month.map { min($0, first) } }, end: end)
+  }
+
   var withoutEnd: Months { Months(first: first, end: nil) }
 
   /// Every id of theirs; none is greater than the greatest of all.
@@ -103,7 +106,7 @@ struct Months: Hashable, Sendable {
   }
 
   /// For a WHERE clause that begins with another condition.
-  fileprivate var condition: String {
+  var condition: String {
     [(">=", first), ("<", end)].map { sign, month in month.map { "AND id \(sign) '\($0.start)'" } ?? "" }
       .joined(separator: " ")
   }
@@ -113,35 +116,5 @@ extension InteractionID {
   /// Of any but the least.
   fileprivate var predecessor: InteractionID {
     low == 0 ? InteractionID(high: high &- 1, low: .max) : InteractionID(high: high, low: low - 1)
-  }
-}
-
-/// A statement in as many forms as there are months that it is asked for.
-final class StatementOfMonths: Sendable {
-  private let label: String
-  private let text: String
-  private let forms = Mutex<[Months: Statement]>([:])
-
-  /// So many are kept. Any is made anew, the same, where it is asked for again.
-  private static let formsMax = 1024
-
-  /// - Parameter text: has `{months}` behind the conditions on ids.
-  init(_ label: String, _ text: String) {
-    self.label = label
-    self.text = text
-  }
-
-  convenience init(_ label: String, _ text: [UInt8]) {
-    self.init(label, String(decoding: text, as: UTF8.self))
-  }
-
-  func callAsFunction(in months: Months) -> Statement {
-    forms.withLock { forms in
-      if let form = forms[months] { return form }
-      if forms.count >= Self.formsMax { forms.removeAll() }
-      let form = Statement(label, text.replacing("{months}", with: months.condition), hasManyForms: true)
-      forms[months] = form
-      return form
-    }
   }
 }

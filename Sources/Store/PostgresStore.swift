@@ -42,6 +42,7 @@ public final class PostgresStore: InteractionStore {
   private let exactStatsInteractionsMax: Int
   private let smallTenants = SmallTenants()
   private let layout: RecordLayout
+  private let pageHints = PageHints()
 
   public convenience init(_ configuration: Configuration, logger: Logger) {
     self.init(configuration, exactStatsInteractionsMax: Limits.exactStatsInteractionsMax, logger: logger)
@@ -136,9 +137,9 @@ public final class PostgresStore: InteractionStore {
     _ completion: Completion<(interactions: [Interaction], more: Bool)>
   ) -> Cancellation {
     completion.complete { [self] () throws(RPCError) in
-      let page = try await read(of: tenant) { [layout, catalog] (connection, tenant) throws(PostgresError) in
-        try PageReader(query, tenant: tenant, layout: layout, looksFarAhead: catalog.hasPartitionsFarAhead)
-          .page(on: connection)
+      let (partitions, hints) = (catalog.partitions, pageHints)
+      let page = try await read(of: tenant) { [layout] (connection, tenant) throws(PostgresError) in
+        try PageReader(query, tenant: tenant, layout, partitions, hints).page(on: connection)
       }
       return page ?? ([], false)
     }

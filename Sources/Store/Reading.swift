@@ -5,29 +5,31 @@ import Postgres
 enum ReadPlan: CaseIterable {
   /// Anew for the values at hand: for filters, whose best plans differ.
   case fresh
-  /// Once, for all values, by an index, whatever the planner thinks of a table it has not analyzed yet: for
-  /// rows whose keys are known.
+  /// Once, for all values, by an index and in its order, whatever the planner thinks of a table it has not analyzed yet:
+  /// for rows whose keys are known, and for the first rows of many.
   case keyed
-  /// The same, in the index's order: for the first rows of many.
-  case ordered
 
   /// What a reader's session is set to; behind a pooler, each of its transactions.
+  ///
+  /// A plan that sorts all the same, such as that of the rows of some ids, counts as very costly then: PostgreSQL would
+  /// compile it in each execution, for tenths of a second.
   static let readerDefaults: [(name: String, value: String)] = [
-    ("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"),
+    ("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_sort", "off"),
+    ("enable_bitmapscan", "off"), ("jit", "off"),
   ]
 
   /// What a transaction sets beside `readerDefaults`.
   fileprivate var settings: [(String, String)] {
     switch self {
-    case .fresh: [("plan_cache_mode", "force_custom_plan"), ("enable_seqscan", "on")]
+    case .fresh:
+      [("plan_cache_mode", "force_custom_plan")] + Self.readerDefaults.dropFirst().map { ($0.name, "on") }
     case .keyed: []
-    case .ordered: [("enable_sort", "off"), ("enable_bitmapscan", "off")]
     }
   }
 
   /// What a transaction sets on the nodes that tables are distributed over, which plan each statement for its values.
   fileprivate var nodeSettings: [(String, String)] {
-    self == .fresh ? [] : [("enable_seqscan", "off")] + settings
+    self == .fresh ? [] : Self.readerDefaults.dropFirst().map { ($0.name, $0.value) }
   }
 }
 
@@ -105,6 +107,14 @@ extension ReaderSession {
     tenant: NumberedTenant, plan: ReadPlan = .fresh, _ body: (ReadTransaction) throws(PostgresError) -> R
   ) throws(PostgresError) -> R {
     try read(behind: .tenant(tenant, plan), body)
+  }
+
+  /// The same, with queries that go out along with the transaction's begin; `take` is given the rows of each.
+  func read<R>(
+    tenant: NumberedTenant, plan: ReadPlan, beginningWith commands: [Command],
+    _ take: (Int, Rows) throws(PostgresError) -> Void, _ body: (ReadTransaction) throws(PostgresError) -> R
+  ) throws(PostgresError) -> R {
+    try read(behind: .tenant(tenant, plan), beginningWith: commands, take, body)
   }
 }
 

@@ -112,7 +112,7 @@ import Testing
     #expect(!tenants.contains(.a, from: start))
   }
 
-  @Test func fullPagesAndGetsTakeOne() async throws {
+  @Test func pagesAndGetsTakeOneAndSearchesTwo() async throws {
     let now = Timestamp.now
     try await TestDatabase.withStore { store, database in
       try await database.warmUp(store)
@@ -120,25 +120,85 @@ import Testing
       _ = try await store.record(given, for: .b)
       try await eventually("all is merged") { try database.isFolded() }
       let tenant = try database.numbered(.b)
+      let (conversation, model) = (given[0].content.conversationID, given[0].content.modelUsed)
       try await withReader(of: database) { reader in
-        // A page that is not full asks for earlier months as well.
-        for (size, trips) in [(Int32(50), 1), (100, 2)] {
-          for (model, conversation) in [(nil, nil), (given[0].content.modelUsed, nil), (nil, "conversation")] {
-            if model != nil, size > 50 { continue }
-            var list = ListInteractions(pageSize: size)
-            (list.filter.modelUsed, list.filter.conversationID) = (model, conversation)
-            let query = try list.checked(tenant: .b, now: .now)
-            #expect(
-              try await reader.trips { (session) throws(PostgresError) in
-                _ = try PageReader(query, tenant: tenant).page(on: session)
-              } == trips, "\(size) \(model ?? "") \(conversation ?? "")")
+        func trips(
+          _ size: Int32, _ partitions: KnownPartitions = KnownPartitions(), view: InteractionView = .basic,
+          _ set: (inout InteractionFilter) -> Void = { _ in }
+        ) async throws -> [Int] {
+          var list = ListInteractions(pageSize: size, view: view)
+          set(&list.filter)
+          let query = try list.checked(tenant: .b, now: .now)
+          let hints = PageHints()
+          var taken: [Int] = []
+          for _ in 0..<2 {
+            let before = reader.trips.count
+            try await reader.connection.run { (session) throws(PostgresError) in
+              _ = try PageReader(query, tenant: tenant, .standard, partitions, hints).page(on: session)
+            }.get()
+            taken.append(reader.trips.count - before)
           }
+          return taken
+        }
+        // The first time opens the connection.
+        _ = try await trips(1)
+        for partitions in [KnownPartitions(), .init(count: 5), .init(count: 500)] {
+          #expect(try await trips(50, partitions) == [1, 1])
+          // A page that is not full asks for earlier months as well: the next one at once.
+          #expect(try await trips(100, partitions) == [2, 1])
+          for size in [Int32(50), 100] {
+            #expect(try await trips(size, partitions) { $0.conversationID = conversation } == [1, 1])
+          }
+          #expect(try await trips(50, partitions) { $0.modelUsed = model } == [1, 1])
+          // The newest do not fill the page; posting lists; and the rows that they name. The next time without the newest.
+          for view in [InteractionView.basic, .full] {
+            #expect(try await trips(100, partitions, view: view) { $0.modelUsed = model } == [3, 2])
+          }
+          // Of two fields the rarer one's postings are read after that.
+          let ofTwo = try await trips(100, partitions) { ($0.modelUsed, $0.handoffTriggered) = (model, true) }
+          #expect(ofTwo == [4, 3])
         }
         let ids = given.map(\.id)
         #expect(
           try await reader.trips { (session) throws(PostgresError) in
             _ = try session.read(InteractionLookup.commands(ids, tenant.key, .standard), tenant: tenant, plan: .keyed)
           } == 1)
+      }
+    }
+  }
+
+  /// Of a tenant whose interactions are older, the next page is looked for in their months at once.
+  @Test func pagesOfOldInteractionsTakeOneTheNextTime() async throws {
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      let old = Interaction.sample(at: Timestamp("2022-08-15T12:00:00.000Z"))
+      let lease = try database.session()
+      try lease.holdRollupLease()
+      _ = try await store.record(old, for: .b).get()
+      let tenant = try database.numbered(.b)
+      for isMerged in [false, true] {
+        if isMerged {
+          try lease.unlock()
+          try await eventually("all is merged") { try database.isFolded() }
+        }
+        try await withReader(of: database) { reader in
+          for isOfConversation in [true, false] {
+            var list = ListInteractions(pageSize: 10)
+            if isOfConversation { list.filter.conversationID = old.content.conversationID }
+            let query = try list.checked(tenant: .b, now: .now)
+            let hints = PageHints()
+            for trips in [isOfConversation ? 2 : 3, 1] {
+              let before = reader.trips.count
+              let page = try await reader.connection.run { (session) throws(PostgresError) in
+                try PageReader(query, tenant: tenant, .standard, KnownPartitions(count: 500), hints).page(on: session)
+                  .interactions
+              }.get()
+              #expect(page.map(\.id) == [old.id])
+              // The first time opens the connection.
+              if trips == 1 { #expect(reader.trips.count - before == trips) }
+            }
+          }
+        }
       }
     }
   }

@@ -51,19 +51,23 @@ import Testing
       var filter = InteractionFilter()
       filter.conversationID = shared.content.conversationID
       let everything = (from: InteractionID(high: 0, low: 0), upTo: InteractionID(high: .max, low: .max))
-      func page(_ statement: Statement, _ source: PageSource) -> Query {
-        Query(statement: statement) {
-          $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
-          if source != .unfiltered { $0.add(filter) }
+      let statements = RecordLayout.standard.statements
+      func page(_ source: PageSource, in months: Months, _ texts: PageTexts) -> Query {
+        let form = PageForm(source: source, months: months, fields: filter.fields, texts: texts)
+        return Query(statement: statements.pages(form)) {
+          if source == .candidates {
+            $0.add($1.rawValue)
+            $0.add([shared.id])
+          } else {
+            $0.add(tenant: $1, from: everything.from, upTo: everything.upTo)
+          }
           $0.add(Int32(200))
-          $0.add(true)
-          if source == .candidates { $0.add([shared.id]) }
+          if texts == .ofLightRows { $0.add(Int32(100_000)) }
+          $0.add(form.fields, of: filter)
         }
       }
-      let statements = RecordLayout.standard.statements
-      let pages = statements.pages
       return PageSource.allCases.flatMap {
-        [page(pages.page(from: $0, in: .all), $0), page(pages.weighedPage(from: $0, in: months), $0)]
+        [page($0, in: .all, .none), page($0, in: months, .ofLightRows), page($0, in: months, .weighed)]
       } + [
         Query(statement: statements.get(in: months)) {
           $0.add($1.rawValue)
@@ -83,6 +87,11 @@ import Testing
           $0.add(Int32(100))
         },
         Query(statement: .readStaleHours) { $0.add($1.rawValue) },
+        Query(statement: .firstDeltas) {
+          $0.add($1.rawValue)
+          $0.add(Int32(100))
+          $0.add(Int32(100))
+        },
         Query(statement: .readDeltas) {
           $0.add($1.rawValue)
           $0.add(Int32(100))
@@ -193,9 +202,9 @@ import Testing
 
   @Test func hidesForeignHoursFromALookElsewhere() async throws {
     try await Scene.with { scene async throws in
-      let query = Query(statement: .interactionsElsewhere) {
+      let query = Query(statement: .firstRollup) {
         $0.add($1.rawValue)
-        for bound in [0, Int32.max, 0, Int32.max] { $0.add(bound) }
+        for bound in [0, Int32.max] { $0.add(bound) }
       }
       let open = try query.command(scene.a, hasTenantCondition: false)
       let nothing = try await seenByOwner(query.command(Scene.nobody), in: scene)

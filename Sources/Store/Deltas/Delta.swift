@@ -146,7 +146,7 @@ extension Session {
 
 extension Row {
   /// A range whose bounds two columns hold. Other programs can have written any: one that ends before it begins is empty.
-  fileprivate func hours(_ from: Int, _ to: Int) throws(PostgresError) -> Range<Int32> {
+  func hours(_ from: Int, _ to: Int) throws(PostgresError) -> Range<Int32> {
     let first = try int32(from)
     return first..<max(first, try int32(to))
   }

@@ -23,7 +23,7 @@ struct PartitionJob: Job {
   func runOnce(on session: Session) throws(PostgresError) -> NextRun {
     let now = now()
     try makePartitions(for: [0, 31, 62].map { now + $0 * .millisecondsPerDay }, on: session)
-    catalog.haveLookedFarAhead(found: try session.hasPartitionsFarAhead())
+    catalog.haveLooked(try session.lookAtPartitions())
     return .afterPause
   }
 

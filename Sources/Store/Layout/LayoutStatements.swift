@@ -17,7 +17,7 @@ struct LayoutStatements: Sendable {
   /// The same about keys of one tenant, where tables are distributed.
   let findOfOne: StatementOfMonths
   let get: StatementOfMonths
-  let pages: PageStatements
+  let pages: StatementForms<PageForm>
   let facts: StatementOfMonths
   let stats: Statement
   let takeChangesOfAllBut: Statement
@@ -51,7 +51,7 @@ struct LayoutStatements: Sendable {
     find = StatementOfMonths("interactions_find", findText)
     findOfOne = StatementOfMonths("interactions_find_of_one", Statement.textAboutOneTenant(findText))
     get = StatementOfMonths("interactions_get", sql(PackageResources.interactions_get_sql, selected))
-    pages = PageStatements(columns)
+    pages = StatementForms(columns)
 
     let bounded = Dictionary(uniqueKeysWithValues: columns.map { ($0.name, $0.bounded) })
     let inputs = plan.inputFields.map(\.name).joined(separator: ", ")

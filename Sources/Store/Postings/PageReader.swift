@@ -1,96 +1,6 @@
 import Domain
 import Postgres
 
-/// Among which interactions of a range a page looks.
-enum PageSource: CaseIterable {
-  case all
-  /// The same for a filter of nothing but a range. It has no conditions, which PostgreSQL would prepare for each
-  /// execution.
-  case unfiltered
-  /// Those of the filter's conversation, by its index.
-  case conversation
-  /// The newest few of them.
-  case newest
-  /// Those whose ids are the statement's last parameter.
-  case candidates
-  /// Those of a few hours. The same as `all`, as a statement of its own, for it is planned in another way.
-  case fewHours
-
-  /// As interaction_page.sql has it for `{source}`.
-  fileprivate var text: String {
-    switch self {
-    case .all, .unfiltered, .fewHours: "parley.interactions"
-    case .conversation:
-      "(SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND conversation_id = $4::text) AS conversation"
-    case .newest:
-      """
-      (
-        SELECT * FROM parley.interactions
-        WHERE tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid {months}
-        ORDER BY id DESC
-        LIMIT \(Limits.interactionsLookedThrough)
-      ) AS newest
-      """
-    case .candidates:
-      // OFFSET 0 keeps the conditions outside from being what the planner goes by.
-      """
-      (
-        SELECT interactions.*
-        FROM unnest($14::uuid[]) AS candidate
-        CROSS JOIN LATERAL (
-          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate {months} OFFSET 0
-        ) AS interactions
-      ) AS candidates
-      """
-    }
-  }
-}
-
-/// The statements that read a page.
-struct PageStatements: Sendable {
-  private let pages: [PageSource: StatementOfMonths]
-  private let weighedPages: [PageSource: StatementOfMonths]
-
-  init(_ columns: [Column]) {
-    let page = sql(
-      PackageResources.interaction_page_sql,
-      [
-        "viewed_columns": LayoutStatements.selected(columns) { column in
-          column.isLong ? "CASE WHEN $13::bool THEN \(column.bounded) ELSE '' END" : column.bounded
-        },
-        "intent_names": BoundedColumns.intentNames,
-      ])
-    let weighed = sql(
-      PackageResources.interaction_page_weighed_sql,
-      [
-        "columns": LayoutStatements.selected(columns) { $0.name },
-        "weight": columns.compactMap(\.weight).joined(separator: " + "), "bytes": "\(Limits.pageBytesMax)",
-        "page": page,
-      ])
-    pages = Self.pages("interaction_page", page)
-    weighedPages = Self.pages("interaction_page_weighed", weighed)
-  }
-
-  func page(from source: PageSource, in months: Months) -> Statement { pages[source]!(in: months) }
-
-  /// The same, cut where its rows weigh too much for one message.
-  func weighedPage(from source: PageSource, in months: Months) -> Statement { weighedPages[source]!(in: months) }
-
-  private static func pages(_ name: String, _ text: String) -> [PageSource: StatementOfMonths] {
-    Dictionary(
-      uniqueKeysWithValues: PageSource.allCases.map { source in
-        let text = source == .unfiltered ? withoutFilter(text) : text
-        return (source, StatementOfMonths("\(name)_\(source)", text.replacing("{source}", with: source.text)))
-      })
-  }
-
-  /// Without the conditions on $4 to $11, and the parameters behind them in their place.
-  private static func withoutFilter(_ text: String) -> String {
-    let parts = text.split(separator: "-- {filter}")
-    return String(parts[0] + parts[2]).replacing("$12::", with: "$4::").replacing("$13::", with: "$5::")
-  }
-}
-
 /// Finds a page of a list: newest first, under any filter, without reading what lies between.
 ///
 /// Where the newest few interactions do not fill the page, it goes by posting lists, from the last hours that have
@@ -98,65 +8,106 @@ struct PageStatements: Sendable {
 /// come into posting lists yet, in the same snapshot. Stale hours are read through row by row, for their lists may lack
 /// some interactions; where many are stale, or very many changes wait, all is.
 ///
-/// Rows are looked for in the months before the page's end, and in others only if these can hold more of the page.
+/// Rows are looked for in the months before the page's end, and in others only if these can hold more of the page. Where
+/// that is likely, it is asked along with the first look: of a conversation, and of a tenant whose last page was not full.
 struct PageReader {
   typealias Page = (interactions: [Interaction], more: Bool)
+
+  /// What some rows come to.
+  private struct Found {
+    var interactions: [Interaction]
+    var more: Bool
+    /// Their texts may be too much for one message, and are not all there.
+    var isHeavy = false
+  }
 
   private let query: ListInteractions.Checked
   private let tenant: NumberedTenant
   private let layout: RecordLayout
+  private let hints: PageHints
   private let ids: Range<InteractionID>
   private let now: Timestamp
+  private let fields: [FilterField]
+  private var texts: PageTexts
   /// Those that a page is looked for in first.
   private let months: Months
+  /// So few partitions are read together for less than it takes to ask which of them are needed.
+  private let hasFewPartitions: Bool
 
-  /// - Parameter looksFarAhead: there are partitions of months that nobody can record into. A page without an end then asks
-  ///   whether they have rows, rather than read them.
+  /// - Parameter partitions: where some are of months that nobody can record into, a page without an end asks whether they
+  ///   have rows, rather than read them.
   init(
-    _ query: ListInteractions.Checked, tenant: NumberedTenant, layout: RecordLayout = .standard,
-    looksFarAhead: Bool = false, now: Timestamp = .now
+    _ query: ListInteractions.Checked, tenant: NumberedTenant, _ layout: RecordLayout = .standard,
+    _ partitions: KnownPartitions = KnownPartitions(), _ hints: PageHints = PageHints(), now: Timestamp = .now
   ) {
     self.query = query
     self.tenant = tenant
     self.layout = layout
+    self.hints = hints
     self.now = now
+    fields = query.filter.fields
+    texts = query.view == .full ? .ofLightRows : .none
+    hasFewPartitions = partitions.count.map { $0 <= Self.fewPartitions } ?? false
     let last = InteractionID(high: .max, low: .max)
     let start = InteractionID(lowerBound: query.filter.startTime ?? Timestamp(milliseconds: 0))
     let end = min(query.filter.endTime.map(InteractionID.init(lowerBound:)) ?? last, query.after ?? last)
     ids = start..<max(start, end)
     let months = Months(upTo: ids.upperBound, now: now)
-    self.months = months.ids.upperBound < ids.upperBound && !looksFarAhead ? months.withoutEnd : months
+    self.months = months.ids.upperBound < ids.upperBound && !partitions.areFarAhead ? months.withoutEnd : months
   }
+
+  private static let fewPartitions = 8
 
   func page(on connection: ReaderSession) throws(PostgresError) -> Page {
-    if query.filter.conversationID != nil { return try pageOfRows(.conversation, on: connection) }
-    let facets = query.filter.facets
-    if !facets.isEmpty {
-      if case .whole(let page) = try look(.newest, in: months, on: connection), page.more { return page }
-      do throws(PostgresError) {
-        let found = try connection.read(tenant: tenant, plan: .keyed) { (connection) throws(PostgresError) in
-          try search(by: facets, on: connection)
-        }
-        if let found { return found }
-      } catch {
-        // A page of the postings that PostgreSQL cannot read is as good as a damaged list.
-        guard error.mayBeOfOneRow else { throw error }
-      }
+    var found = try find(on: connection)
+    if found.isHeavy {
+      var weighing = self
+      weighing.texts = .weighed
+      found = try weighing.find(on: connection)
     }
-    return try pageOfRows(query.filter.selectsByTimeAlone ? .unfiltered : .all, on: connection)
+    return (found.interactions, found.more)
   }
 
-  private func pageOfRows(
-    _ source: PageSource, on connection: ReaderSession
-  ) throws(PostgresError) -> Page {
+  private func find(on connection: ReaderSession) throws(PostgresError) -> Found {
+    let facets = query.filter.facets
+    guard query.filter.conversationID == nil, !facets.isEmpty else { return try findInRows(on: connection) }
+    let isRare = hints.isRare(query.filter, of: tenant.name)
+    if !isRare, let found = try findInNewest(on: connection) { return found }
+    do throws(PostgresError) {
+      if let found = try search(by: facets, on: connection) { return found }
+    } catch {
+      // A page of the postings that PostgreSQL cannot read is as good as a damaged list.
+      guard error.mayBeOfOneRow else { throw error }
+    }
+    if isRare, let found = try findInNewest(on: connection) { return found }
+    return try findInRows(on: connection)
+  }
+
+  /// - Returns: nil where the newest do not fill the page.
+  private func findInNewest(on connection: ReaderSession) throws(PostgresError) -> Found? {
+    guard case .whole(let found) = try look(.newest, in: months, on: connection), found.more else { return nil }
+    return found
+  }
+
+  private func findInRows(on connection: ReaderSession) throws(PostgresError) -> Found {
+    // Where the first look is at all months, there is nothing to keep in mind.
+    let kind = Elsewhere(ids, besides: months).isEmpty ? nil : PageHints.Kind(query.filter)
+    let hint = kind.flatMap { hints.hint(for: tenant.name, $0) }
+    let isRarelyFull = kind == .ofConversation || hint != nil
     var months = months
+    if isRarelyFull { months = hasFewPartitions ? coveringMonths : hint.map { months.from($0.first) } ?? months }
     for attempt in 0..<Self.looksMax {
-      switch try look(source, in: months, isAsking: attempt > 0, on: connection) {
-      case .whole(let page): return page
+      switch try look(.all, in: months, isAsking: isRarelyFull || attempt > 0, on: connection) {
+      case .whole(let found):
+        if let kind {
+          let hint = PageHints.Hint(first: hasFewPartitions ? self.months.first : months.first)
+          hints.remember(kind == .ofConversation || !found.more ? hint : nil, for: tenant.name, kind)
+        }
+        return found
       case .partOf(let wider): months = wider
       }
     }
-    return try page(connection.read([command(source, in: coveringMonths)], tenant: tenant, plan: .ordered)[0])
+    return try found(connection.read([command(.all, in: coveringMonths)], tenant: tenant, plan: .keyed)[0])
   }
 
   /// So often a page is looked for before all months are read, if more and more of them turn out to have rows.
@@ -165,7 +116,7 @@ struct PageReader {
   private var coveringMonths: Months { Months(covering: ids, now: now) }
 
   private enum Look {
-    case whole(Page)
+    case whole(Found)
     /// The page may have interactions of these months.
     case partOf(Months)
   }
@@ -178,36 +129,63 @@ struct PageReader {
   ) throws(PostgresError) -> Look {
     let elsewhere = Elsewhere(ids, besides: months)
     let asks = isAsking ? !elsewhere.isEmpty : elsewhere.hasLater
-    let commands = [command(source, in: months)] + (asks ? [elsewhere.command(tenant.key)] : [])
+    let commands = [command(source, in: months)] + (asks ? elsewhere.commands(tenant.key) : [])
     let answers: [Rows]
     do throws(PostgresError) {
-      answers = try connection.read(commands, tenant: tenant, plan: .ordered)
+      answers = try connection.read(commands, tenant: tenant, plan: .keyed)
     } catch {
       // The rollups that PostgreSQL cannot read are not needed where all months are looked through.
       guard error.mayBeOfOneRow, asks else { throw error }
       return .partOf(coveringMonths)
     }
-    let page = try page(answers[0])
-    if asks { return try elsewhere.wider(answers[1], isFull: page.more).map(Look.partOf) ?? .whole(page) }
-    return page.more || elsewhere.isEmpty ? .whole(page) : .partOf(months)
+    let found = try found(answers[0])
+    if asks {
+      return try elsewhere.wider(answers.dropFirst(), layout.plan, isFull: found.more).map(Look.partOf) ?? .whole(found)
+    }
+    return found.more || elsewhere.isEmpty ? .whole(found) : .partOf(months)
   }
 
+  /// Goes by posting lists, in one snapshot. Of one field they are read with the transaction's begin; of several fields
+  /// first how rare their values are.
+  ///
   /// - Returns: nil where posting lists are of too little help.
-  private func search(
-    by facets: [[Facet]], on connection: ReadTransaction
-  ) throws(PostgresError) -> Page? {
+  private func search(by facets: [[Facet]], on connection: ReaderSession) throws(PostgresError) -> Found? {
     let hours = ids.lowerBound.hour..<ids.upperBound.hour + 1
-    var pending: [InteractionID] = []
-    let log = try connection.changeLog(of: tenant.key, layout) { fact, stale in
-      guard pending.count <= Limits.pendingIDsHeldMax, selects(fact), !stale.contains(fact.hour) else { return }
-      pending.append(fact.id)
+    let log = ChangeLog.commands(of: tenant.key)
+    let isOfOne = facets.count == 1
+    let begin = facets.map {
+      isOfOne ? Command.readPostings($0, hours, tenant.key) : .countPostings($0, hours, tenant.key)
     }
-    guard log.unreadable == nil, pending.count <= Limits.pendingIDsHeldMax else { return nil }
-    pending.sort(by: >)
+    var (changes, pending, newest, weights) = (
+      ChangeLog(layout.plan), [InteractionID](), NewestPostings?.none, [Int64]()
+    )
+    return try connection.read(tenant: tenant, plan: .keyed, beginningWith: log + begin) {
+      (place, rows) throws(PostgresError) in
+      guard place >= log.count else {
+        return try changes.take(rows, ofCommand: place) { fact, stale in
+          guard pending.count <= Limits.pendingIDsHeldMax, selects(fact), !stale.contains(fact.hour) else { return }
+          pending.append(fact.id)
+        }
+      }
+      if isOfOne {
+        newest = try NewestPostings(rows, of: hours)
+      } else {
+        weights.append(try rows.first { _ in true }!.int64(0))
+      }
+    } _: { (connection) throws(PostgresError) in
+      guard changes.unreadable == nil, pending.count <= Limits.pendingIDsHeldMax else { return nil }
+      let rarest = isOfOne ? facets[0] : zip(facets, weights).min { $0.1 < $1.1 }!.0
+      let walk = Walk(hours: hours, stale: changes.stale, pending: pending.sorted(by: >))
+      return try search(by: rarest, walk, newest, on: connection)
+    }
+  }
 
-    let rarest = try rarest(of: facets, hours, on: connection)
-    var walk = Walk(hours: hours, stale: log.stale, pending: pending)
-    var found: [Interaction] = []
+  /// - Parameter newest: what the posting lists of all hours were found to have.
+  private func search(
+    by facets: [Facet], _ walk: Walk, _ newest: NewestPostings?, on connection: ReadTransaction
+  ) throws(PostgresError) -> Found? {
+    let hours = walk.hours
+    var (walk, known, found, candidateCount) = (walk, newest, [Interaction](), 0)
     while found.count < rowsMax, !walk.hours.isEmpty {
       guard walk.stale.within(hours).reduce(0, { $0 + $1.count }) <= Limits.staleHoursListedMax else { return nil }
       if let stale = walk.nextStale {
@@ -216,7 +194,11 @@ struct PageReader {
         continue
       }
       let fresh = walk.nextFresh
-      let newest = try connection.newestIDs(of: rarest, fresh, tenant: tenant.key)
+      let newest =
+        if let known, fresh == hours { known } else {
+          try connection.newestPostings(of: facets, fresh, tenant: tenant.key)
+        }
+      known = nil
       guard newest.unlisted.isEmpty else {
         // Their interactions come from the rows, and none of them twice.
         walk.add(newest.unlisted)
@@ -225,15 +207,26 @@ struct PageReader {
       walk.hours = walk.hours.lowerBound..<newest.rest.upperBound
       // A damaged list may name an interaction twice.
       let candidates = Set(newest.ids.filter(ids.contains)).union(walk.takePending()).sorted(by: >)
+      candidateCount += candidates.count
+      if walk.hours.isEmpty, found.isEmpty, !candidates.isEmpty, candidates.count <= Self.lookedAtOnce {
+        hints.remember(isRare: true, query.filter, of: tenant.name)
+        return try self.found(connection.runLast(command(.candidates(candidates), texts, limit: rowsMax)))
+      }
       try look(at: candidates, &found, on: connection)
     }
 
-    guard query.view == .full else { return (Array(found.prefix(query.pageSize)), found.count > query.pageSize) }
-    let shown = found.map(\.id)
-    return try page(
-      try connection.run(
-        command(.candidates, shown, isWeighed: true, limit: rowsMax, within: ids, in: months(of: shown[...]))))
+    // Where few of many candidates fill the page, the newest would have filled it, too.
+    let isCommon = found.count == rowsMax && candidateCount >= Self.commonFactor * rowsMax
+    hints.remember(isRare: !isCommon, query.filter, of: tenant.name)
+    guard texts != .none, !found.isEmpty else {
+      return Found(interactions: Array(found.prefix(query.pageSize)), more: found.count > query.pageSize)
+    }
+    return try self.found(connection.runLast(command(.candidates(found.map(\.id)), texts, limit: rowsMax)))
   }
+
+  /// So many candidates are looked at first.
+  private static let lookedAtOnce = 64
+  private static let commonFactor = 8
 
   /// Adds what the filter selects of the rows of some hours, newest first, until the page has its rows.
   private func readThrough(
@@ -242,9 +235,7 @@ struct PageReader {
     let range = (InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound))
       .clamped(to: ids)
     let rows = try connection.run(
-      command(
-        .fewHours, isWeighed: false, limit: rowsMax - found.count, within: range,
-        in: Months(covering: range, now: now)))
+      command(.range(.all, range, Months(covering: range, now: now)), PageTexts.none, limit: rowsMax - found.count))
     for row in rows { found.append(try layout.interaction(row)) }
   }
 
@@ -254,31 +245,16 @@ struct PageReader {
       && query.filter.intent.map { fact.intents.contains(.intent($0)) } ?? true
   }
 
-  private func rarest(
-    of facets: [[Facet]], _ hours: Range<Int32>, on connection: ReadTransaction
-  ) throws(PostgresError) -> [Facet] {
-    if facets.count == 1 { return facets[0] }
-    var rarest: (facets: [Facet], weight: Int64) = ([], .max)
-    for facets in facets {
-      let weight = try connection.weight(of: facets, hours, tenant: tenant.key)
-      if weight < rarest.weight { rarest = (facets, weight) }
-    }
-    return rarest.facets
-  }
-
   /// Adds those of the candidates that the filter selects, newest first, until the page has its rows.
   private func look(
     at candidates: [InteractionID], _ found: inout [Interaction], on connection: ReadTransaction
   ) throws(PostgresError) {
     var rest = candidates[...]
     // Where few of them are selected, more are looked at together.
-    var count = 64
+    var count = Self.lookedAtOnce
     while found.count < rowsMax, !rest.isEmpty {
-      let looked = rest.prefix(count)
       let rows = try connection.run(
-        command(
-          .candidates, Array(looked), isWeighed: false, limit: rowsMax - found.count, within: ids,
-          in: months(of: looked)))
+        command(.candidates(Array(rest.prefix(count))), PageTexts.none, limit: rowsMax - found.count))
       for row in rows { found.append(try layout.interaction(row)) }
       rest = rest.dropFirst(count)
       count = min(count * 2, 1024)
@@ -290,42 +266,56 @@ struct PageReader {
   /// One more than the page, to know whether there is more.
   private var rowsMax: Int { query.pageSize + 1 }
 
-  /// Without its texts the longest page there can be fits into a message.
-  private var isWeighed: Bool { query.view == .full }
-
-  /// Of some candidates, newest first.
-  private func months(of candidates: ArraySlice<InteractionID>) -> Months {
-    guard let newest = candidates.first, let oldest = candidates.last else { return .all }
-    return Months(covering: oldest...newest, now: now)
+  /// The rows that a page is made of.
+  private enum Selection {
+    case range(PageSource, Range<InteractionID>, Months)
+    /// Newest first.
+    case candidates([InteractionID])
   }
 
   private func command(_ source: PageSource, in months: Months) -> Command {
-    command(source, isWeighed: isWeighed, limit: rowsMax, within: ids, in: months)
+    command(.range(source, ids, months), texts, limit: rowsMax)
   }
 
-  private func command(
-    _ source: PageSource, _ candidates: [InteractionID]? = nil, isWeighed: Bool, limit: Int,
-    within ids: Range<InteractionID>, in months: Months
-  ) -> Command {
-    let pages = layout.statements.pages
-    let statement = isWeighed ? pages.weighedPage(from: source, in: months) : pages.page(from: source, in: months)
-    return Command(statement) {
-      $0.add(tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
-      if source != .unfiltered { $0.add(query.filter) }
+  private func command(_ selection: Selection, _ texts: PageTexts, limit: Int) -> Command {
+    let (source, months): (PageSource, Months) =
+      switch selection {
+      case .range(let source, _, let months): (source, months)
+      case .candidates(let ids): (.candidates, Months(covering: ids.last!...ids[0], now: now))
+      }
+    let form = PageForm(source: source, months: months, fields: fields, texts: texts)
+    return Command(layout.statements.pages(form)) {
+      switch selection {
+      case .range(_, let ids, _): $0.add(tenant: tenant.key, from: ids.lowerBound, upTo: ids.upperBound)
+      case .candidates(let ids):
+        $0.add(tenant.key.rawValue)
+        $0.add(ids)
+      }
       $0.add(Int32(limit))
-      $0.add(isWeighed)
-      if let candidates { $0.add(candidates) }
+      if texts == .ofLightRows { $0.add(Int32(Limits.pageBytesMax / rowsMax)) }
+      $0.add(fields, of: query.filter)
     }
   }
 
-  private func page(_ rows: Rows) throws(PostgresError) -> Page {
+  private func found(_ rows: Rows) throws(PostgresError) -> Found {
     var interactions: [Interaction] = []
-    var found = rows.count
+    interactions.reserveCapacity(min(rows.count, query.pageSize))
+    var (count, isHeavy, bytes) = (rows.count, false, 0)
     for row in rows {
-      if interactions.count < query.pageSize { interactions.append(try layout.interaction(row)) }
-      if isWeighed { found = Int(try row.int64(layout.selectedCount)) }
+      if interactions.count < query.pageSize {
+        let interaction = try layout.interaction(row)
+        if texts == .ofLightRows {
+          bytes += interaction.bytes
+          if try !row.bool(layout.selectedCount) { isHeavy = true }
+        }
+        interactions.append(interaction)
+      }
+      if texts == .weighed { count = Int(try row.int64(layout.selectedCount)) }
     }
-    return (interactions, found > interactions.count)
+    // Without its texts the longest page there can be fits into a message.
+    return Found(
+      interactions: interactions, more: count > interactions.count,
+      isHeavy: isHeavy || texts == .ofLightRows && bytes > Limits.pageBytesMax)
   }
 }
 

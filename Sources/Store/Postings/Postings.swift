@@ -116,39 +116,25 @@ extension StatementRunner {
   }
 }
 
-extension ReadTransaction {
-  /// How much those hours have of these facets, up to a bound, in no unit but for comparing.
-  func weight(of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey) throws(PostgresError) -> Int64 {
-    let rows = try run(
-      Command(.countPostings) {
-        $0.add(facets, hours, tenant)
-        $0.add(Int32(Limits.postingsWeighedMax))
-      })
-    return try rows.first { _ in true }!.int64(0)
-  }
+/// The newest ids that some hours have of any of some facets.
+struct NewestPostings {
+  /// In no order; all of the hours they are of.
+  private(set) var ids: [InteractionID] = []
+  /// What of the hours lies before those that were read.
+  private(set) var rest: Range<Int32>
+  /// Those whose interactions only their rows tell, for a list of theirs is damaged, or they have too many ids.
+  private(set) var unlisted = StaleHours()
 
-  /// The newest ids that those hours have of any of these facets, in no order; all of the hours they are of.
-  ///
-  /// - Returns: `rest` is what of the hours lies before those that were read; `unlisted` are those whose interactions only
-  ///   their rows tell, for a list of theirs is damaged, or they have too many ids.
-  func newestIDs(
-    of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey
-  ) throws(PostgresError) -> (ids: [InteractionID], rest: Range<Int32>, unlisted: StaleHours) {
-    let rows = try run(
-      Command(.readPostings) {
-        $0.add(facets, hours, tenant)
-        $0.add(Int32(Limits.postingsReadAtOnce))
-        $0.add(Int32(Postings.chunkBytesMax))
-        $0.add(Int32(Limits.postingsReadMax))
-      })
-    var ids: [InteractionID] = []
-    var unlisted = StaleHours()
+  /// What `Command.readPostings` of those hours answered.
+  init(_ rows: Rows, of hours: Range<Int32>) throws(PostgresError) {
     var first = hours.lowerBound
     if rows.count > Limits.postingsReadMax, let row = rows.first(where: { _ in true }) {
       first = try row.int32(0)
       unlisted.insert(first..<hours.upperBound)
-      return ([], hours.lowerBound..<first, unlisted)
+      rest = hours.lowerBound..<first
+      return
     }
+    rest = hours
     for row in rows {
       first = try row.int32(0)
       let hour = try row.int32(1)
@@ -158,7 +144,34 @@ extension ReadTransaction {
         unlisted.insert(hour..<hour + 1)
       }
     }
-    return (ids, hours.lowerBound..<first, unlisted)
+    rest = hours.lowerBound..<first
+  }
+}
+
+extension Command {
+  /// How much those hours have of these facets, up to a bound, in no unit but for comparing.
+  static func countPostings(_ facets: [Facet], _ hours: Range<Int32>, _ tenant: TenantKey) -> Command {
+    Command(.countPostings) {
+      $0.add(facets, hours, tenant)
+      $0.add(Int32(Limits.postingsWeighedMax))
+    }
+  }
+
+  static func readPostings(_ facets: [Facet], _ hours: Range<Int32>, _ tenant: TenantKey) -> Command {
+    Command(.readPostings) {
+      $0.add(facets, hours, tenant)
+      $0.add(Int32(Limits.postingsReadAtOnce))
+      $0.add(Int32(Postings.chunkBytesMax))
+      $0.add(Int32(Limits.postingsReadMax))
+    }
+  }
+}
+
+extension ReadTransaction {
+  func newestPostings(
+    of facets: [Facet], _ hours: Range<Int32>, tenant: TenantKey
+  ) throws(PostgresError) -> NewestPostings {
+    try NewestPostings(run(.readPostings(facets, hours, tenant)), of: hours)
   }
 }
 

@@ -46,7 +46,9 @@ import Testing
       let server = Server(database, calendar)
       try await server.runner.runOnce()
       #expect(try months(database) == ["2031_01", "2031_02", "2031_03"])
-      #expect(server.catalog.hasPartitionsFarAhead)
+      #expect(server.catalog.partitions.areFarAhead)
+      let made = try database.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'parley.interactions'::regclass")
+      #expect(made == [["\(server.catalog.partitions.count ?? 0)"]])
       // A call that records now need not look.
       #expect(server.catalog.daysWithoutPartition(for: [calendar.now]) == [])
       calendar.turn(to: "2031-01-29T12:00:00.000Z")

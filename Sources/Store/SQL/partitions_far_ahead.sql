@@ -1,8 +1,0 @@
--- Whether there are partitions of months that nobody can record into yet, as somebody made them.
-SELECT EXISTS (
-  SELECT FROM pg_inherits
-  JOIN pg_class ON pg_class.oid = inhrelid
-  WHERE inhparent = 'parley.interactions'::regclass
-    AND relname ~ '^interactions_\d{4}_\d{2}$'
-    AND relname > 'interactions_' || to_char(now() AT TIME ZONE 'UTC' + interval '4 months', 'YYYY_MM')
-)
