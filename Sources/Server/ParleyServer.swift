@@ -73,7 +73,9 @@ public final class ParleyServer: Service {
     self.group = MultiThreadedEventLoopGroup.singleton
     let large = LargeRequests()
     self.turns = Dictionary(
-      uniqueKeysWithValues: group.makeIterator().map { (ObjectIdentifier($0), LoopTurns($0, large: large)) })
+      uniqueKeysWithValues: group.makeIterator().map {
+        (ObjectIdentifier($0), LoopTurns($0, large: large, hasSockets: true))
+      })
     self.responses = ResponseMemory(bytesMax: configuration.unreadAnswerBytesMax)
     self.connections = ConnectionTable(
       listeners: configuration.addresses.count, connectionsMax: configuration.connectionsMax,

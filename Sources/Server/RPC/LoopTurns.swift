@@ -21,16 +21,20 @@ final class LoopTurns: Sendable {
   /// Shared by all loops of a server.
   let large: LargeRequests
   private let state = Mutex(State())
+  /// nil for a loop without sockets.
+  private let pipe: LoopPipe?
 
   /// After so long the sockets are looked at.
   private static let turn = TimeAmount.microseconds(300)
-  /// Long enough for SwiftNIO to see that nothing is due and to look at the sockets. Where something has come, it does
-  /// not wait for this to pass.
+  /// Where there is no pipe: long enough for SwiftNIO to see that nothing is due and to look at the sockets. Where
+  /// something has come, it does not wait for this to pass.
   private static let pause = TimeAmount.microseconds(20)
 
-  init(_ loop: any EventLoop, large: LargeRequests = LargeRequests()) {
+  /// - Parameter hasSockets: the loop is one of SwiftNIO's threads, and none that a test moves.
+  init(_ loop: any EventLoop, large: LargeRequests = LargeRequests(), hasSockets: Bool = false) {
     self.loop = loop
     self.large = large
+    self.pipe = hasSockets ? LoopPipe(loop) : nil
   }
 
   /// Of a tenant on this loop: the same one for as long as anybody keeps it.
@@ -62,7 +66,10 @@ final class LoopTurns: Sendable {
     }
     guard isMore else { return }
     // Behind what this turn's work has left for the loop, such as to send responses.
-    loop.execute { self.loop.scheduleTask(in: Self.pause) { self.runTurn() } }
+    loop.execute {
+      if self.pipe?.signal({ [weak self] in self?.runTurn() }) ?? false { return }
+      self.loop.scheduleTask(in: Self.pause) { self.runTurn() }
+    }
   }
 }
 
