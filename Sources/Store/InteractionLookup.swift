@@ -167,7 +167,7 @@ final class InteractionLookup: Sendable {
   private func end(_ batch: LookupQueue<Waiter>.Batch, _ found: Result<Found, RPCError>) {
     queue.withLock { $0.ended(batch.key) }
     startAll()
-    var bundle = CompletionBundle<Interaction?>()
+    var bundle = CompletionBundle<Interaction?>(turnCount: 8)
     for waiter in batch.waiters {
       let outcome = found.flatMap { (found) -> Completion<Interaction?>.Outcome in
         found.failures[waiter.id].map { .failure($0.rpcError) } ?? .success(found.interactions[waiter.id])

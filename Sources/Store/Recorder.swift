@@ -39,6 +39,9 @@ final class Recorder: Sendable {
     }
   }
 
+  /// As much work for an event loop as to begin eight calls: fewer would make as many small writes of the responses.
+  private static let completionsPerTurn = 32
+
   private let state: Mutex<State>
   private let writers: [BatchWriter]
   private let layout: RecordLayout
@@ -176,7 +179,7 @@ final class Recorder: Sendable {
   }
 
   private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
-    var bundle = CompletionBundle<[Result<Recorded, RPCError>]>()
+    var bundle = CompletionBundle<[Result<Recorded, RPCError>]>(turnCount: Self.completionsPerTurn)
     var place = 0
     for submission in batch {
       let rows = place..<place + submission.rows.count

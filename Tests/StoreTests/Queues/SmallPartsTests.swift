@@ -20,7 +20,7 @@ import Testing
   @Test func callsUponEachExecutorOnce() {
     let executors = [Executor(), Executor()]
     let taken = Mutex<[Int]>([])
-    var bundle = CompletionBundle<Int>()
+    var bundle = CompletionBundle<Int>(turnCount: 8)
     for value in 0..<10 {
       let completion = Completion<Int>(on: executors[value % 2]) { outcome in
         if let value = try? outcome.get() { taken.withLock { $0.append(value) } }
@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test func ofNothingCallsUponNobody() {
-    CompletionBundle<Int>().send()
+    CompletionBundle<Int>(turnCount: 8).send()
   }
 }
 
