@@ -245,9 +245,10 @@ final class CallRunner {
 
   /// Takes the call past the interceptors from a place on, and to its handler.
   private func start(_ call: RunningCall, at first: Int) {
+    let method = call.method
     do throws(RPCError) {
       for place in first..<interceptors.count {
-        if case .wait(let operation) = try interceptors[place].intercept(call.method, &call.context) {
+        if case .wait(let operation) = try interceptors[place].intercept(method, &call.context) {
           return try wait(call, for: operation, then: place + 1)
         }
       }
@@ -292,7 +293,8 @@ final class CallRunner {
     bytesInFlight += call.bytes
     responseBytesExpected += call.responseBytesMax
     watch(call)
-    if let tenant = call.context.claims?.tenant { join(tenant) }
+    let context = call.context
+    if let tenant = context.claims?.tenant { join(tenant) }
     let bound = NIOLoopBound((runner: self, call: call), eventLoop: loop)
     let completion = Completion<Response>(on: executor) { outcome in
       let (runner, call) = bound.value
@@ -304,10 +306,9 @@ final class CallRunner {
     call.cancellation = nil
     guard let body = call.handle else { return }
     call.handle = nil
-    guard call.bytes > Self.smallBytesMax, let lane = call.context.memory?.largeRequests else {
-      return offer(body(call.context, completion), for: call)
+    guard call.bytes > Self.smallBytesMax, let lane = context.memory?.largeRequests else {
+      return offer(body(context, completion), for: call)
     }
-    let context = call.context
     let giveUp = GiveUp()
     call.cancellation = { giveUp.isDue.store(true, ordering: .relaxed) }
     turns.large.add(of: lane) { [executor] in
@@ -347,7 +348,9 @@ final class CallRunner {
     call.handle = nil
     call.cancellation = nil
     running.removeValue(forKey: ObjectIdentifier(call))
-    for interceptor in interceptors { interceptor.answered(call.method, call.context, response.reply) }
+    // Taken out of the call once, for each copy touches many reference counts.
+    let (method, context) = (call.method, call.context)
+    for interceptor in interceptors { interceptor.answered(method, context, response.reply) }
     answer(response)
   }
 

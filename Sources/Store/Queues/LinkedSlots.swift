@@ -49,8 +49,9 @@ struct LinkedSlots<Value> {
 
   mutating func remove(_ slot: Int, from list: inout List) -> Value {
     unlink(slot, from: &list)
-    let value = slots[slot].value!
-    slots[slot] = Slot(value: nil, previous: nil, next: firstFree)
+    let value = slots[slot].value.take()!
+    slots[slot].previous = nil
+    slots[slot].next = firstFree
     firstFree = slot
     usedCount -= 1
     if usedCount == 0, slots.count > 1024 {
