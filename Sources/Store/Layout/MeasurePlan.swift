@@ -60,6 +60,7 @@ final class MeasurePlan: Sendable {
     let named = Self.inputs(of: measures)
     let inputFields = named.map { name, _ in fields.first { $0.name == name }! }
     let inputs = inputFields.map(Self.input)
+    precondition(inputs.count <= MeasureInputs.countMax, "measures are taken from more fields than MeasureInputs holds")
     self.inputFields = inputFields
     self.inputs = inputs
     inputValues = inputFields.map(\.value)
@@ -180,22 +181,25 @@ extension MeasurePlan {
 
 /// The inputs of one interaction, by their places in the plan.
 struct MeasureInputs: Equatable {
-  /// No input is negative, so -1 stands for an unknown one.
-  private var numbers: [Int64]
+  /// No input is negative, so -1 stands for an unknown one. (An array would cost each interaction an allocation, and half
+  /// as much again as to read its change record.)
+  private var numbers = SIMD8<Int64>(repeating: -1)
+
+  /// So many there can be: where more are declared, make `numbers` wider.
+  static let countMax = SIMD8<Int64>.scalarCount
 
   init(_ interaction: Interaction, _ plan: MeasurePlan) {
-    numbers = []
-    numbers.reserveCapacity(plan.inputs.count)
     interaction.content.withFields { content in
+      var place = 0
       for value in plan.inputValues {
-        let number: Int64 =
+        numbers[place] =
           switch value {
           case .count(let count): Int64(max(count.get(content), 0))
           case .optionalCount(let count): count.get(content).map { Int64(max($0, 0)) } ?? -1
           case .amount(let amount, _): max(amount.get(content), 0)
           case .text, .score, .flag, .intents: -1
           }
-        numbers.append(number)
+        place += 1
       }
     }
   }
@@ -203,16 +207,10 @@ struct MeasureInputs: Equatable {
   /// From the columns of a row from that place on. A number that breaks a rule, which other programs can have written,
   /// counts as the nearest that keeps it; interaction_stats.sql has the same rule.
   init(_ row: Row, from firstColumn: Int, _ plan: MeasurePlan) throws(PostgresError) {
-    numbers = []
-    numbers.reserveCapacity(plan.inputs.count)
-    var column = firstColumn
-    for input in plan.inputs {
-      if input.isOptional, row.isNull(column) {
-        numbers.append(-1)
-      } else {
-        numbers.append(max(input.numberMax == .max ? try row.int64(column) : Int64(try row.int32(column)), 0))
-      }
-      column += 1
+    for (place, input) in plan.inputs.enumerated() {
+      let column = firstColumn + place
+      if input.isOptional, row.isNull(column) { continue }
+      numbers[place] = max(input.numberMax == .max ? try row.int64(column) : Int64(try row.int32(column)), 0)
     }
   }
 
@@ -220,19 +218,23 @@ struct MeasureInputs: Equatable {
   /// unknown, or 0 where nothing can be unknown.
   init(_ reader: inout VarintReader, generation: Int, _ plan: MeasurePlan) throws(Unreadable) {
     let held = plan.generations[generation].inputs
-    numbers = []
-    numbers.reserveCapacity(plan.inputs.count)
-    for input in plan.inputs[..<held] {
-      // From the second generation on, 0 stands for unknown, and each number is one more.
-      let number = generation == 0 ? try reader.int() : Int64(bitPattern: try reader.next(UInt64.self) &- 1)
-      guard number <= input.numberMax, number >= 0 || number == -1 && input.isOptional else { throw .damaged }
-      numbers.append(number)
+    var place = 0
+    for input in plan.inputs {
+      if place < held {
+        // From the second generation on, 0 stands for unknown, and each number is one more.
+        let number = generation == 0 ? try reader.int() : Int64(bitPattern: try reader.next(UInt64.self) &- 1)
+        guard number <= input.numberMax, number >= 0 || number == -1 && input.isOptional else { throw .damaged }
+        numbers[place] = number
+      } else if !input.isOptional {
+        numbers[place] = 0
+      }
+      place += 1
     }
-    for input in plan.inputs[held...] { numbers.append(input.isOptional ? -1 : 0) }
   }
 
   func write(to writer: inout VarintWriter, _ plan: MeasurePlan) {
-    for number in numbers.prefix(plan.generations[plan.written].inputs) {
+    for place in 0..<plan.generations[plan.written].inputs {
+      let number = numbers[place]
       writer.add(plan.written == 0 ? UInt64(max(number, 0)) : UInt64(bitPattern: number) &+ 1)
     }
   }

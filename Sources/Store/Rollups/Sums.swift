@@ -47,7 +47,12 @@ struct Sums {
   }
 
   mutating func merge(_ other: Sums) {
-    for place in numbers.indices { numbers[place] &+= other.numbers[place] }
+    precondition(numbers.count == other.numbers.count && distributions.count == other.distributions.count)
+    numbers.withUnsafeMutableBufferPointer { numbers in
+      other.numbers.withUnsafeBufferPointer { added in
+        for place in numbers.indices { numbers[place] &+= added[place] }
+      }
+    }
     for index in distributions.indices { distributions[index].merge(other.distributions[index]) }
     generation = max(generation, other.generation)
   }
@@ -77,23 +82,29 @@ extension Sums: Equatable {
 // MARK: As `parley.rollups` keeps them
 
 extension VarintReader {
-  /// Reads a distribution: to the end, or behind the number of its buckets.
+  /// Reads a distribution: to the end, or behind the number of its buckets. `body` is given how many it has in all, too.
   fileprivate mutating func withBuckets(
-    isLast: Bool, _ body: (UnsafeMutableBufferPointer<TimeHistogram.Bucket>) throws(Unreadable) -> Void
+    isLast: Bool, _ body: (UnsafeMutableBufferPointer<TimeHistogram.Bucket>, Int64) throws(Unreadable) -> Void
   ) throws(Unreadable) {
     // Each takes two bytes at least.
     let countMax = isLast ? bytesLeft / 2 + 1 : try int(Int.self)
     guard countMax <= bytesLeft / 2 + 1 else { throw .damaged }
     let result = withUnsafeTemporaryAllocation(of: TimeHistogram.Bucket.self, capacity: countMax) { buckets in
       Result { () throws(Unreadable) in
-        var (number, count) = (0, 0)
-        while isLast ? !isAtEnd : count < countMax {
-          number &+= try int(Int.self)
+        // A variable of its own is kept in registers.
+        var reader = self
+        var (number, count, total) = (0, 0, 0 as Int64)
+        while count < countMax, !reader.isAtEnd {
+          number &+= try reader.int(Int.self)
           guard (0...TimeHistogram.bucketMax).contains(number) else { throw .damaged }
-          buckets.initializeElement(at: count, to: .init(number: number, count: try int()))
-          count += 1
+          let bucket = TimeHistogram.Bucket(number: number, count: try reader.int())
+          buckets.initializeElement(at: count, to: bucket)
+          total &+= bucket.count
+          count &+= 1
         }
-        try body(.init(rebasing: buckets[..<count]))
+        guard isLast || count == countMax else { throw .damaged }
+        self = reader
+        try body(.init(rebasing: buckets[..<count]), total)
       }
     }
     try result.get()
@@ -158,13 +169,14 @@ extension Sums {
     let result = withUnsafeTemporaryAllocation(of: Int128.self, capacity: has.numbers) { read in
       Result { () throws(Unreadable) in
         try plan.read(UnsafeMutableBufferPointer(rebasing: read[..<has.numbers]), from: &reader)
-        for place in 0..<has.numbers {
-          if sign > 0 { numbers[place] &+= read[place] } else { numbers[place] &-= read[place] }
+        numbers.withUnsafeMutableBufferPointer { numbers in
+          for place in 0..<has.numbers {
+            if sign > 0 { numbers[place] &+= read[place] } else { numbers[place] &-= read[place] }
+          }
         }
         for index in 0..<has.distributions {
           let count = plan.distributionCounts[index].flatMap { $0 < has.numbers ? read[$0] : nil }
-          try reader.withBuckets(isLast: generation == 0) { (buckets) throws(Unreadable) in
-            let total = buckets.reduce(0 as Int64) { $0 &+ $1.count }
+          try reader.withBuckets(isLast: generation == 0) { (buckets, total) throws(Unreadable) in
             guard count.map({ $0 == total }) ?? (Int128(total) <= read[0]) else { throw .damaged }
             distributions[index].add(buckets, times: sign)
           }

@@ -67,7 +67,12 @@ struct TimeHistogram: Equatable {
     guard let last = other.counts.indices.last else { return }
     widen(to: other.first...other.first + last)
     let offset = other.first - first
-    for index in other.counts.indices { counts[offset + index] &+= other.counts[index] }
+    counts.withUnsafeMutableBufferPointer { counts in
+      other.counts.withUnsafeBufferPointer { added in
+        let counts = UnsafeMutableBufferPointer(rebasing: counts[offset...])
+        for index in added.indices { counts[index] &+= added[index] }
+      }
+    }
   }
 
   /// How many times there are.
