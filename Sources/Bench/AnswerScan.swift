@@ -1,5 +1,5 @@
-import Domain
-import Wire
+import Core
+import Messages
 
 /// Looks at answers only as far as needed to count them.
 enum AnswerScan {

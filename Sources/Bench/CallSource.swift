@@ -1,4 +1,4 @@
-import Domain
+import Core
 
 /// One call that is about to be sent.
 struct OutgoingCall {

@@ -1,4 +1,4 @@
-public import Domain
+public import Core
 
 /// The contents that records are made of, and in what order.
 public struct ContentPool: Sendable {

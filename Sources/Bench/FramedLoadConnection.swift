@@ -1,4 +1,4 @@
-import Domain
+import Core
 import NIOCore
 
 /// A connection that writes and reads whole frames, of whichever protocol: many frames a write, and no task for a call.

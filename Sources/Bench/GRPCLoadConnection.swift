@@ -1,6 +1,6 @@
-import Domain
+import Core
 import NIOCore
-import Wire
+import Messages
 
 /// Sends calls over one gRPC connection and reads their answers, without a task or a stream object for a call.
 final class GRPCLoadConnection: FramedLoadConnection {

@@ -1,5 +1,5 @@
-import Domain
-import Wire
+import Core
+import Messages
 
 /// How a gRPC call ended, as its trailers tell it.
 struct GRPCTrailers {

@@ -1,4 +1,4 @@
-public import Domain
+public import Core
 
 /// Makes up what agents and customers say, the same for the same seed.
 ///

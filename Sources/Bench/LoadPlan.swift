@@ -1,4 +1,4 @@
-public import Domain
+public import Core
 
 public enum LoadProtocol: String, Sendable, CaseIterable {
   case ttrpc

@@ -1,4 +1,4 @@
-public import Domain
+public import Core
 
 /// The endless stream of records of some tenants: which content each has, and who it is.
 ///

@@ -1,5 +1,5 @@
-public import Domain
-import Wire
+public import Core
+import Messages
 
 /// Contents as encoded requests, made once: a call copies one and writes its id and conversation into it.
 ///

@@ -1,4 +1,4 @@
-import Domain
+import Core
 
 /// The headers of requests, which are the same for many calls.
 struct RequestFields: Sendable {

@@ -1,6 +1,6 @@
-import Domain
+import Core
 import NIOCore
-import Wire
+import Messages
 
 /// Sends calls over one ttRPC connection and reads their answers, without an allocation for a call.
 final class TTRPCLoadConnection: FramedLoadConnection {

@@ -1,4 +1,4 @@
-import Domain
+import Core
 import Histogram
 
 /// What became of the calls so far.

@@ -1,5 +1,5 @@
-public import Domain
-import Wire
+public import Core
+import Messages
 
 /// What can be measured of the service.
 public enum BenchOperation: Int, CaseIterable, Sendable {

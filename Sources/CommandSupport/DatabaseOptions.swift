@@ -2,7 +2,7 @@ package import ArgumentParser
 import Foundation
 import Glibc
 import Postgres
-import Server
+import RPC
 
 /// Which PostgreSQL a command works with that goes past the server.
 package struct DatabaseOptions: ParsableArguments {

@@ -1,4 +1,4 @@
-package import Domain
+package import Core
 package import Foundation
 
 extension InteractionDraft {

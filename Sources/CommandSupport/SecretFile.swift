@@ -1,5 +1,5 @@
 import Foundation
-import Server
+import RPC
 
 /// The file with the secret of HS256 tokens: read by the server, and by whoever mints tokens.
 package struct SecretFile {

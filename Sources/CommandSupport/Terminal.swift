@@ -1,4 +1,4 @@
-package import Domain
+package import Core
 import Foundation
 
 /// Text as a terminal may show it: what customers and agents wrote must not move its cursor.

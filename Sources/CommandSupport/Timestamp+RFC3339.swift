@@ -1,4 +1,4 @@
-package import Domain
+package import Core
 import Foundation
 
 extension Timestamp {

@@ -1,4 +1,4 @@
-import Domain
+import Core
 import Foundation
 
 /// A token as a command sends it.

@@ -1,8 +1,8 @@
-@_exported public import Domain
+@_exported public import Core
 import NIOCore
 import NIOPosix
 import Synchronization
-import Wire
+import Messages
 
 /// A client of Parley over the framed protocol: a few connections, any number of calls at once.
 ///

@@ -1,9 +1,9 @@
 import CommandSupport
-package import Domain
+package import Core
 package import Logging
 package import Postgres
-import Server
-import Store
+import RPC
+import Service
 
 /// Every setting of a server, each declared once.
 package enum ServerSettings {

@@ -1,6 +1,6 @@
 import CommandSupport
 import Foundation
-import Server
+import RPC
 
 /// The file of `--config`.
 enum SettingsFile {

@@ -1,11 +1,11 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import Subprocess
 import SystemPackage
-import Wire
+import Messages
 
 struct BenchFairness: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

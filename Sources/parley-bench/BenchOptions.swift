@@ -1,11 +1,11 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import ParleyClient
-import Server
-import Wire
+import RPC
+import Messages
 
 /// The protocol as a flag names it.
 enum TransportArgument: String, ExpressibleByArgument {

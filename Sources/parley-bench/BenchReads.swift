@@ -1,10 +1,10 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import ParleyClient
-import Wire
+import Messages
 
 struct BenchGet: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

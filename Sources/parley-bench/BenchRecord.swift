@@ -1,9 +1,9 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import Foundation
-import Wire
+import Messages
 
 struct BenchRecord: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

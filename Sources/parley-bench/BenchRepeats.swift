@@ -1,9 +1,9 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import ParleyClient
-import Wire
+import Messages
 
 struct BenchRepeats: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Bench
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import UnixSignals
 

@@ -1,10 +1,10 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import ParleyClient
 import Synchronization
-import Wire
+import Messages
 
 /// Where the server is, and as whom to ask it.
 struct ClientOptions: ParsableArguments {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 
 /// Which interactions.
 struct FilterOptions: ParsableArguments {

@@ -1,9 +1,9 @@
 import CommandSupport
 import Crypto
-import Domain
+import Core
 import Foundation
 import ParleyClient
-import Wire
+import Messages
 
 /// Sends a file's lines in batches, a few of them at once.
 struct Importer {

@@ -1,5 +1,5 @@
 import CommandSupport
-import Domain
+import Core
 import Foundation
 
 // The shapes of JSON that the command prints: the schema's field names, 64-bit integers as plain numbers.

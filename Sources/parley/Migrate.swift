@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandSupport
 import Logging
-import Store
+import Service
 
 struct Migrate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,6 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 
 struct Parley: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,6 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import ParleyClient
 

@@ -1,5 +1,5 @@
 import CommandSupport
-import Domain
+import Core
 
 /// Says what was recorded.
 struct RecordedNotice {

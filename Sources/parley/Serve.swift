@@ -1,16 +1,16 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import Logging
 import Postgres
 import PrivateCluster
-import Server
+import RPC
 import ServiceLifecycle
 import Settings
-import Store
+import Service
 import UnixSignals
-import Wire
+import Messages
 
 struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

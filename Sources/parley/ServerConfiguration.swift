@@ -1,10 +1,10 @@
 import CommandSupport
-import Domain
+import Core
 import Foundation
 import Logging
-import Server
+import RPC
 import Settings
-import Store
+import Service
 
 /// What the parts of a server are told, made from its settings.
 extension SettingSources {

@@ -1,8 +1,8 @@
 import ArgumentParser
 import CommandSupport
-import Domain
+import Core
 import Logging
-import Store
+import Service
 
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

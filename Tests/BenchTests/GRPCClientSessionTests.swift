@@ -1,10 +1,10 @@
-import Domain
+import Core
 import NIOCore
 import Testing
-import Wire
+import Messages
 
 @testable import Bench
-@testable import Server
+@testable import RPC
 
 /// The harness's side of HTTP/2, against the server's, by bytes and without sockets.
 struct GRPCClientSessionTests {

@@ -1,4 +1,4 @@
-import Domain
+import Core
 import Testing
 
 @testable import Bench

@@ -1,8 +1,8 @@
-import Domain
+import Core
 import NIOCore
 import NIOPosix
 import Testing
-import Wire
+import Messages
 
 @testable import Bench
 

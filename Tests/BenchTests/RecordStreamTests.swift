@@ -1,6 +1,6 @@
-import Domain
+import Core
 import Testing
-import Wire
+import Messages
 
 @testable import Bench
 

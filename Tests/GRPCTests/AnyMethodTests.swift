@@ -1,12 +1,12 @@
-import Domain
+import Core
 import Foundation
 import Logging
 import NIOCore
-import Server
+import RPC
 import ServiceLifecycle
 import TestSupport
 import Testing
-import Wire
+import Messages
 
 /// A service of the test's own, of one unary method and of streams of every kind: what a feature has to write, and no
 /// more. Every protocol calls them.

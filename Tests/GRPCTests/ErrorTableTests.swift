@@ -1,7 +1,7 @@
-import Domain
+import Core
 import TestSupport
 import Testing
-import Wire
+import Messages
 
 /// The same bad things asked over both protocols get the same code, message and details.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,8 +1,8 @@
-import Domain
+import Core
 import NIOHTTP2
 import TestSupport
 import Testing
-import Wire
+import Messages
 
 @Suite(.timeLimit(.minutes(5)))
 struct GRPCCallTests {

@@ -1,8 +1,8 @@
-import Domain
+import Core
 import Testing
-import Wire
+import Messages
 
-@testable import Server
+@testable import RPC
 
 /// A gRPC connection as a value: what its peer and its calls do goes in, what is to be done comes out, and time passes
 /// when the test says so.

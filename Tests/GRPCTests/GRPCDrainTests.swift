@@ -1,9 +1,9 @@
-import Domain
+import Core
 import NIOHTTP2
-import Server
+import RPC
 import TestSupport
 import Testing
-import Wire
+import Messages
 
 /// Graceful shutdown as gRPC clients see it.
 @Suite(.timeLimit(.minutes(5)))

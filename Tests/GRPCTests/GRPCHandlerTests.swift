@@ -1,10 +1,10 @@
-import Domain
+import Core
 import NIOCore
 import NIOEmbedded
 import Testing
-import Wire
+import Messages
 
-@testable import Server
+@testable import RPC
 
 /// One gRPC connection, step by step and without sockets.
 struct GRPCHandlerTests {

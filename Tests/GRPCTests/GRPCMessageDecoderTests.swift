@@ -1,5 +1,5 @@
 import Testing
-import Wire
+import Messages
 
 struct GRPCMessageDecoderTests {
   private static let limit = 10_000

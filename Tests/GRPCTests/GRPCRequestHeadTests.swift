@@ -1,7 +1,7 @@
-import Domain
+import Core
 import Foundation
 import Testing
-import Wire
+import Messages
 
 struct GRPCRequestHeadTests {
   private static let path = "/parley.v1.InteractionService/GetStats"

@@ -1,11 +1,11 @@
-import Domain
+import Core
 import NIOCore
 import NIOEmbedded
 import TestSupport
 import Testing
-import Wire
+import Messages
 
-@testable import Server
+@testable import RPC
 
 /// Frames at random, right and wrong, in pieces of any size, and responses at random. Each failure tells its seed.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,8 +1,8 @@
-import Domain
+import Core
 import NIOCore
 import Testing
 
-@testable import Server
+@testable import RPC
 
 /// HTTP/2 as the server speaks it, by bytes and without sockets.
 struct HTTP2SessionTests {

@@ -1,7 +1,7 @@
-import Domain
-import Server
+import Core
+import RPC
 import Testing
-import Wire
+import Messages
 
 /// The service `liveness` tells whether the process works, whatever else is amiss.
 @Suite(.timeLimit(.minutes(5))) struct LivenessTests {

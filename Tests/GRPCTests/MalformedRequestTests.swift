@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Server
+@testable import RPC
 
 /// Requests that are malformed by HTTP/2, on a connection: each fails its own stream (RFC 9113, section 8.1.1).
 struct MalformedRequestTests {

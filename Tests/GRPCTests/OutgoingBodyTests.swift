@@ -2,7 +2,7 @@ import NIOCore
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import RPC
 
 @Suite struct OutgoingBodyTests {
   /// However pieces come and are taken, the bytes leave whole and in order, and each told piece is told once it is gone.

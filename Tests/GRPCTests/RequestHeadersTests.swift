@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Server
+@testable import RPC
 
 /// What HTTP/2 asks of a request's headers and trailers (RFC 9113, sections 8.2 and 8.3).
 struct RequestHeadersTests {

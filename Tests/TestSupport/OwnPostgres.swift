@@ -1,6 +1,6 @@
 import Foundation
 import PrivateCluster
-import Store
+import Service
 
 /// A PostgreSQL of a test's own, for what would disturb the others: its processes are to be stopped, or to end.
 public final class OwnPostgres: Sendable {

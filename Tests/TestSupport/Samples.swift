@@ -1,4 +1,4 @@
-public import Domain
+public import Core
 
 /// A source of chance that can be run again: print its seed where a test fails.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {

@@ -1,5 +1,5 @@
 import Logging
-import Store
+import Service
 
 /// The database that each test's is a copy of: migrated once for each server and schema, whichever test or process
 /// comes first.

@@ -1,7 +1,7 @@
 import CLibpq
 import Foundation
 public import Logging
-public import Store
+public import Service
 
 /// A database of a test's own, with the schema in it, gone when the test is over.
 public struct TestDatabase: Sendable {

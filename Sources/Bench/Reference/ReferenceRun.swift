@@ -1,4 +1,4 @@
-import Domain
+import Core
 import Histogram
 import NIOCore
 import NIOPosix

@@ -1,4 +1,4 @@
-import Domain
+import Core
 
 /// The table that Parley is held against: the plain schema in one table, with an index for each filter.
 struct ReferenceTable {

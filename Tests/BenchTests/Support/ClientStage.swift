@@ -1,9 +1,9 @@
-import Domain
+import Core
 import NIOCore
-import Wire
+import Messages
 
 @testable import Bench
-@testable import Server
+@testable import RPC
 
 /// A `GRPCClientSession` with the server's session on the other side and nothing between.
 struct ClientStage {

@@ -1,12 +1,12 @@
-import Domain
+import Core
 import Foundation
 import Logging
-import Server
+import RPC
 import ServiceLifecycle
-import Store
+import Service
 import TestSupport
 import Testing
-import Wire
+import Messages
 
 /// A server of a test's own, on a Unix socket over a database of its own.
 struct GRPCServer: Sendable {

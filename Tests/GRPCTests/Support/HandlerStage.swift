@@ -1,12 +1,12 @@
-import Domain
+import Core
 import Logging
 import NIOCore
 import NIOEmbedded
 import NIOExtras
 import Testing
-import Wire
+import Messages
 
-@testable import Server
+@testable import RPC
 
 /// A `GRPCHandler` over the real HTTP/2, with a client on the other side and no sockets between: bytes move and
 /// time passes when the test says so.

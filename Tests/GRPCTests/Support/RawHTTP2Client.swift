@@ -1,7 +1,7 @@
-import Domain
+import Core
 import NIOCore
 import NIOPosix
-import Wire
+import Messages
 
 /// A `RawHTTP2Peer` on a connection of its own, for one task.
 final class RawHTTP2Client {

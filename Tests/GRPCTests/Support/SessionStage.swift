@@ -1,7 +1,7 @@
 import NIOCore
 import Testing
 
-@testable import Server
+@testable import RPC
 
 /// An `HTTP2Session` with a `RawHTTP2Peer` on the other side and nothing between: bytes move and time passes when the
 /// test says so.

@@ -1,7 +1,7 @@
-import Domain
+import Core
 import NIOCore
 import NIOPosix
-import Wire
+import Messages
 
 /// One ttRPC call on a connection of its own.
 enum TTRPCCaller {

@@ -1,10 +1,10 @@
-import Domain
+import Core
 import Glibc
 import Logging
-import Server
+import RPC
 import ServiceLifecycle
 import UnixSignals
-import Wire
+import Messages
 
 /// Serves `TestService` on a free port of 127.0.0.1, prints it, and ends at SIGTERM.
 @main

@@ -1,0 +1,113 @@
+public import Core
+public import Messages
+
+/// One method of a service: its name, what its callers need, and what handles it.
+///
+/// A feature makes the methods it has, and a `Dispatcher` is given all of them; nothing else in the server knows of a
+/// method. Every protocol calls every method, whatever its shape.
+public struct Method: Sendable {
+  public var name: MethodName
+  /// What the caller's token has to allow; nil: anybody may call, without a token.
+  public var scope: Scope?
+  /// How large a response may be, where that is much; 0 where it is little. A large one waits for room when the peer
+  /// does not read.
+  public var responseBytesMax: Int
+  public var handler: Handler
+
+  public enum Handler: Sendable {
+    /// One message in, one out. It gets the encoded request.
+    case unary(@Sendable (CallContext, RPCMessage, Completion<Response>) -> Cancellation)
+    /// Messages in, messages out, each side in its own time.
+    case streaming(Streams, @Sendable (CallContext, RequestStream, ResponseStream) async -> Response)
+  }
+
+  /// Which sides of a call are streams.
+  public enum Streams: Sendable {
+    /// One message in, many out.
+    case responses
+    /// Many messages in, one out.
+    case requests
+    case both
+
+    var requestsMax: Int { self == .responses ? 1 : .max }
+  }
+
+  public init(_ name: MethodName, scope: Scope?, responseBytesMax: Int = 0, _ handler: Handler) {
+    self.name = name
+    self.scope = scope
+    self.responseBytesMax = responseBytesMax
+    self.handler = handler
+  }
+
+  /// A unary method whose request the gate checks before the handler sees it.
+  public static func unary<R: Request & WireMessage, Value: WireMessage & Sendable>(
+    _ request: R.Type, responseBytesMax: Int = 0,
+    _ handler: @escaping @Sendable (Admitted<R.Checked>, Completion<Value>) -> Cancellation
+  ) -> Method {
+    let gate = Gate()
+    return Method(
+      R.method, scope: R.scope, responseBytesMax: responseBytesMax,
+      .unary { context, message, completion in
+        let admitted: Admitted<R.Checked>
+        do throws(RPCError) {
+          admitted = try gate.admit(R(encoded: message.bytes), from: context.authorizedCaller, at: .now)
+        } catch {
+          completion.complete(.failure(error))
+          return {}
+        }
+        return handler(admitted, completion.map { $0.map { Response($0.encoded()) } })
+      })
+  }
+}
+
+/// What is known of a call beside its messages.
+public struct CallContext: Sendable {
+  public let metadata: Metadata
+  /// Whom it came from, where that matters.
+  public let peer: (any CallPeer)?
+  /// Of its request, where that is one message, and what it came with.
+  public let bytes: Int
+  /// Who calls, once that is known; nil for a method that anybody may call.
+  public internal(set) var claims: Claims?
+  /// The same, once the caller is known to have the method's scope.
+  public internal(set) var caller: Authorized?
+  /// What of the memory for calls it has reserved.
+  var memory: CallMemory.Share?
+
+  public init(metadata: Metadata, peer: (any CallPeer)? = nil, bytes: Int = 0) {
+    self.metadata = metadata
+    self.peer = peer
+    self.bytes = bytes
+  }
+
+  /// The id by which its caller will ask for it, if it gave one.
+  public var requestID: String? { metadata["x-request-id"].first }
+
+  /// For a method with a scope, of which only authorized callers come so far.
+  var authorizedCaller: Authorized {
+    get throws(RPCError) {
+      guard let caller else { throw .internal(cause: "the call was not authorized") }
+      return caller
+    }
+  }
+}
+
+/// How a call ends, in every protocol.
+public struct Response: Sendable {
+  /// The message of a unary call, or the error. Of a streaming call the message is not sent.
+  public var reply: Reply
+  /// Sent before the first message, by protocols that have such.
+  public var initialMetadata = Metadata()
+  /// Sent after the last.
+  public var trailingMetadata = Metadata()
+  /// Whether to compress; nil: as the caller compresses, where it is worth it.
+  public var compress: Bool?
+
+  public init(_ message: [UInt8] = []) {
+    reply = .success(message)
+  }
+
+  public init(_ error: RPCError) {
+    reply = .failure(error)
+  }
+}

@@ -1,0 +1,109 @@
+import Core
+import Postgres
+
+/// Among which interactions of a range a page looks.
+enum PageSource: CaseIterable {
+  case all
+  /// The newest few of them.
+  case newest
+  /// Those of some ids, whatever the range.
+  case candidates
+
+  /// The number of the parameter that tells how many rows the page has at most, the last in front of the filter's values.
+  fileprivate var limitParameter: Int { self == .candidates ? 3 : 4 }
+
+  /// As interaction_page.sql has it for `{source}`: what is behind FROM, up to the filter's conditions.
+  fileprivate var text: String {
+    let range = "tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid {months}"
+    return switch self {
+    case .all:
+      """
+      parley.interactions
+      WHERE \(range)
+      """
+    case .newest:
+      """
+      (
+        SELECT * FROM parley.interactions
+        WHERE \(range)
+        ORDER BY id DESC
+        LIMIT \(Limits.interactionsLookedThrough)
+      ) AS newest
+      WHERE true
+      """
+    case .candidates:
+      // OFFSET 0 keeps the conditions outside from being what the planner goes by.
+      """
+      (
+        SELECT interactions.*
+        FROM unnest($2::uuid[]) AS candidate
+        CROSS JOIN LATERAL (
+          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate {months} OFFSET 0
+        ) AS interactions
+      ) AS candidates
+      WHERE true
+      """
+    }
+  }
+}
+
+/// What a page's statement is made for. It has no more conditions and columns than the page has need of: PostgreSQL
+/// prepares each of them in every execution, for every partition.
+struct PageForm: Hashable {
+  var source: PageSource
+  var months: Months
+  /// Those of the filter that are set.
+  var fields: [FilterField]
+  var texts: PageTexts
+}
+
+/// Which texts a page has of its rows, customer_message and agent_response.
+enum PageTexts: Hashable {
+  case none
+  /// Of rows that weigh no more than their share of a message. The last column tells whether the row does. It costs far
+  /// less than to weigh the page, and most pages have no other rows.
+  case ofLightRows
+  /// All, and the page is cut where its rows weigh too much for one message. The last column tells how many rows it had.
+  case weighed
+}
+
+extension StatementForms<PageForm> {
+  /// The statements that read a page. Their parameters are the tenant; the ends of the range, or the candidates; how many
+  /// rows at most; what the texts of a light row weigh at most, if it asks for these; the fields' values.
+  convenience init(_ columns: [Column]) {
+    let longTexts = columns.filter(\.isLong)
+    self.init { form in
+      let source = form.source
+      let firstValue = source.limitParameter + (form.texts == .ofLightRows ? 2 : 1)
+      let conditions = form.fields.enumerated().map { "AND \($1.condition(firstValue + $0))" }
+      let weights = ["0"] + longTexts.compactMap(\.weight)
+      let isLight = "\(weights.joined(separator: " + ")) <= $\(source.limitParameter + 1)::int4"
+      let viewed = LayoutStatements.selected(columns) { column in
+        switch form.texts {
+        case .none where column.isLong: "''"
+        case .ofLightRows where column.isLong: "CASE WHEN \(isLight) THEN \(column.bounded) ELSE '' END"
+        default: column.bounded
+        }
+      }
+      // Some hold others.
+      var text = sql(
+        PackageResources.interaction_page_sql,
+        [
+          "viewed_columns": viewed, "is_light": form.texts == .ofLightRows ? ", \(isLight)" : "",
+          "limit": "$\(source.limitParameter)::int4", "conditions": conditions.joined(separator: "\n  "),
+          "source": source.text,
+        ]
+      ).replacing("{months}", with: form.months.condition)
+      if form.texts == .weighed {
+        text = sql(
+          PackageResources.interaction_page_weighed_sql,
+          [
+            "columns": LayoutStatements.selected(columns) { $0.name },
+            "weight": columns.compactMap(\.weight).joined(separator: " + "), "bytes": "\(Limits.pageBytesMax)",
+            "page": text,
+          ])
+      }
+      return Statement("interaction_page_\(source)", text, hasManyForms: true)
+    }
+  }
+}

@@ -1,0 +1,222 @@
+import Core
+import Synchronization
+
+/// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one
+/// transaction. A call is answered after that COMMIT. No timer: an idle server commits one row at
+/// once, a busy one hundreds together. `CommitQueue` decides who writes what, and when.
+///
+/// It owns the queue, which is bounded in rows and bytes and fair by tenant, and the writing connections.
+final class Recorder: Sendable {
+  /// The interactions of one call, and where their outcome goes.
+  private struct Submission {
+    var rows: [RecordRow]
+    var completion: Completion<[Result<Recorded, RPCError>]>
+  }
+
+  private typealias Queue = CommitQueue<Submission>
+
+  /// How a writer sleeps until it is woken.
+  private enum Sleep {
+    case none
+    case asleep(CheckedContinuation<Void, Never>)
+    /// It was woken before it slept.
+    case woken
+  }
+
+  private struct State: ~Copyable {
+    var queue: Queue
+    var sleeps: [Sleep]
+    var recording: RecordingState
+
+    /// - Returns: what to resume, if the writer sleeps.
+    mutating func wake(_ writer: Int) -> CheckedContinuation<Void, Never>? {
+      guard case .asleep(let continuation) = sleeps[writer] else {
+        sleeps[writer] = .woken
+        return nil
+      }
+      sleeps[writer] = .none
+      return continuation
+    }
+  }
+
+  /// As much work for an event loop as to begin eight calls: fewer would make as many small writes of the responses.
+  private static let completionsPerTurn = 32
+
+  private let state: Mutex<State>
+  private let writers: [BatchWriter]
+  private let layout: RecordLayout
+
+  /// - Parameter failingMax: when every batch has failed for so long, recording counts as broken.
+  init(writers: [BatchWriter], layout: RecordLayout, failingMax: Duration) {
+    self.writers = writers
+    self.layout = layout
+    let queue = Queue(
+      writerCount: writers.count,
+      queue: Queue.Queue(
+        sizeMax: .init(count: Limits.recordQueueInteractionsMax, bytes: Limits.recordQueueBytesMax),
+        tenantSizeMax: .init(
+          count: Limits.recordQueueInteractionsPerTenantMax, bytes: Limits.recordQueueBytesPerTenantMax),
+        turnCount: Limits.recordTurnInteractions),
+      batchMax: .init(count: Limits.recordBatchInteractionsMax, bytes: Limits.recordBatchBytesMax))
+    state = Mutex(
+      State(
+        queue: queue, sleeps: writers.map { _ in .none }, recording: RecordingState(failingMax: failingMax)))
+  }
+
+  /// Records each of the interactions. To give up takes them off the queue if they still wait there.
+  func record(
+    _ interactions: [Interaction], tenant: NumberedTenant, _ completion: Completion<[Result<Recorded, RPCError>]>
+  ) -> Cancellation {
+    guard !interactions.isEmpty else {
+      completion.complete(.success([]))
+      return {}
+    }
+    let rows = interactions.map { RecordRow($0, tenant: tenant, layout) }
+    let size = Queue.Queue.Size(count: rows.count, bytes: interactions.reduce(0) { $0 + $1.bytes })
+    let submission = Submission(rows: rows, completion: completion)
+    let (enqueued, woken) = state.withLock { state in
+      let enqueued = state.queue.enqueue(submission, of: tenant.key, size: size)
+      guard case .waits(_, let wake?) = enqueued else { return (enqueued, nil as CheckedContinuation<Void, Never>?) }
+      return (enqueued, state.wake(wake))
+    }
+    woken?.resume()
+    switch enqueued {
+    case .waits(let ticket, _): return { self.withdraw(ticket) }
+    case .full: completion.complete(.failure(.overloaded("too many interactions wait to be recorded")))
+    case .closed: completion.complete(.failure(.draining))
+    }
+    return {}
+  }
+
+  private func withdraw(_ ticket: Queue.Ticket) {
+    state.withLock { $0.queue.cancel(ticket) }?.completion.complete(.failure(.cancelled))
+  }
+
+  /// Writes until `close()` was called and the queue is empty. To cancel the task closes it: what waits is the
+  /// callers', who are still answered.
+  func run() async {
+    let work = Task {
+      await withTaskGroup { group in
+        for (place, writer) in writers.enumerated() {
+          group.addTask { await writer.run { await self.run(writer, place, on: $0) } }
+        }
+      }
+    }
+    await withTaskCancellationHandler {
+      await work.value
+    } onCancel: {
+      close()
+    }
+  }
+
+  /// Does what the queue says, where the writer's connection does its work, so that a commit wakes no thread but that one.
+  private func run(_ writer: BatchWriter, _ place: Int, on thread: isolated any Actor) async {
+    // One connection for writing is made before anybody needs it, the others when they are needed.
+    var action: Queue.Action = place == 0 ? .connect : tell { $0.isFree(place, at: .now) }
+    while true {
+      switch action {
+      case .write(let batch):
+        let outcomes = await writer.write(batch.flatMap(\.rows))
+        let isConnected = await writer.isConnected()
+        note(outcomes)
+        action = tell { $0.written(by: place, isConnected: isConnected, at: .now) }
+        complete(batch, outcomes)
+      case .connect:
+        let isConnected = await writer.connect()
+        action = tell { $0.connected(place, isConnected, at: .now) }
+      case .sleep(let until):
+        let alarm = until.map { until in
+          Task {
+            try? await Task.sleep(until: until, clock: .continuous)
+            if !Task.isCancelled { self.wake(place) }
+          }
+        }
+        await sleep(place)
+        alarm?.cancel()
+        action = tell { $0.isFree(place, at: .now) }
+      case .stop: return
+      }
+    }
+  }
+
+  /// Tells the queue of a writer's event, and wakes the other writer that it names.
+  private func tell(_ event: (inout Queue) -> Queue.Step) -> Queue.Action {
+    let (action, woken) = state.withLock { state in
+      let step = event(&state.queue)
+      return (step.action, step.wake.flatMap { state.wake($0) })
+    }
+    woken?.resume()
+    return action
+  }
+
+  /// Until the writer is woken.
+  private nonisolated(nonsending) func sleep(_ writer: Int) async {
+    await withCheckedContinuation { continuation in
+      let isWoken = state.withLock { state in
+        if case .woken = state.sleeps[writer] {
+          state.sleeps[writer] = .none
+          return true
+        }
+        state.sleeps[writer] = .asleep(continuation)
+        return false
+      }
+      if isWoken { continuation.resume() }
+    }
+  }
+
+  private func wake(_ writer: Int) {
+    state.withLock { $0.wake(writer) }?.resume()
+  }
+
+  /// Keeps whether the database could write any of a batch. One that waited for others' locks alone tells nothing of it.
+  private func note(_ outcomes: [BatchWriter.Outcome]) {
+    var failures: [RPCError] = []
+    for outcome in outcomes {
+      guard case .failed(let error) = outcome else { return state.withLock { $0.recording.ended(nil, at: .now) } }
+      if !error.isOfALock, failures.isEmpty { failures = [error] }
+    }
+    if let failure = failures.first { state.withLock { $0.recording.ended(failure, at: .now) } }
+  }
+
+  private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
+    var bundle = CompletionBundle<[Result<Recorded, RPCError>]>(turnCount: Self.completionsPerTurn)
+    var place = 0
+    for submission in batch {
+      let rows = place..<place + submission.rows.count
+      place = rows.upperBound
+      bundle.add(outcome(of: outcomes[rows]), to: submission.completion)
+    }
+    bundle.send()
+  }
+
+  /// A call fails as a whole where the database failed it in part: to try it again does no harm to the rest.
+  private func outcome(of rows: ArraySlice<BatchWriter.Outcome>) -> RecordOutcome {
+    var results: [Result<Recorded, RPCError>] = []
+    results.reserveCapacity(rows.count)
+    for row in rows {
+      switch row {
+      case .told(let result): results.append(result)
+      case .failed(let error): return .failure(error)
+      }
+    }
+    return .success(results)
+  }
+
+  /// No further calls are taken; those that wait are still written.
+  func close() {
+    let woken = state.withLock { state in
+      let asleep = state.queue.close()
+      return asleep.compactMap { state.wake($0) }
+    }
+    for writer in woken { writer.resume() }
+  }
+
+  /// The interactions that wait for a writer.
+  var waitingCount: Int { state.withLock { $0.queue.size.count } }
+
+  /// How long the slowest writer has been at its batch; nil where none is at one.
+  var longestWrite: Duration? { state.withLock { $0.queue.longestWrite(at: .now) } }
+
+  /// Why no batch is written; nil where they are.
+  var fault: String? { state.withLock { $0.recording.fault(at: .now) } }
+}

@@ -1,0 +1,198 @@
+import Core
+public import Logging
+public import Postgres
+
+/// Whether a server can work with a database. What cannot work is refused before the first call, in one sentence that
+/// says how to mend it, instead of failing call by call.
+public struct DatabaseCheck: Sendable {
+  /// Why a server cannot work with the database.
+  public struct Failure: Error, CustomStringConvertible {
+    public var description: String
+    /// PostgreSQL was not there; it may be soon.
+    public var isConnectionLost = false
+  }
+
+  /// The oldest PostgreSQL that every test runs on. (Migrations need at least 14, for the bodies of SQL functions.)
+  private static let oldestVersion: Int32 = 15
+
+  private let url: String
+  private let owner: OwnerConnection
+  private let reader: ReaderConnection
+  private let logger: Logger
+  private let prepared: PreparedCheck?
+
+  /// - Parameter preparedStatements: how the server is to prepare them.
+  public init(url: String, preparedStatements: PreparedStatements = .auto, logger: Logger) {
+    self.url = url
+    let configuration = ConnectionConfiguration(url: url)
+    owner = OwnerConnection(configuration, logger: logger)
+    reader = ReaderConnection(configuration, logger: logger)
+    self.logger = logger
+    prepared = preparedStatements == .on ? PreparedCheck(url: url, logger: logger) : nil
+  }
+
+  /// What must be so before anything is written. Throws `Failure`.
+  public func checkBeforeMigrating() async throws {
+    let found = await owner.runRepeatable { (connection) throws(PostgresError) in
+      try DatabaseFacts(connection.run(Command(.databaseFacts)))
+    }
+    if case .failure(let error) = found, error.isConnectionLost { try await checkConnection() }
+    let facts = try answer(found)
+    guard facts.version >= Self.oldestVersion * 10_000 else {
+      throw Failure(
+        description: "PostgreSQL is version \(facts.versionName), and parley needs \(Self.oldestVersion) or later")
+    }
+    guard facts.encoding == "UTF8" else {
+      throw Failure(
+        description:
+          "the database \(facts.database) is encoded in \(facts.encoding), which cannot hold every text; create one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+      )
+    }
+    guard facts.isRowSecurityOn else {
+      throw Failure(
+        description:
+          "row_security is off for the user \(facts.user), so that every read would fail; \(facts.rowSecurityReset.map { "run: \($0)" } ?? "take it out of the connection string's options or of postgresql.conf")"
+      )
+    }
+    guard facts.hasSchema || !facts.isReadOnly else {
+      throw Failure(
+        description:
+          "the database \(facts.database) is read-only and has no schema of parley's yet, which cannot be made in it; connect to the primary, or run: ALTER DATABASE \(facts.database) RESET default_transaction_read_only"
+      )
+    }
+    if facts.isReadOnly {
+      logger.warning("the database is read-only, a standby perhaps: nothing can be recorded until it is writable")
+    }
+    try await checkTransactions()
+  }
+
+  /// Tells what no wait can heal from a PostgreSQL that is not there yet.
+  private func checkConnection() async throws {
+    let url = url
+    let refusal = await owner.run { (_) throws(PostgresError) in ConnectionRefusal(url: url) }
+    switch try answer(refusal) {
+    case nil: return
+    case .unreadableURL(let message)?:
+      throw Failure(description: "the connection string of the database cannot be read: \(message)")
+    case .databaseMissing(let message)?:
+      throw Failure(
+        description: "the database is not there; create it with CREATE DATABASE, or name another (\(message))")
+    case .userRefused(let message)?:
+      throw Failure(
+        description:
+          "PostgreSQL does not let the user in; create it, or mend its password or pg_hba.conf (\(message))")
+    }
+  }
+
+  /// A transaction must stay on one connection of PostgreSQL, with its settings.
+  private func checkTransactions() async throws {
+    let kept = await owner.runRepeatable { (connection) throws(PostgresError) in
+      try connection.inTransaction([Command(.begin), Command(.setProbe)]) { (connection) throws(PostgresError) in
+        try connection.run(Command(.getProbe)).first { _ in true }?.bool(0) == true
+      }
+    }
+    let isPooled = await owner.isPooled
+    if case .success(true) = kept { return try await checkPreparedStatements() }
+    if isPooled {
+      throw Failure(
+        description:
+          "the pooler before PostgreSQL does not keep a transaction on one connection; set its pool mode to transaction or session"
+      )
+    }
+    _ = try answer(kept)
+  }
+
+  private func checkPreparedStatements() async throws {
+    guard let prepared else { return }
+    let isKept: Bool
+    do throws(PostgresError) { isKept = try await prepared.isKept() } catch {
+      isKept = try answer(.failure(error))
+    }
+    guard isKept else {
+      throw Failure(
+        description:
+          "--prepared-statements is on, and the pooler before PostgreSQL does not keep prepared statements; set --prepared-statements to auto, or use a pooler that keeps them, such as PgBouncer 1.21 with max_prepared_statements"
+      )
+    }
+  }
+
+  /// What must be so before anything is read: row security is in force for the role that readers take. Throws
+  /// `Failure`.
+  public func checkAfterMigrating() async throws {
+    let exposed = await reader.run { (connection) throws(PostgresError) in
+      try connection.read(behind: .nobody) { (connection) throws(PostgresError) in
+        try connection.run(Command(.exposedTables)).map { (row) throws(PostgresError) in try row.text(0) }
+      }
+    }
+    if case .failure(let error) = exposed, error.isRoleRefused {
+      throw Failure(
+        description:
+          "the user of the database cannot take the role parley_reader, as which every read is done; run as a superuser: GRANT parley_reader TO that user (\(error.message))"
+      )
+    }
+    let fault = await owner.runRepeatable { (connection) throws(PostgresError) in
+      try DatabaseFault(probing: connection)?.ofReads
+    }
+    // What the readers' role may not read is told with its mend, not in PostgreSQL's words.
+    if case .failure = exposed, let fault = try answer(fault) {
+      throw Failure(description: "reads cannot work: \(fault)")
+    }
+    let tables = Set(try answer(exposed)).sorted()
+    guard tables.isEmpty else {
+      throw Failure(
+        description:
+          "row security is not in force on \(tables.joined(separator: ", ")): the role parley_reader sees rows with no tenant set; restore the policies of parley's migrations, and see that the role has no BYPASSRLS"
+      )
+    }
+    if let fault = try answer(fault) { throw Failure(description: "reads cannot be trusted: \(fault)") }
+  }
+
+  private func answer<R>(_ result: Result<R, PostgresError>) throws(Failure) -> R {
+    do throws(PostgresError) { return try result.get() } catch {
+      throw Failure(description: error.message, isConnectionLost: error.isConnectionLost)
+    }
+  }
+}
+
+private struct DatabaseFacts {
+  var version: Int32
+  var versionName: String
+  var encoding: String
+  var isRowSecurityOn: Bool
+  var isReadOnly: Bool
+  var user: String
+  var database: String
+  var hasSchema: Bool
+  /// The statements that turn row security on again; nil where none is known.
+  var rowSecurityReset: String?
+
+  init(_ rows: Rows) throws(PostgresError) {
+    guard let row = rows.first(where: { _ in true }) else {
+      throw PostgresError(kind: .unexpectedAnswer, message: "database_check.sql answered with no row")
+    }
+    version = try row.int32(0)
+    versionName = try row.text(1)
+    encoding = try row.text(2)
+    isRowSecurityOn = try row.bool(3)
+    isReadOnly = try row.bool(4)
+    user = try row.text(5)
+    database = try row.text(6)
+    hasSchema = try row.bool(7)
+    rowSecurityReset = row.isNull(8) ? nil : try row.text(8)
+  }
+}
+
+extension Statement {
+  fileprivate static let databaseFacts = Statement("database_check", PackageResources.database_check_sql)
+  fileprivate static let exposedTables = Statement("database_check_reader", PackageResources.database_check_reader_sql)
+  fileprivate static let setProbe = Statement("probe_set", "SELECT set_config('parley.probe', 'kept', true)")
+  fileprivate static let getProbe = Statement("probe_get", "SELECT current_setting('parley.probe', true) = 'kept'")
+}
+
+extension PostgresError {
+  /// The role is missing (22023), or it may not be taken (42501).
+  fileprivate var isRoleRefused: Bool {
+    guard case .refused(let sqlState) = kind else { return false }
+    return ["22023", "42501", "42704"].contains(sqlState) && message.contains("parley_reader")
+  }
+}

@@ -1,0 +1,370 @@
+import TestSupport
+import Testing
+
+@testable import Service
+
+@Suite struct CommitQueueTests {
+  typealias Queue = CommitQueue<Int>
+
+  private static let start = ContinuousClock.now
+  private static let tenant = TenantKey(rawValue: 1)
+
+  private static func at(_ milliseconds: Int) -> ContinuousClock.Instant { start + .milliseconds(milliseconds) }
+
+  /// With writers that have their connections, and sleep.
+  private static func idleQueue(writers: Int = 2, batchMax: Int = 100) -> Queue {
+    var queue = Queue(
+      writerCount: writers,
+      queue: .init(sizeMax: .init(count: 1000, bytes: 0), tenantSizeMax: .init(count: 500, bytes: 0), turnCount: 10),
+      batchMax: .init(count: batchMax))
+    for writer in 0..<writers { #expect(queue.connected(writer, true, at: start) == .sleep()) }
+    return queue
+  }
+
+  /// - Returns: the writer to wake.
+  @discardableResult
+  private func enqueue(
+    _ submission: Int, _ queue: inout Queue, rows: Int = 1, of tenant: TenantKey = tenant
+  ) -> Int? {
+    guard case .waits(_, let wake) = queue.enqueue(submission, of: tenant, size: .init(count: rows)) else {
+      Issue.record("submission \(submission) was not taken")
+      return nil
+    }
+    return wake
+  }
+
+  @Test func anIdleWriterCommitsALoneCallAtOnce() {
+    var queue = Self.idleQueue()
+    #expect(enqueue(1, &queue) == 1)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([1]))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(1)) == .sleep())
+  }
+
+  @Test func aFreeWriterCommitsAllThatWaits() {
+    var queue = Self.idleQueue(writers: 1)
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    for submission in 1...20 { #expect(enqueue(submission, &queue) == nil) }
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(3)) == .write(Array(1...20)))
+  }
+
+  @Test func fewRowsWaitForTheBatchUnderWayButNoLongerThanTheirPatience() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
+    #expect(enqueue(1, &queue) == 0, "somebody is to see that it does not wait too long")
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(6)))
+    #expect(enqueue(2, &queue) == nil, "that somebody is there already")
+    #expect(queue.isFree(0, at: Self.at(5)) == .sleep(until: Self.at(6)), "woken too early")
+    #expect(queue.isFree(0, at: Self.at(6)) == .write([1, 2]))
+  }
+
+  @Test func theBatchsEndTakesWhatWaitedForIt() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    _ = queue.isFree(0, at: Self.at(1))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(2)) == .write([1]))
+    #expect(queue.isFree(0, at: Self.at(6)) == .sleep())
+  }
+
+  /// Batches that end in time leave the other writer nothing, however many there are.
+  @Test func patienceIsWithTheBatchThatWasBegunLast() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    #expect(queue.isFree(0, at: Self.at(1)) == .sleep(until: Self.at(6)))
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(4)) == .write([1]))
+    enqueue(2, &queue)
+    #expect(queue.isFree(0, at: Self.at(6)) == .sleep(until: Self.at(9)))
+    #expect(queue.isFree(0, at: Self.at(9)) == .write([2]))
+  }
+
+  /// As where its transaction waits for a lock.
+  @Test func aBatchThatDoesNotEndHoldsUpNobody() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    #expect(queue.isFree(0, at: Self.at(49)) == .sleep(until: Self.at(54)))
+    #expect(queue.isFree(0, at: Self.at(54)) == .write([1]))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(55)) == .sleep())
+    for submission in 6..<20 {
+      enqueue(submission, &queue)
+      #expect(queue.isFree(0, at: Self.at(10 * submission)) == .write([submission]))
+      #expect(queue.written(by: 0, isConnected: true, at: Self.at(10 * submission + 1)) == .sleep())
+    }
+  }
+
+  @Test func manyRowsDoNotWaitForTheBatchUnderWay() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    #expect(enqueue(1, &queue, rows: Queue.secondBatchRowsMin) == 0)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([1]))
+  }
+
+  @Test func aWriterThatWaitsIsWokenForAFullBatch() {
+    var queue = Self.idleQueue(batchMax: 50)
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    _ = queue.isFree(0, at: Self.at(0))
+    #expect(enqueue(2, &queue, rows: 49) == nil, "more may gather")
+    #expect(enqueue(3, &queue, rows: 10) == 0)
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1, 2]))
+  }
+
+  @Test func whatDoesNotFitIntoABatchWakesTheNextWriter() {
+    var queue = Self.idleQueue(batchMax: 50)
+    #expect(enqueue(0, &queue, rows: 40) == 1)
+    #expect(enqueue(1, &queue, rows: 40) == 0)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]), "the other was woken already")
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([1]))
+  }
+
+  @Test func aSubmissionGreaterThanABatchGoesAlone() {
+    var queue = Self.idleQueue(writers: 1, batchMax: 50)
+    enqueue(0, &queue, rows: 60)
+    enqueue(1, &queue, rows: 1)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+  }
+
+  @Test func oneBatchHasOfEveryTenant() {
+    var queue = Self.idleQueue(writers: 1, batchMax: 30)
+    for submission in 0..<100 { enqueue(submission, &queue) }
+    enqueue(1000, &queue, of: TenantKey(rawValue: 2))
+    guard case .write(let batch) = queue.isFree(0, at: Self.at(0)).action else {
+      Issue.record("no batch")
+      return
+    }
+    #expect(batch.count == 30 && batch.contains(1000))
+  }
+
+  @Test func whoGivesUpIsTakenOffUnlessAWriterHasIt() {
+    var queue = Self.idleQueue(writers: 1)
+    guard case .waits(let first, _) = queue.enqueue(1, of: Self.tenant, size: .init(count: 1)),
+      case .waits(let second, _) = queue.enqueue(2, of: Self.tenant, size: .init(count: 1))
+    else { return }
+    #expect(queue.cancel(first) == 1)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([2]))
+    #expect(queue.cancel(second) == nil)
+  }
+
+  @Test func aWriterWhoseCallsHaveAllGivenUpGoesToSleep() {
+    var queue = Self.idleQueue(writers: 1)
+    guard case .waits(let ticket, let wake) = queue.enqueue(1, of: Self.tenant, size: .init(count: 1)) else { return }
+    #expect(wake == 0 && queue.cancel(ticket) == 1)
+    #expect(queue.isFree(0, at: Self.at(0)) == .sleep())
+    #expect(enqueue(2, &queue) == 0)
+  }
+
+  @Test func tellsFullFromClosed() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue, rows: 500)
+    guard case .full = queue.enqueue(1, of: Self.tenant, size: .init(count: 1)) else {
+      Issue.record("a tenant may fill half of the queue")
+      return
+    }
+    enqueue(2, &queue, of: TenantKey(rawValue: 2))
+    _ = queue.close()
+    guard case .closed = queue.enqueue(3, of: Self.tenant, size: .init(count: 1)) else {
+      Issue.record("a closed queue takes nothing")
+      return
+    }
+  }
+
+  @Test func closedItWritesWhatWaitsAtOnceAndStops() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    _ = queue.isFree(0, at: Self.at(0))
+    #expect(queue.close() == [0], "the other is at its batch")
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(2)) == .stop)
+    #expect(queue.written(by: 1, isConnected: true, at: Self.at(2)) == .stop)
+  }
+
+  @Test func aWriterConnectsWhenItIsNeeded() {
+    var queue = Queue(
+      writerCount: 1, queue: .init(sizeMax: .init(count: 10), tenantSizeMax: .init(count: 10)),
+      batchMax: .init(count: 10))
+    #expect(queue.isFree(0, at: Self.at(0)) == .sleep())
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .connect)
+    #expect(queue.connected(0, true, at: Self.at(0)) == .write([0]))
+  }
+
+  @Test func aWriterWithoutAConnectionLeavesTheWorkToTheOther() {
+    var queue = Self.idleQueue()
+    #expect(queue.connected(1, false, at: Self.at(0)) == .sleep())
+    #expect(enqueue(0, &queue) == 0)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    #expect(enqueue(1, &queue, rows: 40) == 1)
+    #expect(queue.isFree(1, at: Self.at(0)) == .sleep(until: Self.at(1000)))
+    #expect(queue.isFree(1, at: Self.at(1000)) == .connect, "it tries again")
+    #expect(queue.connected(1, false, at: Self.at(1000)) == .sleep(until: Self.at(2000)))
+  }
+
+  @Test func aWriterWithoutAConnectionCallsOneThatHas() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue)
+    #expect(
+      queue.written(by: 1, isConnected: false, at: Self.at(1)) == .sleep(until: Self.at(1001)), "the other was woken")
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
+  }
+
+  @Test func aWriterThatHasItsConnectionIsWokenFirst() {
+    var queue = Self.idleQueue(writers: 3)
+    _ = queue.connected(2, false, at: Self.at(0))
+    _ = queue.connected(1, false, at: Self.at(0))
+    #expect(enqueue(0, &queue) == 0)
+  }
+
+  @Test func whereNoWriterHasAConnectionTheWorkIsTriedAllTheSame() {
+    var queue = Self.idleQueue()
+    _ = queue.connected(0, false, at: Self.at(0))
+    _ = queue.connected(1, false, at: Self.at(0))
+    enqueue(0, &queue)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
+  }
+
+  @Test func knowsHowLongTheSlowestWriterHasBeenAtItsBatch() {
+    var queue = Self.idleQueue()
+    #expect(queue.longestWrite(at: Self.at(0)) == nil)
+    enqueue(0, &queue)
+    _ = queue.isFree(1, at: Self.at(0))
+    enqueue(1, &queue, rows: 40)
+    _ = queue.isFree(0, at: Self.at(10))
+    #expect(queue.longestWrite(at: Self.at(15)) == .milliseconds(15))
+    _ = queue.written(by: 1, isConnected: true, at: Self.at(15))
+    #expect(queue.longestWrite(at: Self.at(15)) == .milliseconds(5))
+  }
+
+  /// Whatever comes in whatever order: nothing is lost or written twice, nothing waits for longer than its patience
+  /// where a writer is free, and in the end all is written.
+  @Test func writesEverythingOnceAndInTime() {
+    var random = SeededGenerator()
+    for _ in 0..<200 {
+      var world = World(random: random)
+      if let fault = world.run() {
+        Issue.record("\(fault), seed \(random.seed)")
+        return
+      }
+      random = SeededGenerator()
+    }
+  }
+}
+
+extension CommitQueue.Step: Equatable where Submission: Equatable {
+  static func write(_ batch: [Submission], wake: Int? = nil) -> Self { Self(.write(batch), wake: wake) }
+  static func sleep(until: ContinuousClock.Instant? = nil, wake: Int? = nil) -> Self {
+    Self(.sleep(until: until), wake: wake)
+  }
+  static var connect: Self { Self(.connect) }
+  static var stop: Self { Self(.stop) }
+
+  static func == (a: Self, b: Self) -> Bool {
+    guard a.wake == b.wake else { return false }
+    return switch (a.action, b.action) {
+    case (.write(let a), .write(let b)): a == b
+    case (.sleep(let a), .sleep(let b)): a == b
+    case (.connect, .connect), (.stop, .stop): true
+    default: false
+    }
+  }
+}
+
+/// Callers and writers in a time of their own, as the recorder is.
+private struct World: ~Copyable {
+  private enum Writer: Equatable {
+    case ready
+    case asleep(until: Int?)
+    case writing([Int], until: Int)
+    case stopped
+  }
+
+  private var random: SeededGenerator
+  private var queue = CommitQueue<Int>(
+    writerCount: 2,
+    queue: .init(sizeMax: .init(count: 1000), tenantSizeMax: .init(count: 1000), turnCount: 7),
+    batchMax: .init(count: 60))
+  private var writers = [Writer.ready, .ready]
+  private var waiting: Set<Int> = []
+  private var written: Set<Int> = []
+  private var now = 0
+  private let start = ContinuousClock.now
+
+  init(random: SeededGenerator) { self.random = random }
+
+  /// - Returns: what went wrong.
+  mutating func run() -> String? {
+    var expected: Set<Int> = []
+    while now < 2000 {
+      for _ in 0..<Int.random(in: 0...3, using: &random) where now < 1000 {
+        let submission = expected.count
+        let tenant = TenantKey(rawValue: Int32.random(in: 0..<3, using: &random))
+        let rows = Int.random(in: 1...30, using: &random)
+        guard case .waits(_, let wake) = queue.enqueue(submission, of: tenant, size: .init(count: rows)) else {
+          continue
+        }
+        expected.insert(submission)
+        waiting.insert(submission)
+        if let wake { call(wake) }
+      }
+      for writer in writers.indices {
+        if let fault = step(writer) { return fault }
+      }
+      if !waiting.isEmpty, !isSeenTo { return "calls wait at \(now) and no writer looks after them" }
+      now += 1
+      if now == 1500 { for writer in queue.close() { call(writer) } }
+    }
+    if written != expected { return "\(expected.count - written.count) are not written" }
+    return writers == [.stopped, .stopped] ? nil : "the writers do not stop"
+  }
+
+  /// Every writer is at work, or one that is free will look again in good time.
+  private var isSeenTo: Bool {
+    writers.allSatisfy { if case .writing = $0 { true } else { false } }
+      || writers.contains { if case .asleep(let until?) = $0 { until > now && until <= now + 5 } else { false } }
+  }
+
+  private mutating func call(_ writer: Int) {
+    if case .asleep = writers[writer] { writers[writer] = .ready }
+  }
+
+  private mutating func step(_ writer: Int) -> String? {
+    let instant = start + .milliseconds(now)
+    var step: CommitQueue<Int>.Step
+    switch writers[writer] {
+    case .ready: step = queue.isFree(writer, at: instant)
+    case .asleep(let until?) where until <= now: step = queue.isFree(writer, at: instant)
+    case .writing(_, let until) where until <= now: step = queue.written(by: writer, isConnected: true, at: instant)
+    default: return nil
+    }
+    while true {
+      if let wake = step.wake { call(wake) }
+      switch step.action {
+      case .write(let batch):
+        for submission in batch {
+          guard waiting.remove(submission) != nil, written.insert(submission).inserted else {
+            return "submission \(submission) is written twice"
+          }
+        }
+        writers[writer] = .writing(batch, until: now + Int.random(in: 1...20, using: &random))
+      case .sleep(let until):
+        writers[writer] = .asleep(until: until.map { Int((($0 - start) / .milliseconds(1)).rounded()) })
+      case .connect:
+        step = queue.connected(writer, true, at: instant)
+        continue
+      case .stop: writers[writer] = .stopped
+      }
+      return nil
+    }
+  }
+}
