@@ -44,7 +44,32 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CMessages", dependencies: ["CProtobufC"]),
     // Values and rules. A client has it, too, so it depends on nothing.
-    .target(name: "Domain", swiftSettings: strict),
+    .target(name: "Core", swiftSettings: strict),
+    // Bytes to values and back: messages, and the framing that clients and the load harness have, too.
+    .target(
+      name: "Messages", dependencies: ["CMessages", "CZlib", "Core"], resources: [.embedInCode("Resources")],
+      swiftSettings: strict),
+    // Protocols, the methods' registry, and the way of a call. It knows no feature.
+    .target(
+      name: "RPC",
+      dependencies: [
+        "CNghttp2", "Core", "Messages",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOExtras", package: "swift-nio-extras"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: strict),
+    // Tokens and scopes. Apart from the features, because the load harness mints tokens and needs none of those.
+    .target(
+      name: "Auth",
+      dependencies: [
+        "Core", "Messages", "RPC",
+        .product(name: "JWTKit", package: "jwt-kit"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
     // Connections to PostgreSQL. It knows nothing of Parley.
     .target(
       name: "Postgres",
@@ -60,34 +85,27 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
+    // The features, a folder each, and what they share.
     .target(
-      name: "Store",
+      name: "Service",
       dependencies: [
-        "Domain", "Postgres",
+        "Core", "Messages", "Postgres", "RPC",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      exclude: ["Citus/README.md", "Jobs/README.md", "Queues/README.md", "Rollups/README.md"],
-      resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
-      swiftSettings: strict),
-    .target(
-      name: "Server",
-      dependencies: [
-        "CNghttp2", "Domain", "Wire",
-        .product(name: "JWTKit", package: "jwt-kit"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOExtras", package: "swift-nio-extras"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      exclude: ["Citus/README.md", "Jobs/README.md", "Recording/README.md", "Statistics/README.md"],
+      resources: [
+        .embedInCode("Citus/SQL"), .embedInCode("Interactions/SQL"), .embedInCode("Jobs/SQL"),
+        .embedInCode("Migrations"),
+        .embedInCode("Recording/SQL"), .embedInCode("Statistics/SQL"), .embedInCode("Storage/SQL"),
+        .embedInCode("Tenants/SQL"),
       ],
-      resources: [.embedInCode("Resources")],
       swiftSettings: strict),
     // The load harness, of which parley-bench is the command.
     .target(
       name: "Bench",
       dependencies: [
-        "CLibpq", "CNghttp2", "Domain", "Wire",
+        "CLibpq", "CNghttp2", "Core", "Messages",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -98,13 +116,13 @@ let package = Package(
     .target(
       name: "CommandSupport",
       dependencies: [
-        "Domain", "Postgres", "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Auth", "Core", "Postgres", "RPC", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "parley-bench",
       dependencies: [
-        "Bench", "CommandSupport", "Domain", "ParleyClient", "Server", "Wire",
+        "Auth", "Bench", "CommandSupport", "Core", "Messages", "ParleyClient", "RPC",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -115,7 +133,7 @@ let package = Package(
     .target(
       name: "Settings",
       dependencies: [
-        "CommandSupport", "Domain", "Postgres", "Server", "Store",
+        "Auth", "CommandSupport", "Core", "Postgres", "RPC", "Service",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Logging", package: "swift-log"),
@@ -124,7 +142,8 @@ let package = Package(
     .executableTarget(
       name: "parley",
       dependencies: [
-        "CommandSupport", "Domain", "ParleyClient", "Postgres", "PrivateCluster", "Server", "Settings", "Store", "Wire",
+        "Auth", "CommandSupport", "Core", "Messages", "ParleyClient", "Postgres", "PrivateCluster", "RPC", "Service",
+        "Settings",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -135,16 +154,15 @@ let package = Package(
     .target(
       name: "ParleyClient",
       dependencies: [
-        "Domain", "Wire",
+        "Core", "Messages",
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       swiftSettings: strict),
-    .target(name: "Wire", dependencies: ["CMessages", "CZlib", "Domain"], swiftSettings: strict),
     .target(
       name: "TestSupport",
       dependencies: [
-        "CLibpq", "Domain", "PrivateCluster", "Store", .product(name: "Logging", package: "swift-log"),
+        "CLibpq", "Core", "PrivateCluster", "Service", .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tests/TestSupport",
       swiftSettings: strict),
@@ -152,15 +170,15 @@ let package = Package(
     .executableTarget(
       name: "ReadmeExample", dependencies: ["ParleyClient"], path: "Tests/Interop/readme", swiftSettings: strict),
     .testTarget(
-      name: "DomainTests",
-      dependencies: ["Domain", "TestSupport", .product(name: "Crypto", package: "swift-crypto")],
+      name: "CoreTests",
+      dependencies: ["Core", "TestSupport", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
     .testTarget(
-      name: "WireTests", dependencies: ["CMessages", "Domain", "TestSupport", "Wire"], swiftSettings: strict),
+      name: "MessagesTests", dependencies: ["CMessages", "Core", "Messages", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "BenchTests",
       dependencies: [
-        "Bench", "CNghttp2", "Domain", "Server", "Wire",
+        "Bench", "CNghttp2", "Core", "Messages", "RPC",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -171,13 +189,13 @@ let package = Package(
       dependencies: ["Postgres", "TestSupport", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .testTarget(
-      name: "StoreTests",
-      dependencies: ["Domain", "Postgres", "Store", "TestSupport", .product(name: "Logging", package: "swift-log")],
+      name: "ServiceTests",
+      dependencies: ["Core", "Postgres", "Service", "TestSupport", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .testTarget(
-      name: "ServerTests",
+      name: "RPCTests",
       dependencies: [
-        "Domain", "ParleyClient", "Server", "Store", "TestSupport", "Wire",
+        "Auth", "Core", "Messages", "ParleyClient", "RPC", "Service", "TestSupport",
         .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "JWTKit", package: "jwt-kit"),
         .product(name: "Logging", package: "swift-log"),
@@ -191,7 +209,7 @@ let package = Package(
     .testTarget(
       name: "GRPCTests",
       dependencies: [
-        "Domain", "Server", "Store", "TestSupport", "Wire",
+        "Auth", "Core", "Messages", "RPC", "Service", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -205,7 +223,7 @@ let package = Package(
     .testTarget(
       name: "SettingsTests",
       dependencies: [
-        "CommandSupport", "Domain", "Postgres", "Settings",
+        "CommandSupport", "Core", "Postgres", "Settings",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -213,7 +231,7 @@ let package = Package(
     .executableTarget(
       name: "GRPCTestService",
       dependencies: [
-        "Domain", "Server", "Wire",
+        "Auth", "Core", "Messages", "RPC",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),

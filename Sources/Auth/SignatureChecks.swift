@@ -1,5 +1,5 @@
-import Dispatch
 import Core
+import Dispatch
 import Synchronization
 
 /// Checks signatures one after the other on a thread of its own, a bounded number of them waiting.

@@ -1,7 +1,7 @@
 import CNghttp2
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 /// The client's side of one gRPC connection of unary calls, by nghttp2: calls in, bytes out; bytes in, outcomes out. It
 /// does no I/O.

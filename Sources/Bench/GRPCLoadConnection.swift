@@ -1,6 +1,6 @@
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 /// Sends calls over one gRPC connection and reads their answers, without a task or a stream object for a call.
 final class GRPCLoadConnection: FramedLoadConnection {

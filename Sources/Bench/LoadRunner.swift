@@ -1,8 +1,8 @@
 import Core
 import Glibc
+import Messages
 import NIOCore
 import NIOPosix
-import Messages
 
 /// Puts a workload upon a server and measures it: one event loop with all connections on it.
 public enum LoadRunner {

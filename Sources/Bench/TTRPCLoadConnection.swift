@@ -1,6 +1,6 @@
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 /// Sends calls over one ttRPC connection and reads their answers, without an allocation for a call.
 final class TTRPCLoadConnection: FramedLoadConnection {

@@ -26,7 +26,7 @@ public struct InteractionFilter: Hashable, Sendable {
   }
 
   /// No time lies in the range.
-  var selectsNoTime: Bool {
+  public var selectsNoTime: Bool {
     if let startTime, let endTime { startTime == endTime } else { false }
   }
 

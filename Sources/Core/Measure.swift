@@ -100,7 +100,7 @@ package struct Measures: Sendable {
 
 extension Measures {
   /// To add one, declare it here, add it to Stats in proto/, and write the new generation of stored formats:
-  /// Sources/Service/Statistics/Rollups/README.md tells how.
+  /// Sources/Service/Statistics/README.md tells how.
   package static let standard = Measures([
     Measure("total_interactions", .one),
     Measure("total_cost_nanos", .sum(of: "estimated_cost_nanos")),

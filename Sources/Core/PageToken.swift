@@ -3,14 +3,16 @@
 /// On the wire it is opaque: a version, the id and the first bytes of a SHA-256 over tenant, filter
 /// and id, in hexadecimal. The hash keeps an honest caller from mixing lists up; it grants nothing,
 /// since a list shows only its own tenant's rows whatever the token says.
-struct PageToken {
+public enum PageToken {
   private static let version = "1"
 
-  static func encode(after id: InteractionID, tenant: Tenant, filter: InteractionFilter) -> String {
+  public static func encode(after id: InteractionID, tenant: Tenant, filter: InteractionFilter) -> String {
     version + hex(id.high) + hex(id.low) + hex(binding(id, tenant, filter))
   }
 
-  static func decode(_ token: String, tenant: Tenant, filter: InteractionFilter) throws(RPCError) -> InteractionID {
+  public static func decode(_ token: String, tenant: Tenant, filter: InteractionFilter) throws(RPCError)
+    -> InteractionID
+  {
     let digits = Array(token.utf8.dropFirst())
     guard token.hasPrefix(version), digits.count == 48,
       let high = word(digits[0..<16]), let low = word(digits[16..<32]), let bound = word(digits[32..<48])

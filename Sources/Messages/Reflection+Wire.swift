@@ -78,6 +78,9 @@ public struct ProtoFile: Sendable {
   /// The full names of what it declares: messages, enums, services and methods.
   public var symbols: [String]
 
+  /// The files of everything the server speaks, as an encoded `FileDescriptorSet`.
+  public static var schema: [UInt8] { PackageResources.descriptors_binpb }
+
   /// Reads the encoded set.
   public static func files(inSet bytes: [UInt8]) throws(RPCError) -> [ProtoFile] {
     try MessageKind.fileDescriptorSet.decode(bytes) { (set) throws(RPCError) in

@@ -1,9 +1,9 @@
 import Core
 import Foundation
+import Messages
 import NIOCore
 import NIOPosix
 import Synchronization
-import Messages
 
 /// One connection of a client, opened when a call needs it and again after it was lost.
 final class ClientConnection: Sendable {

@@ -1,8 +1,8 @@
 @_exported public import Core
+import Messages
 import NIOCore
 import NIOPosix
 import Synchronization
-import Messages
 
 /// A client of Parley over the framed protocol: a few connections, any number of calls at once.
 ///

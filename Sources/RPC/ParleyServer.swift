@@ -2,12 +2,12 @@ public import Core
 import Foundation
 import Glibc
 public import Logging
+import Messages
 import NIOCore
 import NIOExtras
 import NIOPosix
 public import ServiceLifecycle
 import Synchronization
-import Messages
 
 /// The listeners and all that connects to them. `run()` serves until graceful shutdown, then drains:
 /// no new connections and calls, answers to all in flight, a bounded wait.

@@ -1,3 +1,4 @@
+import Auth
 import CommandSupport
 package import Core
 package import Logging

@@ -1,3 +1,4 @@
+import Auth
 import CommandSupport
 import Foundation
 import RPC

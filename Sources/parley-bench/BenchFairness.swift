@@ -3,9 +3,9 @@ import Bench
 import CommandSupport
 import Core
 import Foundation
+import Messages
 import Subprocess
 import SystemPackage
-import Messages
 
 struct BenchFairness: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

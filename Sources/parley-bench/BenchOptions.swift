@@ -1,11 +1,12 @@
 import ArgumentParser
+import Auth
 import Bench
 import CommandSupport
 import Core
 import Foundation
+import Messages
 import ParleyClient
 import RPC
-import Messages
 
 /// The protocol as a flag names it.
 enum TransportArgument: String, ExpressibleByArgument {

@@ -3,8 +3,8 @@ import Bench
 import CommandSupport
 import Core
 import Foundation
-import ParleyClient
 import Messages
+import ParleyClient
 
 struct BenchGet: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -2,8 +2,8 @@ import ArgumentParser
 import Bench
 import CommandSupport
 import Core
-import ParleyClient
 import Messages
+import ParleyClient
 
 struct BenchRepeats: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -2,9 +2,9 @@ import ArgumentParser
 import CommandSupport
 import Core
 import Foundation
+import Messages
 import ParleyClient
 import Synchronization
-import Messages
 
 /// Where the server is, and as whom to ask it.
 struct ClientOptions: ParsableArguments {

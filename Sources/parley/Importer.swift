@@ -1,9 +1,9 @@
 import CommandSupport
-import Crypto
 import Core
+import Crypto
 import Foundation
-import ParleyClient
 import Messages
+import ParleyClient
 
 /// Sends a file's lines in batches, a few of them at once.
 struct Importer {

@@ -1,16 +1,17 @@
 import ArgumentParser
+import Auth
 import CommandSupport
 import Core
 import Foundation
 import Logging
+import Messages
 import Postgres
 import PrivateCluster
 import RPC
+import Service
 import ServiceLifecycle
 import Settings
-import Service
 import UnixSignals
-import Messages
 
 struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -28,7 +29,9 @@ struct Serve: AsyncParsableCommand {
     let logger = try settings.logger()
     let data = try settings.data()
     var configuration = try settings.server(data: data)
-    let reflection = try settings.value(ServerSettings.reflection) ? Reflection() : nil
+    let reflection =
+      try settings.value(ServerSettings.reflection)
+      ? Reflection(services: [MethodName.interactionService, HealthCheck.service]) : nil
     let leeway = try settings.value(ServerSettings.jwtLeeway)
     let (issuer, audience) = (
       try settings.value(ServerSettings.jwtIssuer), try settings.value(ServerSettings.jwtAudience)

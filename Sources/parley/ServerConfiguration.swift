@@ -1,10 +1,11 @@
+import Auth
 import CommandSupport
 import Core
 import Foundation
 import Logging
 import RPC
-import Settings
 import Service
+import Settings
 
 /// What the parts of a server are told, made from its settings.
 extension SettingSources {

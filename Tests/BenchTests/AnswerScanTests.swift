@@ -1,6 +1,6 @@
 import Core
-import Testing
 import Messages
+import Testing
 
 @testable import Bench
 

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import NIOCore
 import Testing
-import Messages
 
 @testable import Bench
 @testable import RPC

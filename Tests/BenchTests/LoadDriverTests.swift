@@ -1,8 +1,8 @@
 import Core
+import Messages
 import NIOCore
 import NIOPosix
 import Testing
-import Messages
 
 @testable import Bench
 

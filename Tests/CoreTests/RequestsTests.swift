@@ -169,9 +169,3 @@ import Testing
     try request(from: start, to: end, by: interval).checked(tenant: tenant, now: now)
   }
 }
-
-extension Result {
-  var error: Failure? {
-    if case .failure(let error) = self { error } else { nil }
-  }
-}

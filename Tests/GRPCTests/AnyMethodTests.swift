@@ -1,12 +1,13 @@
+import Auth
 import Core
 import Foundation
 import Logging
+import Messages
 import NIOCore
 import RPC
 import ServiceLifecycle
 import TestSupport
 import Testing
-import Messages
 
 /// A service of the test's own, of one unary method and of streams of every kind: what a feature has to write, and no
 /// more. Every protocol calls them.

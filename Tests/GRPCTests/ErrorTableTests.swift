@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// The same bad things asked over both protocols get the same code, message and details.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,8 +1,8 @@
 import Core
+import Messages
 import NIOHTTP2
 import TestSupport
 import Testing
-import Messages
 
 @Suite(.timeLimit(.minutes(5)))
 struct GRPCCallTests {

@@ -1,9 +1,9 @@
 import Core
+import Messages
 import NIOHTTP2
 import RPC
 import TestSupport
 import Testing
-import Messages
 
 /// Graceful shutdown as gRPC clients see it.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,8 +1,8 @@
 import Core
+import Messages
 import NIOCore
 import NIOEmbedded
 import Testing
-import Messages
 
 @testable import RPC
 

@@ -1,5 +1,5 @@
-import Testing
 import Messages
+import Testing
 
 struct GRPCMessageDecoderTests {
   private static let limit = 10_000

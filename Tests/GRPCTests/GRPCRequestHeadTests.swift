@@ -1,7 +1,7 @@
 import Core
 import Foundation
-import Testing
 import Messages
+import Testing
 
 struct GRPCRequestHeadTests {
   private static let path = "/parley.v1.InteractionService/GetStats"

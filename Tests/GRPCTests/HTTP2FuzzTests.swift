@@ -1,9 +1,9 @@
 import Core
+import Messages
 import NIOCore
 import NIOEmbedded
 import TestSupport
 import Testing
-import Messages
 
 @testable import RPC
 

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import RPC
 import Testing
-import Messages
 
 /// The service `liveness` tells whether the process works, whatever else is amiss.
 @Suite(.timeLimit(.minutes(5))) struct LivenessTests {

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 @Suite struct ClientSessionTests {
   static let call = Call(service: "s", method: "m", metadata: Metadata(), timeout: nil, payload: [1])

@@ -1,6 +1,6 @@
 import Core
-import Testing
 import Messages
+import Testing
 
 /// One reader for the requests of a connection.
 struct GRPCHeadReaderTests {

@@ -1,6 +1,6 @@
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 @Suite struct GRPCMessageDecoderTests {
   @Test func aMessageHasAPrefixOfFiveBytes() throws {

@@ -1,6 +1,6 @@
 import Core
-import Testing
 import Messages
+import Testing
 
 /// proto/grpc/health/v1/health.proto.
 @Suite struct HealthMessageTests {

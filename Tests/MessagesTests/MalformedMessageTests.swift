@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// Whatever bytes come, reading them ends in a message or in an error.
 @Suite struct MalformedMessageTests {

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 @Suite struct InteractionFilterMessageTests {
   typealias Change = @Sendable (inout InteractionFilter) -> Void

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 @Suite struct RecordInteractionMessageTests {
   static let id = "01977420-dc00-7abc-8def-0123456789ab"

@@ -1,6 +1,6 @@
 import Core
-import Testing
 import Messages
+import Testing
 
 /// proto/grpc/reflection/v1/reflection.proto.
 @Suite struct ReflectionMessageTests {

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// `google.rpc.Status` and its details (google/rpc/status.proto, error_details.proto).
 @Suite struct StatusMessageTests {

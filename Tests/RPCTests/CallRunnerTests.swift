@@ -1,9 +1,9 @@
 import Core
+import Messages
 import NIOCore
 import NIOEmbedded
 import Synchronization
 import Testing
-import Messages
 
 @testable import RPC
 

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// Who may do what, seen through the socket.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// Many calls at once: on one connection and on many.
 @Suite(.timeLimit(.minutes(5)))

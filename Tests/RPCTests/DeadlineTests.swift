@@ -1,7 +1,7 @@
 import Core
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 @Suite(.timeLimit(.minutes(5)))
 struct DeadlineTests {

@@ -1,10 +1,12 @@
+import Auth
 import Core
+import Messages
 import NIOCore
 import NIOPosix
+import Service
 import Synchronization
 import TestSupport
 import Testing
-import Messages
 
 @testable import RPC
 

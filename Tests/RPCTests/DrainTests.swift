@@ -1,8 +1,8 @@
 import Core
 import Glibc
+import Messages
 import TestSupport
 import Testing
-import Messages
 
 /// Graceful shutdown: no new connections and calls, answers to all in flight, then the end.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,8 +1,8 @@
 import Core
+import Messages
 import Service
 import TestSupport
 import Testing
-import Messages
 
 /// What callers are told when something is wrong, read from the bytes.
 @Suite(.timeLimit(.minutes(5)))

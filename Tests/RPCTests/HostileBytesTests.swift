@@ -1,9 +1,9 @@
 import Core
 import Foundation
+import Messages
 import Service
 import TestSupport
 import Testing
-import Messages
 
 @testable import RPC
 

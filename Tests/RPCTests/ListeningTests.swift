@@ -1,9 +1,10 @@
 import Core
 import Foundation
 import Glibc
-import RPC
-import Testing
 import Messages
+import RPC
+import TestSupport
+import Testing
 
 /// Where a server listens, and what it leaves behind.
 @Suite(.timeLimit(.minutes(5)))
@@ -37,19 +38,22 @@ struct ListeningTests {
     #expect(reply.error?.reason == .tokenMissing, sourceLocation: sourceLocation)
   }
 
-  private func status(of path: String) -> stat? {
-    var status = stat()
-    return lstat(path, &status) == 0 ? status : nil
+  private func status(of path: String) -> (fileNumber: UInt64, mode: UInt32)? {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+    guard let number = attributes?[.systemFileNumber] as? NSNumber,
+      let mode = attributes?[.posixPermissions] as? NSNumber
+    else { return nil }
+    return (number.uint64Value, mode.uint32Value)
   }
 
   @Test func socketOfALiveServerIsLeftAlone() async throws {
     try await withFolder { folder in
       let path = "\(folder)/s"
       try await serving(path) {
-        let before = status(of: path)?.st_ino
+        let before = status(of: path)?.fileNumber
         let failure = try #require(await listenFailure([.unix(path: path)]))
         #expect(failure.contains(path) && failure.contains("another server"))
-        #expect(status(of: path)?.st_ino == before)
+        #expect(status(of: path)?.fileNumber == before)
         try await expectAnswer(at: .unix(path: path))
       }
     }
@@ -138,7 +142,7 @@ struct ListeningTests {
   func modeOfTheSocketIsApplied(mode: UInt32) async throws {
     try await withFolder { folder in
       try await serving("\(folder)/s", mode: mode) {
-        #expect((status(of: "\(folder)/s")?.st_mode ?? 0) & 0o777 == mode)
+        #expect(status(of: "\(folder)/s")?.mode == mode)
       }
     }
   }

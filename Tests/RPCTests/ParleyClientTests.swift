@@ -1,9 +1,9 @@
 import Core
+import Messages
 import ParleyClient
 import Synchronization
 import TestSupport
 import Testing
-import Messages
 
 /// The Swift client against the real server.
 @Suite(.timeLimit(.minutes(5)))

@@ -1,11 +1,13 @@
+import Auth
 import Core
+import Messages
 import NIOCore
 import NIOEmbedded
 import NIOExtras
+import Service
 import Synchronization
 import TestSupport
 import Testing
-import Messages
 
 @testable import RPC
 

@@ -1,8 +1,8 @@
 import Core
+import Messages
 import Synchronization
 import TestSupport
 import Testing
-import Messages
 
 /// Nothing of one tenant shows in any answer to another.
 @Suite(.timeLimit(.minutes(5)))

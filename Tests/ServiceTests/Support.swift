@@ -98,9 +98,7 @@ extension Outcome {
   }
 
   /// The error's reason, or nil for a success.
-  var reason: RPCError.Reason? {
-    if case .failure(let error) = self { error.reason } else { nil }
-  }
+  var reason: RPCError.Reason? { error?.reason }
 }
 
 extension PostgresStore {

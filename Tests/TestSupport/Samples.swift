@@ -48,3 +48,10 @@ extension Claims {
     Claims(tenant: Tenant(tenant)!, scopes: Set(Scope.allCases.map(\.rawValue)))
   }
 }
+
+extension Result {
+  /// Of a failure, or nil.
+  public var error: Failure? {
+    if case .failure(let error) = self { error } else { nil }
+  }
+}

@@ -1,7 +1,7 @@
 import Core
+import Messages
 import NIOCore
 import Synchronization
-import Messages
 
 /// A call that was started; to be cancelled when its caller gives up.
 final class RunningCall {

@@ -1,5 +1,4 @@
 public import Core
-public import Logging
 import Messages
 
 /// All methods of a server, and the steps that their calls take.
@@ -14,12 +13,6 @@ public final class Dispatcher: Sendable {
       Dictionary(uniqueKeysWithValues: methods.map { ($0.name.name, $0) })
     }
     self.interceptors = interceptors
-  }
-
-  /// With the interceptors of a Parley server.
-  public convenience init(_ methods: [Method], verifier: TokenVerifier, logger: Logger) {
-    self.init(
-      methods, interceptors: [FailureLog(logger: logger), Authentication(verifier: verifier), Authorization()])
   }
 
   public func method(service: String, name: String) throws(RPCError) -> Method {

@@ -1,7 +1,7 @@
 public import Core
-import Logging
-import Synchronization
+public import Logging
 public import Messages
+import Synchronization
 
 /// A step that every call of every protocol and shape takes before its method's handler, in the order the dispatcher
 /// has them.
@@ -29,16 +29,16 @@ extension Interceptor {
 }
 
 /// Logs calls that failed for a reason that operators should know.
-final class FailureLog: Interceptor {
+public final class FailureLog: Interceptor {
   private let logger: Logger
   private let tally = Mutex(FailureTally())
 
-  init(logger: Logger) {
+  public init(logger: Logger) {
     self.logger = logger
   }
 
-  func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
-  func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
+  public func answered(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
+  public func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) { log(method, reply) }
 
   /// What PostgreSQL said, and what should not happen, is for the log alone. What any stranger can cause is not worth a
   /// line of it.
@@ -60,32 +60,13 @@ final class FailureLog: Interceptor {
   }
 }
 
-/// Finds out who calls, by the token in the call's metadata. Before the request is looked at: strangers decode nothing.
-struct Authentication: Interceptor {
-  let verifier: TokenVerifier
-
-  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
-    guard method.scope != nil else { return .goOn }
-    guard let claims = try verifier.knownClaims(from: context.metadata) else {
-      return .wait { [verifier] (context) throws(RPCError) in
-        var context = context
-        let claims = try await verifier.claims(from: context.metadata)
-        context.claims = claims
-        context.peer?.authenticated(as: claims.tenant)
-        return context
-      }
-    }
-    context.claims = claims
-    context.peer?.authenticated(as: claims.tenant)
-    return .goOn
-  }
-}
-
 /// Refuses callers whose token lacks the method's scope.
-struct Authorization: Interceptor {
+public struct Authorization: Interceptor {
   private let gate = Gate()
 
-  func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
+  public init() {}
+
+  public func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
     guard let scope = method.scope else { return .goOn }
     guard let claims = context.claims else { throw .internal(cause: "the call was not authenticated") }
     context.caller = try gate.authorize(claims, for: scope)

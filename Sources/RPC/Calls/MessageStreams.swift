@@ -1,6 +1,6 @@
 public import Core
-import NIOCore
 public import Messages
+import NIOCore
 
 /// The messages of a streaming request, in order. Back-pressure: the peer may send only a window's
 /// worth beyond what was taken from here.

@@ -68,9 +68,9 @@ public struct CallContext: Sendable {
   /// Of its request, where that is one message, and what it came with.
   public let bytes: Int
   /// Who calls, once that is known; nil for a method that anybody may call.
-  public internal(set) var claims: Claims?
+  public package(set) var claims: Claims?
   /// The same, once the caller is known to have the method's scope.
-  public internal(set) var caller: Authorized?
+  public package(set) var caller: Authorized?
   /// What of the memory for calls it has reserved.
   var memory: CallMemory.Share?
 

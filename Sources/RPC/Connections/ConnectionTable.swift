@@ -1,7 +1,7 @@
 import Core
+import Messages
 import NIOCore
 import Synchronization
-import Messages
 
 /// The open connections of all listeners, how many there may be, and which makes room when there are more.
 ///

@@ -1,8 +1,8 @@
 import Core
 import Logging
+import Messages
 import NIOCore
 import NIOExtras
-import Messages
 
 /// Looks at a connection's first bytes, sets up the protocol they tell, and leaves. A connection that
 /// stays silent costs its slot, for a bounded time.

@@ -1,6 +1,6 @@
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 /// A call under way.
 struct GRPCCall {

@@ -1,7 +1,7 @@
 import Core
 import Logging
-import NIOCore
 import Messages
+import NIOCore
 
 /// Responses on their way out.
 extension GRPCHandler {

@@ -1,8 +1,8 @@
 import Core
 import Logging
+import Messages
 import NIOCore
 import NIOExtras
-import Messages
 
 /// Runs one gRPC connection: moves bytes between the channel and its `HTTP2Session`, tells a `GRPCConnectionState` what
 /// the peer and the calls do, and does what that says. It decides nothing itself.

@@ -1,6 +1,6 @@
 import Core
-import Synchronization
 import Messages
+import Synchronization
 
 /// Whether the server is fit to serve, for load balancers and orchestrators (`grpc.health.v1.Health`):
 /// not while it drains, nor while PostgreSQL is away.

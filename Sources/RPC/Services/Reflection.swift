@@ -6,11 +6,14 @@ import Messages
 public struct Reflection: Sendable {
   private static let services = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
 
+  private let listed: [String]
   private let filesByName: [String: [UInt8]]
   private let filesBySymbol: [String: [UInt8]]
 
-  public init() throws(RPCError) {
-    let files = try ProtoFile.files(inSet: PackageResources.descriptors_binpb)
+  /// - Parameter services: those that the server has beside this one.
+  public init(services: [String]) throws(RPCError) {
+    listed = (services + Self.services).sorted()
+    let files = try ProtoFile.files(inSet: ProtoFile.schema)
     filesByName = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.encoded) })
     filesBySymbol = Dictionary(
       files.flatMap { file in file.symbols.map { ($0, file.encoded) } }, uniquingKeysWith: { first, _ in first })
@@ -38,7 +41,7 @@ public struct Reflection: Sendable {
 
   private func answer(to question: ReflectionMessages.Question) -> ReflectionMessages.Answer {
     switch question {
-    case .listServices: .services(([MethodName.interactionService, HealthCheck.service] + Self.services).sorted())
+    case .listServices: .services(listed)
     case .fileNamed(let name): file(filesByName[name], "file \(RPCError.excerpt(of: name))")
     case .fileDeclaring(let symbol): file(filesBySymbol[symbol], "symbol \(RPCError.excerpt(of: symbol))")
     case .extensions: .failure(RPCError(.notFound, .methodUnknown, "there are no extensions here"))

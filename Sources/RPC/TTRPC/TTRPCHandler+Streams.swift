@@ -1,6 +1,6 @@
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 /// One streaming call of a ttRPC connection.
 final class TTRPCStream {

@@ -1,8 +1,8 @@
 import Core
 import Logging
+import Messages
 import NIOCore
 import NIOExtras
-import Messages
 
 /// Runs one ttRPC connection: moves bytes between the channel and its `ServerSession`, and does what
 /// the session says.

@@ -1,5 +1,6 @@
-public import Core
+import Core
 import Messages
+public import RPC
 
 extension InteractionService {
   /// As methods of `parley.v1.InteractionService`. Records have small responses, so that recording never waits for a

@@ -1,3 +1,5 @@
+public import Core
+
 /// Of each interaction of a call, in the order given; or the error that all of them share.
 public typealias RecordOutcome = Completion<[Result<Recorded, RPCError>]>.Outcome
 

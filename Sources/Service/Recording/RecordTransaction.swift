@@ -1,5 +1,5 @@
-import Crypto
 import Core
+import Crypto
 import Postgres
 
 /// What became of a row with a key of its own.

@@ -1,6 +1,6 @@
 import Core
-import NIOCore
 import Messages
+import NIOCore
 
 @testable import Bench
 @testable import RPC

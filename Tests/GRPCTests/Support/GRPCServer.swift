@@ -1,12 +1,13 @@
+import Auth
 import Core
 import Foundation
 import Logging
+import Messages
 import RPC
-import ServiceLifecycle
 import Service
+import ServiceLifecycle
 import TestSupport
 import Testing
-import Messages
 
 /// A server of a test's own, on a Unix socket over a database of its own.
 struct GRPCServer: Sendable {

@@ -1,11 +1,11 @@
 import Core
 import Foundation
+import Messages
 import NIOCore
 import NIOHPACK
 import NIOHTTP2
 import NIOPosix
 import Testing
-import Messages
 
 /// A gRPC client that does what it is told on one connection, for one task.
 final class HTTP2Client {

@@ -1,10 +1,10 @@
 import Core
 import Logging
+import Messages
 import NIOCore
 import NIOEmbedded
 import NIOExtras
 import Testing
-import Messages
 
 @testable import RPC
 

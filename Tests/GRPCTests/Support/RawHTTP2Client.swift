@@ -1,7 +1,7 @@
 import Core
+import Messages
 import NIOCore
 import NIOPosix
-import Messages
 
 /// A `RawHTTP2Peer` on a connection of its own, for one task.
 final class RawHTTP2Client {

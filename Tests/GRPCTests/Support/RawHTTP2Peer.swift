@@ -1,6 +1,6 @@
+import Messages
 import NIOCore
 import NIOHPACK
-import Messages
 
 /// A client's side of HTTP/2, as bytes in and out, that does what a correct one may not: it opens streams after a
 /// GOAWAY, and leaves PINGs unanswered. It keeps to the windows.

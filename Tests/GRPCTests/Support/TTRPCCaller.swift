@@ -1,7 +1,7 @@
 import Core
+import Messages
 import NIOCore
 import NIOPosix
-import Messages
 
 /// One ttRPC call on a connection of its own.
 enum TTRPCCaller {

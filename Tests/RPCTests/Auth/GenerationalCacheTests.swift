@@ -1,6 +1,7 @@
 import TestSupport
 import Testing
 
+@testable import Auth
 @testable import RPC
 
 struct GenerationalCacheTests {

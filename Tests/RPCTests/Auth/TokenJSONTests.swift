@@ -2,6 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import Auth
 @testable import RPC
 
 @Suite struct TokenJSONTests {

@@ -1,11 +1,12 @@
-import CryptoExtras
 import Core
+import CryptoExtras
 import Foundation
 import JWTKit
+import Messages
 import Synchronization
 import Testing
-import Messages
 
+@testable import Auth
 @testable import RPC
 
 @Suite(.timeLimit(.minutes(5)))

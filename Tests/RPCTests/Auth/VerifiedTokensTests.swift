@@ -2,6 +2,7 @@ import Core
 import Foundation
 import Testing
 
+@testable import Auth
 @testable import RPC
 
 @Suite struct VerifiedTokensTests {

@@ -1,8 +1,8 @@
 import Core
+import Messages
 import NIOCore
 import NIOPosix
 import Synchronization
-import Messages
 
 /// Stands between a client and a server and loses answers: each of its first connections is cut when
 /// the first answer comes, which the client then never sees.

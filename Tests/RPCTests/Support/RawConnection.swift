@@ -1,8 +1,9 @@
 import Core
 import Glibc
-import Synchronization
-import Testing
 import Messages
+import Synchronization
+import TestSupport
+import Testing
 
 /// A frame as it came.
 struct RawFrame {
@@ -236,12 +237,6 @@ final class RawConnection {
       Issue.record("a connection does not work: \(error)", sourceLocation: sourceLocation)
       throw error
     }
-  }
-}
-
-extension Result where Failure == RPCError {
-  var error: RPCError? {
-    if case .failure(let error) = self { error } else { nil }
   }
 }
 

@@ -1,5 +1,5 @@
-import CryptoExtras
 import Core
+import CryptoExtras
 import Foundation
 import JWTKit
 import Testing

@@ -1,13 +1,14 @@
+import Auth
 import Core
 import Foundation
 import Glibc
 import Logging
+import Messages
 import RPC
-import ServiceLifecycle
 import Service
+import ServiceLifecycle
 import TestSupport
 import Testing
-import Messages
 
 /// A server of a test's own: listening on a Unix socket and on a port of 127.0.0.1, over a database of
 /// its own, gone when the test is over.

@@ -1,6 +1,16 @@
 import Core
+import Service
 import TestSupport
 import Testing
+
+/// The server's clock in these tests.
+private let now = Timestamp(milliseconds: 1_750_000_000_000)
+private let tenant = Tenant("airline")!
+
+/// The draft as the rules let it through.
+private func checked(_ draft: InteractionDraft, requestID: String = "") throws -> Interaction {
+  try RecordInteraction(interaction: draft, requestID: requestID).checked(tenant: tenant, now: now)
+}
 
 @Suite struct InteractionServiceTests {
   @Test func aRecordIsAnsweredAsTheStoreAnswers() async throws {

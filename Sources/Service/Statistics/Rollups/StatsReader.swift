@@ -1,7 +1,7 @@
 import Core
 import Postgres
 
-/// Computes statistics from rollups and the change log, in one snapshot. README.md in this folder has an example.
+/// Computes statistics from rollups and the change log, in one snapshot. README.md in the folder above has an example.
 ///
 /// It reads rows for stale hours. If a rollup turns out to be damaged or of a newer format, its hours count as stale, and
 /// everything is added up once more without them.

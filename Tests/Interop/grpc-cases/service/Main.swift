@@ -1,10 +1,10 @@
 import Core
 import Glibc
 import Logging
+import Messages
 import RPC
 import ServiceLifecycle
 import UnixSignals
-import Messages
 
 /// Serves `TestService` on a free port of 127.0.0.1, prints it, and ends at SIGTERM.
 @main

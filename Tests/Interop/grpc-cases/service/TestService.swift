@@ -1,6 +1,6 @@
 import Core
-import RPC
 import Messages
+import RPC
 
 /// `grpc.testing.TestService`, as gRPC's doc/interop-test-descriptions.md has its server side.
 /// `UnimplementedCall` and `grpc.testing.UnimplementedService` are absent, as they must be.
