@@ -1,4 +1,4 @@
-/// The calls of one connection that wait for their answers, by their streams.
+/// The calls of one connection that wait for their responses, by their streams.
 ///
 /// Streams rise by two and are answered nearly in order, so that a ring indexed by the stream is enough; it grows when
 /// a call is so slow that the ring has come round to it.

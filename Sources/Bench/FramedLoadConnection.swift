@@ -15,7 +15,7 @@ where InboundIn == ByteBuffer, OutboundOut == ByteBuffer {
   var outgoing: ByteBuffer { get set }
   var incoming: IncomingBytes { get set }
 
-  /// Hands on the answers of whole frames, and tells how many bytes those were.
+  /// Hands on the responses of whole frames, and tells how many bytes those were.
   func readFrames(_ bytes: UnsafeRawBufferPointer, at now: Int64) -> Int
 }
 

@@ -24,7 +24,7 @@ final class GRPCClientSession {
   }
 
   static let refusedStream = UInt32(NGHTTP2_REFUSED_STREAM.rawValue)
-  /// No answer is larger, so that only the connection's window has to be given back.
+  /// No response is larger, so that only the connection's window has to be given back.
   private static let streamWindowBytes = 2 * Limits.frameBytesMax
   private static let connectionWindowBytes = 64 * 1024 * 1024
   private static let frameHeaderBytes = 9

@@ -2,7 +2,7 @@ import Core
 import Messages
 import NIOCore
 
-/// Sends calls over one gRPC connection and reads their answers, without a task or a stream object for a call.
+/// Sends calls over one gRPC connection and reads their responses, without a task or a stream object for a call.
 final class GRPCLoadConnection: FramedLoadConnection {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -113,7 +113,7 @@ final class GRPCLoadConnection: FramedLoadConnection {
     }
     let message = messages.removeValue(forKey: stream) ?? []
     let records = message.withUnsafeBytes { bytes in
-      AnswerScan.records(
+      ResponseScan.records(
         call.operation, sent: Int(call.records),
         UnsafeRawBufferPointer(rebasing: bytes.dropFirst(GRPCMessageDecoder.prefixBytes)))
     }

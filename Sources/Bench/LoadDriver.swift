@@ -8,7 +8,7 @@ protocol LoadConnection: AnyObject {
   var isOpen: Bool { get }
   /// So many more calls may be under way.
   var roomForCalls: Int { get }
-  /// Of its calls, those without an answer.
+  /// Of its calls, those without a response.
   var callsInFlight: Int { get }
   /// Adds the call to what `flush` sends.
   func send(_ call: OutgoingCall, from source: borrowing CallSource, start: Int64)
@@ -37,7 +37,7 @@ final class LoadDriver {
   private var sentCount = 0
   /// Calls under way on all connections.
   private var inFlightCount = 0
-  private var lastAnswerAt: Int64 = 0
+  private var lastResponseAt: Int64 = 0
   private var cpuAtStart = 0.0
   private var isStopped = true
   private var isInterrupted = false
@@ -116,7 +116,7 @@ final class LoadDriver {
     isFinished = true
     isStopped = true
     tick?.cancel()
-    let end = max(lastAnswerAt, min(endsAt, Self.now))
+    let end = max(lastResponseAt, min(endsAt, Self.now))
     done.succeed(
       LoadReport(
         tally, seconds: Double(max(end - countedFrom, 1)) / 1_000_000_000,
@@ -191,7 +191,7 @@ final class LoadDriver {
     inFlightCount -= 1
     // In a closed loop calls count that end after the warm-up: slow ones may all have begun in it.
     guard (plan.isOpen ? call.start : now) >= countedFrom, !isFinished else { return }
-    lastAnswerAt = max(lastAnswerAt, now)
+    lastResponseAt = max(lastResponseAt, now)
     tally.add(call.operation, nanoseconds: now - call.start, records: records)
   }
 
@@ -201,7 +201,7 @@ final class LoadDriver {
     tally.fail(error, count: count)
   }
 
-  /// The connection has handed on all answers that came together.
+  /// The connection has handed on all responses that came together.
   func proceed(_ connection: any LoadConnection) {
     if isStopped { endIfIdle() } else { fill(connection) }
   }

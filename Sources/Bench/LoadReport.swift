@@ -32,7 +32,7 @@ public struct LoadReport: Codable, Sendable {
 
   public struct Part: Codable, Sendable {
     public var calls: Int
-    /// Recorded, or in the answers.
+    /// Recorded, or in the responses.
     public var records: Int
     public var callsPerSecond: Double
     public var recordsPerSecond: Double

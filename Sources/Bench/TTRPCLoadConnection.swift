@@ -2,7 +2,7 @@ import Core
 import Messages
 import NIOCore
 
-/// Sends calls over one ttRPC connection and reads their answers, without an allocation for a call.
+/// Sends calls over one ttRPC connection and reads their responses, without an allocation for a call.
 final class TTRPCLoadConnection: FramedLoadConnection {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -120,8 +120,8 @@ final class TTRPCLoadConnection: FramedLoadConnection {
 
   private func answer(_ stream: UInt32, _ data: UnsafeRawBufferPointer, at now: Int64) {
     guard let call = calls.remove(stream) else { return }
-    let records = AnswerScan.payload(ofResponse: data).flatMap {
-      AnswerScan.records(call.operation, sent: Int(call.records), $0)
+    let records = ResponseScan.payload(ofResponse: data).flatMap {
+      ResponseScan.records(call.operation, sent: Int(call.records), $0)
     }
     switch records {
     case .success(let count): driver.answered(call, records: count, at: now)

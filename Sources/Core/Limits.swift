@@ -95,11 +95,11 @@ public enum Limits {
   public static let unfinishedStrangerRequestBytesMax = 64 * 1024 * 1024
   /// Responses of one connection that its peer has not read, with the most that those to come may need; calls
   /// that ask for more wait. A connection that passes this by a message is closed.
-  public static let unreadAnswerBytesPerConnectionMax = 16 * pageBytesMax
+  public static let unreadResponseBytesPerConnectionMax = 16 * pageBytesMax
   /// The same over all connections. Past it, the connection is closed that holds most for longest.
-  public static let unreadAnswerBytesMax = 256 * 1024 * 1024
+  public static let unreadResponseBytesMax = 256 * 1024 * 1024
   /// Answers that wait for a peer must move within this.
-  public static let unreadAnswerSecondsMax: Int64 = 60
+  public static let unreadResponseSecondsMax: Int64 = 60
   /// The longest a call may take, whatever deadline it brings.
   public static let callSecondsMax: Int64 = 60
   /// Of a gRPC connection: PING, SETTINGS and the like.
@@ -165,13 +165,13 @@ public enum Limits {
   public static let postingsReadAtOnce = 64
   /// Hours whose posting lists have more chunks than this together are read through row by row.
   public static let postingsReadMax = 4096
-  public static let deltasPerFold = 4096
+  public static let changeRecordsPerMerge = 4096
   /// Some 50 bytes an interaction, which takes several times as much in memory.
-  public static let deltaBytesPerFold = 4 * 1024 * 1024
+  public static let changeRecordBytesPerMerge = 4 * 1024 * 1024
   /// No change record takes more, for it holds less of its interactions than a batch does.
   public static let changeRecordBytesMax = recordBatchBytesMax
-  /// Nor has one more facts: far more than a batch has interactions.
-  public static let changeRecordFactsMax = recordQueueInteractionsMax
+  /// Nor has one more entries: far more than a batch has interactions.
+  public static let changeRecordEntriesMax = recordQueueInteractionsMax
   /// Interactions whose rollups and posting lists are rebuilt in one transaction, but for those of a single hour.
   public static let rebuildInteractionsMax = 100_000
   /// Rollups in memory until they are put into their table, while hours are rebuilt.
@@ -186,6 +186,6 @@ public enum Limits {
   public static let failedHoursMax = 1000
   /// One statement reads or writes at most this many rollups, or posting lists.
   public static let keysPerStatement = 1000
-  public static let factsPerStatement = 5000
+  public static let entriesPerStatement = 5000
   public static let tenantsCachedMax = 65_536
 }

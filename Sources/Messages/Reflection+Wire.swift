@@ -31,7 +31,7 @@ public enum ReflectionMessages {
     }
   }
 
-  /// - Parameter request: the encoded question, which the answer repeats.
+  /// - Parameter request: the encoded question, which the response repeats.
   public static func encode(_ answer: Answer, to request: [UInt8]) throws(RPCError) -> [UInt8] {
     try MessageKind.serverReflectionRequest.decode(request) { (question) throws(RPCError) in
       let arena = Arena()

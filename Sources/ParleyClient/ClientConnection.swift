@@ -26,7 +26,7 @@ final class ClientConnection: Sendable {
   }
 
   func reply(to call: Call) async -> Reply {
-    let answer = ClientAnswer()
+    let answer = PendingResponse()
     let loop = group.any()
     let deadline = call.timeout.map { timeout in
       loop.scheduleTask(in: TimeAmount(timeout)) { answer.give(.failure(.deadlineExceeded)) }
@@ -42,7 +42,7 @@ final class ClientConnection: Sendable {
     }
   }
 
-  private func send(_ call: Call, _ answer: ClientAnswer) {
+  private func send(_ call: Call, _ answer: PendingResponse) {
     open().whenComplete { result in
       switch result {
       case .success(let channel):
@@ -112,7 +112,7 @@ final class ClientConnection: Sendable {
 
 /// The answer to a call, given once: by the server, the deadline, the caller's change of mind or the
 /// connection's end, whichever comes first.
-final class ClientAnswer: Sendable {
+final class PendingResponse: Sendable {
   private enum State {
     case pending
     case waited(CheckedContinuation<Reply, Never>)
@@ -153,12 +153,12 @@ final class ClientHandler: ChannelDuplexHandler {
   /// A call on its way, and who waits for its reply.
   struct Ticket: Sendable {
     var call: Call
-    var answer: ClientAnswer
+    var answer: PendingResponse
   }
 
   private let address: Address
   private var session = ClientSession()
-  private var waiting: [UInt32: ClientAnswer] = [:]
+  private var waiting: [UInt32: PendingResponse] = [:]
   private var sweepCount = 1024
 
   init(to address: Address) {

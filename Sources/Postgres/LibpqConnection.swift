@@ -142,7 +142,7 @@ final class LibpqConnection {
   /// The caller's, to be cleared.
   func nextResult() throws(PostgresError) -> OpaquePointer {
     guard let result = try nextResultOrEnd() else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "an answer is missing")
+      throw PostgresError(kind: .unexpectedResponse, message: "an answer is missing")
     }
     return result
   }
@@ -150,7 +150,7 @@ final class LibpqConnection {
   func expectEnd() throws(PostgresError) {
     if let extra = try nextResultOrEnd() {
       PQclear(extra)
-      throw PostgresError(kind: .unexpectedAnswer, message: "an answer too many")
+      throw PostgresError(kind: .unexpectedResponse, message: "an answer too many")
     }
   }
 

@@ -7,9 +7,9 @@ package struct PostgresError: Error {
     case refused(sqlState: String)
     /// The task was cancelled; nothing has taken effect.
     case cancelled
-    /// An answer was not of the form its statement promises.
-    case unexpectedAnswer
-    /// A check of its user's own found this in an answer; nothing was read.
+    /// A response was not of the form its statement promises.
+    case unexpectedResponse
+    /// A check of its user's own found this in a response; nothing was read.
     case checkFailed(any Error)
   }
 

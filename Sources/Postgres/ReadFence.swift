@@ -3,7 +3,7 @@
 package struct ReadFence {
   let command: Command
   let distributedStatement: Statement
-  private let checkAnswer: (Row) throws(PostgresError) -> Void
+  private let checkResponse: (Row) throws(PostgresError) -> Void
 
   /// - Parameters:
   ///   - command: takes the role, and answers with one row.
@@ -19,7 +19,7 @@ package struct ReadFence {
       "a fence has to take the role that row security binds")
     self.command = command
     self.distributedStatement = distributedStatement
-    checkAnswer = check
+    checkResponse = check
   }
 
   func command(on session: Session) throws(PostgresError) -> Command {
@@ -28,8 +28,8 @@ package struct ReadFence {
 
   func check(_ rows: Rows) throws(PostgresError) {
     guard let row = rows.first(where: { _ in true }) else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "\(command.statement.name) answered with no row")
+      throw PostgresError(kind: .unexpectedResponse, message: "\(command.statement.name) answered with no row")
     }
-    try checkAnswer(row)
+    try checkResponse(row)
   }
 }

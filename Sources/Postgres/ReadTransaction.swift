@@ -11,7 +11,8 @@ package struct ReadTransaction: StatementRunner {
   ) throws(PostgresError) {
     // It may be over: its own statements could have ended it.
     guard session.isInTransaction else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "a reader's statement is outside of a reading transaction")
+      throw PostgresError(
+        kind: .unexpectedResponse, message: "a reader's statement is outside of a reading transaction")
     }
     try session.pipeline(commands, take)
   }

@@ -38,7 +38,7 @@ package final class Rows: Sequence {
   }
 }
 
-/// One row. A column that is NULL or of another type than asked for is `unexpectedAnswer`.
+/// One row. A column that is NULL or of another type than asked for is `unexpectedResponse`.
 package struct Row {
   fileprivate let rows: Rows
   fileprivate let index: Int32
@@ -114,7 +114,7 @@ package struct Row {
   }
 
   private func unexpected(_ column: Int) -> PostgresError {
-    PostgresError(kind: .unexpectedAnswer, message: "column \(column) is not of its expected form")
+    PostgresError(kind: .unexpectedResponse, message: "column \(column) is not of its expected form")
   }
 }
 

@@ -169,7 +169,7 @@ package final class Session: StatementRunner {
         throw refusal
       }
       guard hasCommitted else {
-        throw PostgresError(kind: .unexpectedAnswer, message: "a COPY ended without COMMIT")
+        throw PostgresError(kind: .unexpectedResponse, message: "a COPY ended without COMMIT")
       }
     } catch {
       closeUnlessInOrder(after: error)

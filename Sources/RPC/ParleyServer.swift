@@ -22,8 +22,8 @@ public final class ParleyServer: Service {
     /// How many connections may be open; see `DescriptorLimit`.
     public var connectionsMax = Limits.connectionsMax
     /// These for tests, which do not wait as long and do not send as much.
-    package var unreadAnswerTimeout = Duration.seconds(Limits.unreadAnswerSecondsMax)
-    package var unreadAnswerBytesMax = Limits.unreadAnswerBytesMax
+    package var unreadResponseTimeout = Duration.seconds(Limits.unreadResponseSecondsMax)
+    package var unreadResponseBytesMax = Limits.unreadResponseBytesMax
     package var undecidedConnectionsMax = Limits.undecidedConnectionsMax
     package var strangerIdleTime = Duration.seconds(Limits.strangerIdleSecondsMax)
 
@@ -76,7 +76,7 @@ public final class ParleyServer: Service {
       uniqueKeysWithValues: group.makeIterator().map {
         (ObjectIdentifier($0), LoopTurns($0, large: large, hasSockets: true))
       })
-    self.responses = ResponseMemory(bytesMax: configuration.unreadAnswerBytesMax)
+    self.responses = ResponseMemory(bytesMax: configuration.unreadResponseBytesMax)
     self.connections = ConnectionTable(
       listeners: configuration.addresses.count, connectionsMax: configuration.connectionsMax,
       undecidedMax: configuration.undecidedConnectionsMax)
@@ -173,7 +173,7 @@ public final class ParleyServer: Service {
     let handler = GRPCHandler(
       dispatcher: dispatcher, runner: runner, unread: unread, unfinished: unfinished, edge: edge,
       connection: connection,
-      configuration: configuration.grpc, unreadAnswerTimeout: configuration.unreadAnswerTimeout,
+      configuration: configuration.grpc, unreadResponseTimeout: configuration.unreadResponseTimeout,
       loop: context.eventLoop, logger: logger)
     // One after the other: the second writes through the first as soon as it is added.
     try context.pipeline.syncOperations.addHandler(edge)

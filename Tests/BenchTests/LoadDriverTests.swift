@@ -72,7 +72,7 @@ import Testing
   }
 
   @Test func atARateWaitingForASlowServerCounts() async throws {
-    // One call is due each 5 ms and takes 20: the 20th has waited some 300 ms when its answer comes.
+    // One call is due each 5 ms and takes 20: the 20th has waited some 300 ms when its response comes.
     let report = try await run(pauseMilliseconds: 20) {
       $0.pace = .rate(200)
       $0.count = 20

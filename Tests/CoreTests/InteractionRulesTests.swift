@@ -396,7 +396,7 @@ import Testing
       ])
   }
 
-  /// The answer must fit into the trailers of a gRPC call.
+  /// The response must fit into the trailers of a gRPC call.
   @Test func atMost16ViolationsAreToldAtOnce() {
     var draft = InteractionDraft.sample(at: now)
     draft.content.detectedIntents = [Intent](repeating: Intent(name: "", confidence: 2), count: 8)

@@ -122,7 +122,7 @@ import Testing
   static let firstTime = Timestamp(milliseconds: -62_135_596_800_000)
   static let lastTime = Timestamp(milliseconds: 253_402_300_799_999)
 
-  /// The answer tells the range, and `google.protobuf.Timestamp` has the years 1 to 9999.
+  /// The response tells the range, and `google.protobuf.Timestamp` has the years 1 to 9999.
   @Test(
     arguments: [(firstTime, nil), (nil, firstTime), (lastTime, nil), (nil, lastTime), (firstTime, lastTime)]
       as [(Timestamp?, Timestamp?)])

@@ -52,7 +52,7 @@ struct GRPCCallTests {
   }
 
   @Test func peerWhoseWindowsTakeNothingIsCutOffInTime() async throws {
-    try await GRPCServer.with(unreadAnswerTimeout: .milliseconds(600)) { server in
+    try await GRPCServer.with(unreadResponseTimeout: .milliseconds(600)) { server in
       // It never asks, and is none of them.
       let watcher = try await server.connect()
       let watched = try await watcher.start(healthWatch)
@@ -62,7 +62,7 @@ struct GRPCCallTests {
         let stream = try await client.start(method)
         await client.readUntilClosed()
         #expect(client.answerSoFar(to: stream).data.isEmpty)
-        let allowed = .milliseconds(600)..<Duration.seconds(Limits.unreadAnswerSecondsMax)
+        let allowed = .milliseconds(600)..<Duration.seconds(Limits.unreadResponseSecondsMax)
         #expect(allowed.contains(ContinuousClock.now - begun))
       }
       #expect(try await watcher.call(healthCheck).code == 0)
@@ -71,7 +71,7 @@ struct GRPCCallTests {
   }
 
   @Test func slowPeerIsWaitedFor() async throws {
-    try await GRPCServer.with(unreadAnswerTimeout: .seconds(6)) { server in
+    try await GRPCServer.with(unreadResponseTimeout: .seconds(6)) { server in
       let client = try await HTTP2Client(to: server.address, windowBytes: 0)
       let stream = try await client.start(healthCheck)
       // A message of two bytes after its prefix of five.

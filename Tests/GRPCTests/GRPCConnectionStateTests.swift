@@ -340,7 +340,7 @@ struct GRPCConnectionStateTests {
   private func state(limits: HTTP2Limits = HTTP2Limits()) -> GRPCConnectionState {
     GRPCConnectionState(
       Dispatcher(StubMethods().methods, interceptors: []), GRPCConnectionConfiguration(), limits: limits,
-      unreadAnswerTimeout: .seconds(60), at: start)
+      unreadResponseTimeout: .seconds(60), at: start)
   }
 }
 

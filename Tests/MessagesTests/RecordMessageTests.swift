@@ -284,7 +284,7 @@ import Testing
     }
   }
 
-  /// However much is wrong with a batch, its answer arrives: what was recorded must be told.
+  /// However much is wrong with a batch, its response arrives: what was recorded must be told.
   @Test func theAnswerToTheWorstBatchFitsAFrame() throws {
     var draft = InteractionDraft()
     // What is told of it is as long as it can be.

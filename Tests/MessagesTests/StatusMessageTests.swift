@@ -106,7 +106,7 @@ private func detail(_ name: String, _ value: [UInt8]) -> [UInt8] {
   return field(3, bytes: type + (value.isEmpty ? [] : field(2, bytes: value)))
 }
 
-/// The error a client makes of the status; nil if it makes an answer of it.
+/// The error a client makes of the status; nil if it makes a response of it.
 private func read(_ status: [UInt8]) throws -> RPCError? {
   if case .failure(let error) = try Envelope.reply(field(1, bytes: status)) { error } else { nil }
 }

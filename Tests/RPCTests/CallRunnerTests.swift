@@ -7,7 +7,7 @@ import Testing
 
 @testable import RPC
 
-/// Calls of one connection: their answers, deadlines and memory, with time that the test moves.
+/// Calls of one connection: their responses, deadlines and memory, with time that the test moves.
 struct CallRunnerTests {
   /// Of one thread, though what it hands out must be fit for others.
   fileprivate final class Stage: @unchecked Sendable {
@@ -91,7 +91,7 @@ struct CallRunnerTests {
   @Test func callThatIsCancelledWhileItWaitsHoldsUpNoOther() throws {
     let stage = Stage()
     let page = Limits.frameBytesMax / 2
-    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax - page)
+    stage.run(responseBytesMax: Limits.unreadResponseBytesPerConnectionMax - page)
     let large = try #require(stage.run(responseBytesMax: page + 1))
     stage.run(responseBytesMax: page)
     #expect(stage.work.count == 1)
@@ -101,7 +101,7 @@ struct CallRunnerTests {
 
   @Test func smallResponsePassesPagesThatThePeerDoesNotRead() {
     let stage = Stage()
-    stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax)
+    stage.run(responseBytesMax: Limits.unreadResponseBytesPerConnectionMax)
     stage.run(responseBytesMax: Limits.frameBytesMax)
     #expect(stage.work.count == 1)
     stage.run(responseBytesMax: 128 * 1024)
@@ -206,7 +206,7 @@ struct CallRunnerTests {
   @Test func callThatWaitsForItsInterceptorsKeepsTheRoomOfItsResponse() {
     let stage = Stage()
     stage.waits = true
-    for _ in 0..<3 { stage.run(responseBytesMax: Limits.unreadAnswerBytesPerConnectionMax) }
+    for _ in 0..<3 { stage.run(responseBytesMax: Limits.unreadResponseBytesPerConnectionMax) }
     stage.loop.run()
     #expect(stage.work.count == 1)
     stage.end(0, "done")
@@ -307,7 +307,7 @@ struct CallRunnerTests {
 
   @Test func largeResponsesWaitForThoseBeforeThem() {
     let stage = Stage()
-    let half = Limits.unreadAnswerBytesPerConnectionMax / 2
+    let half = Limits.unreadResponseBytesPerConnectionMax / 2
     for _ in 0..<4 { stage.run(responseBytesMax: half) }
     #expect(stage.work.count == 2)
     // Small ones pass.
@@ -327,7 +327,7 @@ struct CallRunnerTests {
 
   @Test func callThatWaitsForRoomObeysItsDeadline() {
     let stage = Stage()
-    let all = Limits.unreadAnswerBytesPerConnectionMax
+    let all = Limits.unreadResponseBytesPerConnectionMax
     stage.run(responseBytesMax: all)
     stage.run(timeout: .seconds(1), bytes: 10, responseBytesMax: all)
     stage.run(bytes: 20, responseBytesMax: all)
@@ -340,7 +340,7 @@ struct CallRunnerTests {
 
   @Test func connectionThatEndsLeavesNothingWaiting() throws {
     let stage = Stage(memory: CallMemory(bytesMax: 100, bytesPerCallerMax: 100))
-    let all = Limits.unreadAnswerBytesPerConnectionMax
+    let all = Limits.unreadResponseBytesPerConnectionMax
     for _ in 0..<3 { stage.run(bytes: 30, responseBytesMax: all) }
     stage.runner.cancelAll()
     #expect(stage.givenUp == 1 && stage.runner.bytesInFlight == 30)

@@ -32,7 +32,7 @@ struct DrainTests {
       for peer in connections {
         let late = try await peer.start(.getInteraction, GetInteraction(id: "\(id)"), server.token)
         let frame = try await peer.nextFrame()
-        let answer = try ErrorAnswer(frame.data)
+        let answer = try ErrorResponse(frame.data)
         #expect(frame.stream == late && answer.code == 14 && answer.reasons == ["DRAINING"] && answer.hasRetryInfo)
       }
       try lock.release()

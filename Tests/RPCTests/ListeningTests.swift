@@ -74,7 +74,7 @@ struct ListeningTests {
       let path = "\(folder)/s"
       let other = try OtherListener(at: .unix(path: path), backlog: 0)
       let waiting = try RawConnection(to: .unix(path: path))
-      // Should the question wait for an answer, it gets one.
+      // Should the question wait for a response, it gets one.
       let watchdog = Task {
         try await Task.sleep(for: .seconds(60))
         other.die()

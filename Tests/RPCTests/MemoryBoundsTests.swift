@@ -56,8 +56,8 @@ struct MemoryBoundsTests {
     #expect(Limits.callBytesInFlightPerTenantMax <= Limits.callBytesInFlightMax / 2)
     #expect(Limits.frameBytesMax <= Limits.callBytesInFlightPerConnectionMax)
     #expect(Limits.callBytesInFlightPerConnectionMax <= Limits.callBytesInFlightPerTenantMax)
-    #expect(Limits.pageBytesMax <= Limits.unreadAnswerBytesPerConnectionMax)
-    #expect(Limits.unreadAnswerBytesPerConnectionMax < Limits.unreadAnswerBytesMax)
+    #expect(Limits.pageBytesMax <= Limits.unreadResponseBytesPerConnectionMax)
+    #expect(Limits.unreadResponseBytesPerConnectionMax < Limits.unreadResponseBytesMax)
   }
 
   // MARK: Requests that are not complete

@@ -7,7 +7,7 @@ import Testing
 
 @testable import RPC
 
-/// Peers that connect and say nothing, or ask and read no answers: they are cut off, and cost the others nothing.
+/// Peers that connect and say nothing, or ask and read no responses: they are cut off, and cost the others nothing.
 @Suite(.timeLimit(.minutes(5)))
 struct PeersThatOnlyTakeTests {
   @Test func silentConnectionIsClosedAfterItsTime() async throws {
@@ -89,16 +89,18 @@ struct PeersThatOnlyTakeTests {
 
   /// (Over TCP the peer would only see it behind all that it did not read.)
   @Test func peerThatNeverReadsLargeAnswersIsCutOff() async throws {
-    func isShort(_ configuration: inout ParleyServer.Configuration) { configuration.unreadAnswerTimeout = .seconds(2) }
+    func isShort(_ configuration: inout ParleyServer.Configuration) {
+      configuration.unreadResponseTimeout = .seconds(2)
+    }
     try await TestServer.with(configure: isShort) { server in
       let witness = try server.connect()
       try await witness.expectService(as: server.token)
       try await server.recordLargePage()
       let peer = try server.connect()
       let request = ListInteractions(pageSize: 200, view: .full)
-      let answers = 2 * Limits.unreadAnswerBytesPerConnectionMax / Limits.pageBytesMax
+      let answers = 2 * Limits.unreadResponseBytesPerConnectionMax / Limits.pageBytesMax
       try await peer.send((0..<answers).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
-      try await eventually("the peer is cut off", within: .seconds(Limits.unreadAnswerSecondsMax)) { peer.isHungUp }
+      try await eventually("the peer is cut off", within: .seconds(Limits.unreadResponseSecondsMax)) { peer.isHungUp }
       try await witness.expectService(as: server.token)
     }
   }
@@ -109,7 +111,7 @@ struct PeersThatOnlyTakeTests {
       try await server.recordLargePage()
       let peer = try server.connect()
       let request = ListInteractions(pageSize: 200, view: .full)
-      let count = 2 * Limits.unreadAnswerBytesPerConnectionMax / Limits.pageBytesMax
+      let count = 2 * Limits.unreadResponseBytesPerConnectionMax / Limits.pageBytesMax
       try await peer.send((0..<count).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
       // None is read until the server has nothing left to do for this peer.
       try await eventually("the reads are done") {
@@ -129,7 +131,7 @@ struct PeersThatOnlyTakeTests {
   /// Many that ask and do not read hold no more than the server has for them.
   @Test func unreadAnswersOfManyPeersAreBounded() async throws {
     let bytesMax = 16 << 20
-    func isSmall(_ configuration: inout ParleyServer.Configuration) { configuration.unreadAnswerBytesMax = bytesMax }
+    func isSmall(_ configuration: inout ParleyServer.Configuration) { configuration.unreadResponseBytesMax = bytesMax }
     try await TestServer.with(configure: isSmall) { server in
       try await server.recordLargePage()
       let request = ListInteractions(pageSize: 200, view: .full)
@@ -151,7 +153,7 @@ struct PeersThatOnlyTakeTests {
   }
 
   /// A peer that asks on and on and never reads is soon read from no further; when it reads at last,
-  /// no answer is missing.
+  /// no response is missing.
   @Test func peerThatNeverReadsIsReadFromNoFurther() async throws {
     try await surviving { _, address in
       let peer = try RawConnection(to: address)
@@ -181,7 +183,9 @@ struct PeersThatOnlyTakeTests {
 
   @Test func peerThatTakesNoneOfItsSmallAnswersIsCutOffInTime() async throws {
     try await withFolder { folder in
-      let server = try await RunningServer.start([.unix(path: "\(folder)/s")]) { $0.unreadAnswerTimeout = .seconds(8) }
+      let server = try await RunningServer.start([.unix(path: "\(folder)/s")]) {
+        $0.unreadResponseTimeout = .seconds(8)
+      }
       let peer = try RawConnection(to: server.addresses[0])
       let slow = try RawConnection(to: server.addresses[0])
       let call = Call(
@@ -199,7 +203,7 @@ struct PeersThatOnlyTakeTests {
     }
   }
 
-  /// Asks until the server reads no further, since nobody takes its answers.
+  /// Asks until the server reads no further, since nobody takes its responses.
   ///
   /// - Returns: how often it has asked in full.
   private func askUntilReadNoFurther(_ peer: RawConnection, _ call: Call) async throws -> Int {

@@ -149,7 +149,7 @@ struct TenantIsolationTests {
       guard let (filter, stolen) = loot.any(of: other.name, using: &chance) else { return }
       let data = try await answer(
         to: .listInteractions, ListInteractions(filter: filter, pageToken: stolen, view: .full), mine, peer, seed: seed)
-      #expect(try ErrorAnswer(data).reasons == ["PAGE_TOKEN_INVALID"], "seed \(seed)")
+      #expect(try ErrorResponse(data).reasons == ["PAGE_TOKEN_INVALID"], "seed \(seed)")
     }
   }
 

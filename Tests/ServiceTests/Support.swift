@@ -56,16 +56,18 @@ extension MeasurePlan {
   static var standard: MeasurePlan { RecordLayout.standard.plan }
 }
 
-extension Fact {
+extension ChangeEntry {
   init(_ interaction: Interaction) { self.init(interaction, .standard) }
 }
 
-extension FactsWriter {
+extension ChangeRecordWriter {
   init() { self.init(.standard) }
 }
 
-extension FactsReader {
-  static func facts(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) -> [Fact] { try facts(bytes, .standard) }
+extension ChangeRecordReader {
+  static func entries(_ bytes: UnsafeRawBufferPointer) throws(Unreadable) -> [ChangeEntry] {
+    try entries(bytes, .standard)
+  }
 }
 
 extension Sums {
@@ -174,8 +176,8 @@ extension TestDatabase {
     TenantKey(rawValue: Int32(try sql("SELECT key FROM parley.tenants WHERE name = '\(tenant)'")[0][0])!)
   }
 
-  /// Whether rollups and postings alone hold what is known: nothing is left to fold or to count anew.
-  func isFolded() throws -> Bool {
+  /// Whether rollups and postings alone hold what is known: nothing is left to merge or to rebuild.
+  func isMerged() throws -> Bool {
     try sql("SELECT count(*) FROM parley.deltas")[0][0] == "0"
   }
 
@@ -265,7 +267,7 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
   throw Overdue(description: "not in time: \(what)")
 }
 
-/// Calls made at once, and the answers that have come so far.
+/// Calls made at once, and the responses that have come so far.
 final class Calls<Answer: Sendable>: Sendable {
   private final class Answers: Sendable {
     let byCall = Mutex<[Int: Result<Answer, RPCError>]>([:])
@@ -295,7 +297,7 @@ final class Calls<Answer: Sendable>: Sendable {
 
   func cancel(_ index: Int) { tasks[index].cancel() }
 
-  /// Every answer, once all have come.
+  /// Every response, once all have come.
   func all() async -> [Result<Answer, RPCError>] {
     for task in tasks { await task.value }
     let answers = answers

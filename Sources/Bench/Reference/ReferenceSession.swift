@@ -5,7 +5,7 @@ public struct ReferenceFailure: Error, CustomStringConvertible {
   public var description: String
 }
 
-/// One connection to PostgreSQL that waits for every answer. Owns it; used on one thread.
+/// One connection to PostgreSQL that waits for every response. Owns it; used on one thread.
 final class ReferenceSession {
   private let connection: OpaquePointer
 

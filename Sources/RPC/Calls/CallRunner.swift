@@ -64,7 +64,7 @@ final class CallRunner {
   private var timer: (deadline: NIODeadline, scheduled: Scheduled<Void>)?
 
   /// Called when work that nobody waits for any longer has given its memory back: the connection may be read from again.
-  /// (Where somebody waits, the answer tells.)
+  /// (Where somebody waits, the response tells.)
   var onRoom: (() -> Void)?
 
   /// Those that are to begin in their turn, in their order.
@@ -132,7 +132,7 @@ final class CallRunner {
     }
   }
 
-  /// The caller gave up: stops the work; there is no answer.
+  /// The caller gave up: stops the work; there is no response.
   func cancel(_ call: RunningCall) {
     let hasWaited = call.isWaiting
     call.answer = nil
@@ -238,7 +238,7 @@ final class CallRunner {
     let taken = unread.bytes + responseBytesExpected
     // A connection is closed only past a frame more than its bound.
     let reserve = call.mayPass ? Limits.frameBytesMax : 0
-    return taken == 0 || taken + call.responseBytesMax <= Limits.unreadAnswerBytesPerConnectionMax + reserve
+    return taken == 0 || taken + call.responseBytesMax <= Limits.unreadResponseBytesPerConnectionMax + reserve
   }
 
   // MARK: The call's way

@@ -24,7 +24,7 @@ final class ResponseMemory: Sendable {
   private let bytesMax: Int
   private let state = Mutex(State())
 
-  init(bytesMax: Int = Limits.unreadAnswerBytesMax) {
+  init(bytesMax: Int = Limits.unreadResponseBytesMax) {
     self.bytesMax = bytesMax
   }
 
@@ -77,7 +77,7 @@ final class UnreadResponses {
   }
 
   /// More than the calls' own bounds allow: the connection is to be closed.
-  var isTooMuch: Bool { bytes > Limits.unreadAnswerBytesPerConnectionMax + Limits.frameBytesMax }
+  var isTooMuch: Bool { bytes > Limits.unreadResponseBytesPerConnectionMax + Limits.frameBytesMax }
 
   /// Written, and not read yet.
   func add(_ count: Int) { set(bytes + count) }

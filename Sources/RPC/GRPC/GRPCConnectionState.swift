@@ -46,7 +46,7 @@ struct GRPCConnectionState {
 
   private let dispatcher: Dispatcher
   private let limits: HTTP2Limits
-  private let unreadAnswerTimeout: Duration
+  private let unreadResponseTimeout: Duration
   private var life: ConnectionLife
   private var reader = GRPCHeadReader()
   /// Of the last call: most are of one method.
@@ -65,14 +65,14 @@ struct GRPCConnectionState {
   private var actions: [Action] = []
   private var nextAction = 0
 
-  /// - Parameter unreadAnswerTimeout: how long responses may wait for the peer's windows without moving.
+  /// - Parameter unreadResponseTimeout: how long responses may wait for the peer's windows without moving.
   init(
     _ dispatcher: Dispatcher, _ configuration: GRPCConnectionConfiguration, limits: HTTP2Limits = HTTP2Limits(),
-    unreadAnswerTimeout: Duration, at now: ContinuousClock.Instant
+    unreadResponseTimeout: Duration, at now: ContinuousClock.Instant
   ) {
     self.dispatcher = dispatcher
     self.limits = limits
-    self.unreadAnswerTimeout = unreadAnswerTimeout
+    self.unreadResponseTimeout = unreadResponseTimeout
     self.life = ConnectionLife(configuration, at: now)
   }
 
@@ -251,7 +251,7 @@ struct GRPCConnectionState {
     // A peer that opens no window for what it asked for may not keep it for ever.
     let waiting = progress.responsesWaiting
     let stalled = stallWatch.stalled(isWaiting: waiting > 0, moved: progress.responseBytesTaken, at: now)
-    if stalled >= unreadAnswerTimeout { return perform(.close(reason: "\(waiting) answers are not read")) }
+    if stalled >= unreadResponseTimeout { return perform(.close(reason: "\(waiting) answers are not read")) }
     perform(life.look(reads: progress.reads, streams: streams.count, streamsEver: streamsEver, at: now))
   }
 

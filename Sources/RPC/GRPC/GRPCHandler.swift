@@ -37,11 +37,11 @@ final class GRPCHandler: ChannelDuplexHandler {
   private var reads = 0
   private var sweep: RepeatedTask?
 
-  /// - Parameter unreadAnswerTimeout: how long responses may wait for the peer's windows without moving.
+  /// - Parameter unreadResponseTimeout: how long responses may wait for the peer's windows without moving.
   init(
     dispatcher: Dispatcher, runner: CallRunner, unread: UnreadResponses, unfinished: UnfinishedRequests,
     edge: ConnectionEdge, connection: AcceptedConnection, configuration: GRPCConnectionConfiguration,
-    unreadAnswerTimeout: Duration, loop: any EventLoop, logger: Logger
+    unreadResponseTimeout: Duration, loop: any EventLoop, logger: Logger
   ) {
     self.runner = runner
     self.unread = unread
@@ -51,8 +51,8 @@ final class GRPCHandler: ChannelDuplexHandler {
     self.logger = logger
     self.clock = LoopClock(loop)
     self.state = GRPCConnectionState(
-      dispatcher, configuration, unreadAnswerTimeout: unreadAnswerTimeout, at: clock.now)
-    self.lookInterval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, configuration.lookInterval))
+      dispatcher, configuration, unreadResponseTimeout: unreadResponseTimeout, at: clock.now)
+    self.lookInterval = TimeAmount(min(.seconds(5), unreadResponseTimeout / 4, configuration.lookInterval))
   }
 
   // MARK: The channel

@@ -20,7 +20,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   private let unfinished: UnfinishedRequests
   private let edge: ConnectionEdge
   let connection: AcceptedConnection
-  private let unreadAnswerTimeout: Duration
+  private let unreadResponseTimeout: Duration
   private let strangerIdleTime: Duration
   private let logger: Logger
   private(set) var context: ChannelHandlerContext?
@@ -56,7 +56,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     self.unfinished = unfinished
     self.edge = edge
     self.connection = connection
-    self.unreadAnswerTimeout = configuration.unreadAnswerTimeout
+    self.unreadResponseTimeout = configuration.unreadResponseTimeout
     self.strangerIdleTime = configuration.strangerIdleTime
     self.clock = LoopClock(loop)
     self.logger = logger
@@ -66,7 +66,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     self.context = context
     runner.onRoom = { [unowned self] in self.context.map(releaseHeldRead) }
     let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-    let interval = TimeAmount(min(.seconds(5), unreadAnswerTimeout / 4, strangerIdleTime / 4))
+    let interval = TimeAmount(min(.seconds(5), unreadResponseTimeout / 4, strangerIdleTime / 4))
     sweep = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
       let (handler, context) = bound.value
       handler.look(context)
@@ -324,7 +324,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     // Nor may a peer keep even a little of our memory for ever.
     let unread = unreadBytes(context)
     let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: clock.now)
-    if stalled >= unreadAnswerTimeout { return closeUnread(context) }
+    if stalled >= unreadResponseTimeout { return closeUnread(context) }
     if unread > 0 || session.callsInFlight > 0 { connection.isInUse() }
     let isIdle = session.callsInFlight == 0 && !connection.isKnown
     if idleWatch.stalled(isWaiting: isIdle, moved: session.framesRead, at: clock.now) >= strangerIdleTime {

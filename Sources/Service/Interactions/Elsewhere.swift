@@ -3,7 +3,7 @@ import Postgres
 
 extension Statement {
   static let firstRollup = Statement("rollups_first", PackageResources.rollups_first_sql)
-  static let firstDeltas = Statement("deltas_first", PackageResources.deltas_first_sql)
+  static let firstDeltas = Statement("change_records_first", PackageResources.change_records_first_sql)
 }
 
 /// What a look at some months leaves out of a range of ids. The rollups and the change log tell whether there is anything,
@@ -77,7 +77,7 @@ struct Elsewhere {
       if !row.isNull(0) {
         let bytes = try row.bytes(0)
         do throws(Unreadable) {
-          for fact in try FactsReader.facts(bytes, plan) { hours.insert(fact.hour..<fact.hour + 1) }
+          for entry in try ChangeRecordReader.entries(bytes, plan) { hours.insert(entry.hour..<entry.hour + 1) }
         } catch {
           return everyHour
         }

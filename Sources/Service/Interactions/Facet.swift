@@ -64,7 +64,7 @@ struct Facet: RawRepresentable, Hashable {
   }
 }
 
-extension Fact {
+extension ChangeEntry {
   var facets: [Facet] {
     var facets = intents
     facets.append(.modelUsed(group.modelUsed))

@@ -14,7 +14,7 @@ struct LookupQueue<Waiter>: ~Copyable {
     case withdrawn(Waiter)
     /// It was the last of its statement that anybody waits for: the statement is given up.
     case abandoned((@Sendable () -> Void)?)
-    /// Its statement goes on for others, or it had its answer.
+    /// Its statement goes on for others, or it had its response.
     case ignored
   }
 

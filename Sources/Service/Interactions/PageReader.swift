@@ -162,9 +162,9 @@ struct PageReader {
     return try connection.read(tenant: tenant, plan: .keyed, beginningWith: log + begin) {
       (place, rows) throws(PostgresError) in
       guard place >= log.count else {
-        return try changes.take(rows, ofCommand: place) { fact, stale in
-          guard pending.count <= Limits.pendingIDsHeldMax, selects(fact), !stale.contains(fact.hour) else { return }
-          pending.append(fact.id)
+        return try changes.take(rows, ofCommand: place) { entry, stale in
+          guard pending.count <= Limits.pendingIDsHeldMax, selects(entry), !stale.contains(entry.hour) else { return }
+          pending.append(entry.id)
         }
       }
       if isOfOne {
@@ -239,10 +239,10 @@ struct PageReader {
     for row in rows { found.append(try layout.interaction(row)) }
   }
 
-  /// Whether a fact may be of an interaction that the page is to show.
-  private func selects(_ fact: Fact) -> Bool {
-    ids.contains(fact.id) && query.filter.selects(fact)
-      && query.filter.intent.map { fact.intents.contains(.intent($0)) } ?? true
+  /// Whether an entry may be of an interaction that the page is to show.
+  private func selects(_ entry: ChangeEntry) -> Bool {
+    ids.contains(entry.id) && query.filter.selects(entry)
+      && query.filter.intent.map { entry.intents.contains(.intent($0)) } ?? true
   }
 
   /// Adds those of the candidates that the filter selects, newest first, until the page has its rows.

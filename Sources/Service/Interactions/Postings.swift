@@ -12,9 +12,9 @@ struct PostingKey: Hashable {
 struct Postings {
   fileprivate(set) var ids: [PostingKey: [InteractionID]] = [:]
 
-  mutating func add(_ fact: Fact, tenant: TenantKey) {
-    for facet in fact.facets {
-      ids[PostingKey(tenant: tenant, facet: facet, hour: fact.hour), default: []].append(fact.id)
+  mutating func add(_ entry: ChangeEntry, tenant: TenantKey) {
+    for facet in entry.facets {
+      ids[PostingKey(tenant: tenant, facet: facet, hour: entry.hour), default: []].append(entry.id)
     }
   }
 

@@ -68,7 +68,7 @@ extension PostgresError {
     case .refused(let sqlState):
       !["08", "0A", "25", "26", "28", "3D", "3F", "42", "53", "58"].contains(String(sqlState.prefix(2)))
         && !sqlState.hasPrefix("57P")
-    case .unexpectedAnswer: true
+    case .unexpectedResponse: true
     case .connectionLost, .cancelled, .checkFailed: false
     }
   }

@@ -3,8 +3,10 @@ import Logging
 import Postgres
 
 extension Statement {
-  fileprivate static let pendingChanges = Statement("deltas_pending", PackageResources.deltas_pending_sql)
-  fileprivate static let tenantsOfChanges = Statement("deltas_tenants", PackageResources.deltas_tenants_sql)
+  fileprivate static let pendingChanges = Statement(
+    "change_records_pending", PackageResources.change_records_pending_sql)
+  fileprivate static let tenantsOfChanges = Statement(
+    "change_records_tenants", PackageResources.change_records_tenants_sql)
 }
 
 /// Merges change records into the rollups and posting lists, a moment after they were committed.
@@ -56,7 +58,7 @@ struct RollupJob: Job {
     let tenants = try session.run(
       Command(.tenantsOfChanges) {
         $0.add(others.map(\.rawValue))
-        $0.add(Int32(Limits.deltasPerFold))
+        $0.add(Int32(Limits.changeRecordsPerMerge))
       })
     var next = NextRun.afterPause
     for row in tenants {

@@ -81,7 +81,7 @@ extension Session {
 
   private func number(_ text: String?) throws(PostgresError) -> Int32 {
     guard let number = text.flatMap({ Int32($0) }) else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "parley.migrations holds a number that is none")
+      throw PostgresError(kind: .unexpectedResponse, message: "parley.migrations holds a number that is none")
     }
     return number
   }
@@ -154,7 +154,7 @@ extension Session {
       let rows = try script(tag + text)
       guard rows.count == 1, rows[0].count == 2, let next = rows[0][0] else {
         throw PostgresError(
-          kind: .unexpectedAnswer, message: "a backfill says neither where to go on nor that it is done")
+          kind: .unexpectedResponse, message: "a backfill says neither where to go on nor that it is done")
       }
       if rows[0][1] != "t" {
         try script(

@@ -5,14 +5,14 @@ import Postgres
 struct RecordRow: Sendable {
   let key: Key
   let encoded: EncodedInteraction
-  let fact: Fact
+  let entry: ChangeEntry
   /// Whose number the key holds. The database decides whether it does.
   let tenantName: Tenant
 
   init(_ interaction: Interaction, tenant: NumberedTenant, _ layout: RecordLayout) {
     key = Key(tenant: tenant.key.rawValue, id: interaction.id)
     encoded = layout.encoded(interaction, tenant: tenant.key)
-    fact = Fact(interaction, layout.plan)
+    entry = ChangeEntry(interaction, layout.plan)
     tenantName = tenant.name
   }
 
@@ -22,7 +22,7 @@ struct RecordRow: Sendable {
     encoded.values.replaceFirst(with: tenant.rawValue)
     key = Key(tenant: tenant.rawValue, id: row.id)
     self.encoded = encoded
-    fact = row.fact
+    entry = row.entry
     tenantName = row.tenantName
   }
 

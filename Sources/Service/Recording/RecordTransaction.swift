@@ -73,34 +73,34 @@ struct RecordTransaction {
     return found
   }
 
-  /// Copies the rows, all of them new, and their deltas.
+  /// Copies the rows, all of them new, and their change records.
   private func copy(_ rows: [RecordRow]) throws(PostgresError) {
     var interactions = CopyRows(layout.statements.copy)
     for row in rows { interactions.append(row.encoded.values) }
-    var deltas = CopyRows(copyDeltas)
-    for (tenant, facts) in facts(of: rows) {
+    var changeRecords = CopyRows(copyChangeRecords)
+    for (tenant, entries) in entries(of: rows) {
       var values = Parameters()
       values.add(tenant.rawValue)
-      values.add(facts.bytes)
-      deltas.append(values)
+      values.add(entries.bytes)
+      changeRecords.append(values)
     }
-    try session.copy([interactions, deltas], after: beginRecordingText(rows.tenants, lockMax))
+    try session.copy([interactions, changeRecords], after: beginRecordingText(rows.tenants, lockMax))
   }
 
-  /// Inserts the rows, all of them new, and their deltas.
+  /// Inserts the rows, all of them new, and their change records.
   private func insert(_ rows: [RecordRow]) throws(PostgresError) {
-    let (facts, isDistributed) = (facts(of: rows), try session.isDistributed)
+    let (entries, isDistributed) = (entries(of: rows), try session.isDistributed)
     if rows.count == 1, !isDistributed {
       _ = try session.run(
         Command(layout.statements.record) {
           $0.append(rows[0].encoded.values)
           $0.add(rows[0].tenantName.description)
-          $0.add(facts[rows[0].tenant]!.bytes)
+          $0.add(entries[rows[0].tenant]!.bytes)
           $0.add(lockMax.setting)
         })
       return
     }
-    let changes = Command.addChanges(facts, of: rows.tenants, lockMax, isDistributed: isDistributed)
+    let changes = Command.addChanges(entries, of: rows.tenants, lockMax, isDistributed: isDistributed)
     let inserts = isDistributed ? rows.byTenant.flatMap(inserts) : inserts(of: rows)
     _ = try session.pipeline([Command(.begin)] + changes + inserts + [Command(.commit)])
   }
@@ -120,7 +120,7 @@ struct RecordTransaction {
     return commands + remaining.map { Command(layout.statements.insert, $0.encoded.values) }
   }
 
-  private func facts(of rows: [RecordRow]) -> [TenantKey: FactsWriter] {
-    rows.reduce(into: [:]) { $0[$1.tenant, default: FactsWriter(layout.plan)].append($1.fact) }
+  private func entries(of rows: [RecordRow]) -> [TenantKey: ChangeRecordWriter] {
+    rows.reduce(into: [:]) { $0[$1.tenant, default: ChangeRecordWriter(layout.plan)].append($1.entry) }
   }
 }

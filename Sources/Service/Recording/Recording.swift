@@ -28,26 +28,28 @@ extension Command {
   }
 
   /// The same for one tenant, with what the rows add.
-  private static func addChange(_ facts: FactsWriter, of tenant: NumberedTenant, _ lockMax: Duration) -> Command {
+  private static func addChange(_ entries: ChangeRecordWriter, of tenant: NumberedTenant, _ lockMax: Duration)
+    -> Command
+  {
     Command(.addChange) {
       $0.add(tenant.name.description)
       $0.add(tenant.key.rawValue)
-      $0.add(facts.bytes)
+      $0.add(entries.bytes)
       $0.add(lockMax.setting)
     }
   }
 
   /// Begins to record for some tenants, and adds each one's change record.
   static func addChanges(
-    _ facts: [TenantKey: FactsWriter], of tenants: [NumberedTenant], _ lockMax: Duration, isDistributed: Bool
+    _ entries: [TenantKey: ChangeRecordWriter], of tenants: [NumberedTenant], _ lockMax: Duration, isDistributed: Bool
   ) -> [Command] {
-    guard isDistributed else { return tenants.map { .addChange(facts[$0.key]!, of: $0, lockMax) } }
+    guard isDistributed else { return tenants.map { .addChange(entries[$0.key]!, of: $0, lockMax) } }
     // The registry is on one node and the change record on another: no statement is about both.
     return [.beginRecording(tenants, lockMax)]
       + tenants.map { tenant in
         Command(.addChangeOfOne) {
           $0.add(tenant.key.rawValue)
-          $0.add(facts[tenant.key]!.bytes)
+          $0.add(entries[tenant.key]!.bytes)
         }
       }
   }

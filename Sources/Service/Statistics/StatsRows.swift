@@ -16,7 +16,7 @@ extension StatsReport {
     self.init(start: query.start, end: query.end)
     for row in rows {
       guard let kind = StatsRowKind(rawValue: try row.int32(0)) else {
-        throw PostgresError(kind: .unexpectedAnswer, message: "an unknown kind of statistics row")
+        throw PostgresError(kind: .unexpectedResponse, message: "an unknown kind of statistics row")
       }
       let stats = try Stats(row, measures)
       switch kind {

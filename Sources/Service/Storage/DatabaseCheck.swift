@@ -168,7 +168,7 @@ private struct DatabaseFacts {
 
   init(_ rows: Rows) throws(PostgresError) {
     guard let row = rows.first(where: { _ in true }) else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "database_check.sql answered with no row")
+      throw PostgresError(kind: .unexpectedResponse, message: "database_check.sql answered with no row")
     }
     version = try row.int32(0)
     versionName = try row.text(1)

@@ -69,7 +69,7 @@ struct DatabaseFault {
   /// nil where there is none.
   init?(probing session: Session) throws(PostgresError) {
     guard let row = try session.run(Command(.probe)).first(where: { _ in true }) else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "probe.sql answered with no row")
+      throw PostgresError(kind: .unexpectedResponse, message: "probe.sql answered with no row")
     }
     ofWrites = row.isNull(0) ? nil : try row.text(0)
     ofReads = row.isNull(1) ? nil : try row.text(1)
@@ -102,7 +102,7 @@ private final class First<Value: Sendable>: Sendable {
 }
 
 /// Says from one look after the other whether the server is ready: what the database says itself counts at once, one
-/// look that it left without an answer does not.
+/// look that it left without a response does not.
 public struct Readiness: Sendable {
   public private(set) var isReady = true
   private var uncertainCount = 0

@@ -39,7 +39,7 @@ extension PostgresError {
     switch kind {
     case .connectionLost: return .databaseUnavailable(cause: cause)
     case .cancelled: return .cancelled
-    case .unexpectedAnswer: return .internal(cause: cause)
+    case .unexpectedResponse: return .internal(cause: cause)
     // Of a tenant's number, twice in a row: databases change under the server.
     case .checkFailed: return .databaseUnavailable(cause: cause)
     case .refused(let sqlState):

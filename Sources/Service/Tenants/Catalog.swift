@@ -168,7 +168,7 @@ extension Session {
 
   func lookAtPartitions() throws(PostgresError) -> KnownPartitions {
     guard let row = try run(Command(.lookAtPartitions)).first(where: { _ in true }) else {
-      throw PostgresError(kind: .unexpectedAnswer, message: "partitions_look.sql answered with no row")
+      throw PostgresError(kind: .unexpectedResponse, message: "partitions_look.sql answered with no row")
     }
     return KnownPartitions(count: Int(try row.int64(0)), areFarAhead: try row.bool(1))
   }

@@ -17,10 +17,10 @@ struct DayCheck {
   func run(on connection: ReadTransaction, _ day: inout Verifier.Day) throws(PostgresError) {
     let nothing = (rollups: Rollups(layout.plan), postings: Postings())
     var pending: [Int32: (rollups: Rollups, postings: Postings)] = [:]
-    let log = try connection.changeLog(of: tenant, layout) { fact, stale in
-      guard hours.contains(fact.hour), !stale.contains(fact.hour) else { return }
-      pending[fact.hour, default: nothing].rollups.add(fact, tenant: tenant)
-      pending[fact.hour, default: nothing].postings.add(fact, tenant: tenant)
+    let log = try connection.changeLog(of: tenant, layout) { entry, stale in
+      guard hours.contains(entry.hour), !stale.contains(entry.hour) else { return }
+      pending[entry.hour, default: nothing].rollups.add(entry, tenant: tenant)
+      pending[entry.hour, default: nothing].postings.add(entry, tenant: tenant)
     }
     if let unreadable = log.unreadable { day.add("a change record that \(unreadable.words)", hours.lowerBound) }
     day.waitingHours = log.stale.within(hours).reduce(0) { $0 + $1.count }
@@ -29,9 +29,9 @@ struct DayCheck {
     for hour in hours where !log.stale.contains(hour) {
       let ids = InteractionID(lowerBoundOfHour: hour)..<InteractionID(lowerBoundOfHour: hour + 1)
       var (rows, postings) = nothing
-      try connection.facts(ids, tenant: tenant, layout) { fact in
-        rows.add(fact, tenant: tenant)
-        postings.add(fact, tenant: tenant)
+      try connection.entries(ids, tenant: tenant, layout) { entry in
+        rows.add(entry, tenant: tenant)
+        postings.add(entry, tenant: tenant)
       }
       let unmerged = pending.removeValue(forKey: hour) ?? nothing
       let whole = hour..<hour + 1

@@ -20,7 +20,7 @@ struct GRPCServer: Sendable {
   private let running: Task<Void, any Error>
 
   static func with<R>(
-    unreadAnswerTimeout: Duration? = nil, grpc: GRPCConnectionConfiguration = .init(),
+    unreadResponseTimeout: Duration? = nil, grpc: GRPCConnectionConfiguration = .init(),
     _ body: (GRPCServer) async throws -> R
   ) async throws -> R {
     // Reads that wait for a lock wait all together, however long it takes a busy machine to look at them.
@@ -31,7 +31,7 @@ struct GRPCServer: Sendable {
       let (listening, continuation) = AsyncStream.makeStream(of: Address.self)
       var configuration = ParleyServer.Configuration(addresses: [.unix(path: path)])
       configuration.grpc = grpc
-      if let unreadAnswerTimeout { configuration.unreadAnswerTimeout = unreadAnswerTimeout }
+      if let unreadResponseTimeout { configuration.unreadResponseTimeout = unreadResponseTimeout }
       let server = ParleyServer(
         configuration,
         dispatcher: Dispatcher(

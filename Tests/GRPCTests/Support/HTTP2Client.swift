@@ -65,7 +65,7 @@ final class HTTP2Client {
     self.frames = frames.makeAsyncIterator()
     let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).channelInitializer { channel in
       channel.eventLoop.makeCompletedFuture {
-        if !answersPings { try channel.pipeline.syncOperations.addHandler(PingAnswerEater()) }
+        if !answersPings { try channel.pipeline.syncOperations.addHandler(PingResponseEater()) }
         let settings = [HTTP2Setting(parameter: .initialWindowSize, value: windowBytes)]
         try channel.pipeline.syncOperations.addHandlers([
           NIOHTTP2Handler(mode: .client, initialSettings: settings), Collector(continuation),
@@ -104,7 +104,7 @@ final class HTTP2Client {
   }
 
   /// Sends no write that is an acknowledgement of a PING; each is a write of its own.
-  private final class PingAnswerEater: ChannelOutboundHandler {
+  private final class PingResponseEater: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

@@ -48,7 +48,7 @@ final class HandlerStage {
     let handler = GRPCHandler(
       dispatcher: dispatcher, runner: runner, unread: unread,
       unfinished: UnfinishedRequests(memory: requests, connection: connection), edge: edge, connection: connection,
-      configuration: grpc, unreadAnswerTimeout: .seconds(60), loop: loop,
+      configuration: grpc, unreadResponseTimeout: .seconds(60), loop: loop,
       logger: Logger(label: "none") { _ in SwiftLogNoOpLogHandler() })
     let pipeline = server.pipeline.syncOperations
     try pipeline.addHandler(edge)

@@ -119,7 +119,7 @@ class Verification(Scenario):
         for tenant in ("acme", "other"):
             for created in ("2024-05-01T10:00:00Z", "2024-05-02T23:59:59.999Z"):
                 self.server.caller(tenant).record(conversation_id="c", created_at=created)
-        eventually(lambda: self._sql("SELECT count(*) FROM parley.deltas") == "0", "all is folded")
+        eventually(lambda: self._sql("SELECT count(*) FROM parley.deltas") == "0", "all is merged")
 
     def finish(self):
         self.server.end()

@@ -24,7 +24,7 @@ const (
 	frameBytesMax   = 4 << 20
 	requestFrame    = 1
 	responseFrame   = 2
-	answerTimeLimit = 20 * time.Second
+	responseTimeLimit = 20 * time.Second
 )
 
 func unknownMethodIsUnimplemented(s *session) {
@@ -155,7 +155,7 @@ func pour(conn net.Conn, claimedBytes uint32, sentBytes int) {
 
 // readRefusal reads a frame that says RESOURCE_EXHAUSTED on stream 1.
 func readRefusal(conn net.Conn) error {
-	conn.SetReadDeadline(time.Now().Add(answerTimeLimit))
+	conn.SetReadDeadline(time.Now().Add(responseTimeLimit))
 	var header [10]byte
 	if _, err := io.ReadFull(conn, header[:]); err != nil {
 		return err

@@ -36,7 +36,7 @@ struct ProtobufFields {
 }
 
 /// What a response frame says of an error, by the numbers in ttrpc.proto and google/rpc.
-struct ErrorAnswer {
+struct ErrorResponse {
   var code: UInt64?
   var message: String
   var hasPayload: Bool

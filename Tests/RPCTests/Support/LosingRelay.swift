@@ -5,7 +5,7 @@ import NIOPosix
 import Synchronization
 
 /// Stands between a client and a server and loses answers: each of its first connections is cut when
-/// the first answer comes, which the client then never sees.
+/// the first response comes, which the client then never sees.
 final class LosingRelay: Sendable {
   let address: Address
   private let listener: any Channel

@@ -53,7 +53,7 @@ import Testing
       let names = (1...1_000_000).map { "i\($0)" }.joined(separator: ",")
       let written = try insert(1, ["intent_names": "'{\(names)}'"], database)
       _ = try await store.record(.sample(), for: .b).get()
-      try await eventually("all is merged and rebuilt") { try database.isFolded() }
+      try await eventually("all is merged and rebuilt") { try database.isMerged() }
       var filter = InteractionFilter()
       filter.startTime = Self.time
       filter.endTime = Self.time + .millisecondsPerHour
@@ -92,7 +92,7 @@ import Testing
   func longTextsThatAreCountedAreCutEverywhereAlike(column: String) async throws {
     try await withStore { store, database, _ in
       let written = try insert(20, [column: "repeat('x', 3000000)"], database)
-      try await eventually("all is merged and rebuilt") { try database.isFolded() }
+      try await eventually("all is merged and rebuilt") { try database.isMerged() }
       for view in [InteractionView.basic, .full] {
         let read = try await store.pages(size: 20, view: view).flatMap { $0 }
         #expect(read.prefix(20).map(\.id) == written)

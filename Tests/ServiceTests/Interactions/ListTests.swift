@@ -59,7 +59,7 @@ import Testing
         }
         _ = try await store.record(given, for: .a).map { try $0.get() }
         for interaction in given { kept[interaction.id] = interaction }
-        if random.chance(0.5) { try await eventually("all is folded") { try database.isFolded() } }
+        if random.chance(0.5) { try await eventually("all is merged") { try database.isMerged() } }
         if random.chance(0.4) {
           let gone = given.filter { _ in random.chance(0.02) }.map(\.id)
           let list = gone.map { "'\($0)'" }.joined(separator: ",")
@@ -69,7 +69,7 @@ import Testing
               "DELETE FROM parley.interactions WHERE id IN (\(list))",
             ]))
           for id in gone { kept[id] = nil }
-          if random.chance(0.5) { try await eventually("all is folded") { try database.isFolded() } }
+          if random.chance(0.5) { try await eventually("all is merged") { try database.isMerged() } }
         }
         for _ in 0..<10 {
           var filter = random.filter()
@@ -95,7 +95,7 @@ import Testing
     filter.modelUsed = "rare"
     try await TestDatabase.withStore { store, database in
       _ = try await store.record(common + rare, for: .a)
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let pages = try await store.pages(filter, size: 60, view: .full)
       #expect(pages.map(\.count) == [60, 40])
       try database.sql("DELETE FROM parley.postings WHERE hour <= \(start.milliseconds / 3_600_000)")

@@ -55,7 +55,7 @@ import Testing
         let old = Interaction.sample(at: Timestamp("2022-08-15T12:00:00.000Z"))
         _ = try await store.record(recent, for: .b).map { try $0.get() }
         _ = try await store.record([old], for: Tenant("tenant-c")!).map { try $0.get() }
-        try await eventually("all is merged") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
 
         let session = try database.session()
         // Pages look at the month before as well, and at those ahead; at one of these where there are very many.
@@ -120,7 +120,7 @@ import Testing
           _ = try await store.record(given, for: tenant).map { try $0.get() }
           kept[tenant, default: []].formUnion(given.map(\.id))
         }
-        if !isHeld, random.chance(0.5) { try await eventually("all is merged") { try database.isFolded() } }
+        if !isHeld, random.chance(0.5) { try await eventually("all is merged") { try database.isMerged() } }
         for (tenant, kept) in kept {
           let comment: Comment = "seed \(random.seed), round \(round), \(tenant)"
           var filter = InteractionFilter()
@@ -185,7 +185,7 @@ import Testing
         INSERT INTO parley.interactions SELECT * FROM copy
         """)
       #expect(try await found() == [true, true])
-      try await eventually("its hour has been rebuilt") { try database.isFolded() }
+      try await eventually("its hour has been rebuilt") { try database.isMerged() }
       #expect(try await found() == [true, true])
     }
   }
@@ -207,7 +207,7 @@ import Testing
           // The same two and more of one pipeline, and one that is asked for again and again.
           _ = try connection.pipeline([
             get,
-            Command(statements.facts(in: .all)) {
+            Command(statements.entries(in: .all)) {
               $0.add(Int32(1))
               $0.add(months.ids.lowerBound)
               $0.add(months.ids.lowerBound)

@@ -59,7 +59,7 @@ import Testing
       try await database.warmUp(store)
       let given = (0..<500).map { Interaction.sample(at: now - Int64($0) * .millisecondsPerHour) }
       _ = try await store.record(given, for: .b)
-      try await eventually("all is merged") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let lease = try database.session()
       try lease.holdRollupLease()
       _ = try await store.record([.sample()], for: .b)
@@ -118,7 +118,7 @@ import Testing
       try await database.warmUp(store)
       let given = (0..<60).map { Interaction.sample(at: now - Int64($0) * .millisecondsPerHour) }
       _ = try await store.record(given, for: .b)
-      try await eventually("all is merged") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let tenant = try database.numbered(.b)
       let (conversation, model) = (given[0].content.conversationID, given[0].content.modelUsed)
       try await withReader(of: database) { reader in
@@ -179,7 +179,7 @@ import Testing
       for isMerged in [false, true] {
         if isMerged {
           try lease.unlock()
-          try await eventually("all is merged") { try database.isFolded() }
+          try await eventually("all is merged") { try database.isMerged() }
         }
         try await withReader(of: database) { reader in
           for isOfConversation in [true, false] {

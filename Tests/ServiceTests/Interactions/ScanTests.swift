@@ -31,7 +31,7 @@ import Testing
       let interaction = Interaction.sample()
       _ = try await store.record(interaction)
       // A merge under way and the locks below would wait for each other.
-      try await eventually("all is merged") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let session = try database.session()
       // Statistics read these, gets and lists of a range within two months do not.
       var today = InteractionFilter()

@@ -135,7 +135,7 @@ import Testing
     let (clock, lines) = (ManualClock(), LinesOfLog())
     try await TestDatabase.withStore { store, database in
       try await database.warmUp(store)
-      try await eventually("all is merged") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let session = try database.session()
       try session.holdRollupLease()
       _ = try await store.record(.sample(), for: .a).get()

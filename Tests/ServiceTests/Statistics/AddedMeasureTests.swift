@@ -61,14 +61,14 @@ import Testing
         expect(try await store.stats().byModel[0].stats, calls)
 
         try lease.unlock()
-        try await eventually("all is merged") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
         #expect(try database.sql("SELECT DISTINCT get_byte(sums, 0) FROM parley.rollups") == [["2"]])
         expect(try await store.stats(interval: .hour).series[0].stats, calls)
         try await database.expectNoDifferences(.added(written: 1))
 
         try database.sql("UPDATE parley.interactions SET tool_calls = 5 WHERE tool_calls IS NULL")
         expect(try await store.stats().totals, calls.map { $0 ?? 5 })
-        try await eventually("all is rebuilt") { try database.isFolded() }
+        try await eventually("all is rebuilt") { try database.isMerged() }
         expect(try await store.stats().totals, calls.map { $0 ?? 5 })
         try await database.expectNoDifferences(.added(written: 1))
       }
@@ -89,7 +89,7 @@ import Testing
     try await TestDatabase.with { database in
       try await database.withStore(.standard) { store in
         _ = try await store.record(before, for: .a).map { try $0.get() }
-        try await eventually("all is merged") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
       }
       try await database.addField()
       let lease = try database.session()
@@ -103,7 +103,7 @@ import Testing
         _ = try await store.record(calls.map { .calling(tools: $0, at: .hour(5)) }, for: .a).map { try $0.get() }
         expect(try await store.stats().totals, calls, others: before.count + unmerged.count)
         try lease.unlock()
-        try await eventually("all is merged") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
         expect(try await store.stats().totals, calls, others: before.count + unmerged.count)
       }
       try await database.expectNoDifferences(.added(written: 1))
@@ -117,13 +117,13 @@ import Testing
     try await withAddedField { database in
       try await database.withStore(.added(written: 1)) { store in
         _ = try await store.record(given, for: .a).map { try $0.get() }
-        try await eventually("all is merged") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
         try await database.withStore(.standard) { earlier in
           #expect(try await earlier.stats().totals.totalInteractions == 40)
           _ = try await earlier.record(more, for: .a).map { try $0.get() }
           #expect(try await earlier.stats().totals.totalInteractions == 50)
         }
-        try await eventually("all is merged and rebuilt") { try database.isFolded() }
+        try await eventually("all is merged and rebuilt") { try database.isMerged() }
         expect(try await store.stats().totals, (0..<40).map(Int32.init), others: more.count)
       }
       try await database.expectNoDifferences(.added(written: 1))
@@ -135,10 +135,10 @@ import Testing
     let (careful, later) = (RecordLayout.added(written: 0), RecordLayout.added(written: 1))
     let interaction = Interaction.calling(tools: 3)
     func bytes(_ layout: RecordLayout) -> (record: [UInt8], sums: [UInt8]) {
-      var (writer, sums) = (FactsWriter(layout.plan), Sums(layout.plan))
-      let fact = Fact(interaction, layout.plan)
-      writer.append(fact)
-      sums.add(fact)
+      var (writer, sums) = (ChangeRecordWriter(layout.plan), Sums(layout.plan))
+      let entry = ChangeEntry(interaction, layout.plan)
+      writer.append(entry)
+      sums.add(entry)
       return (writer.bytes, sums.bytes)
     }
     #expect(bytes(careful).record == bytes(.standard).record && bytes(careful).sums == bytes(.standard).sums)
@@ -149,16 +149,16 @@ import Testing
     let earlier = bytes(careful).sums
     try earlier.withUnsafeBytes { bytes throws(any Error) in try sums.merge(bytes) }
     #expect(sums.bytes[0] == 2 && sums.count == 2)
-    let facts = try bytes(later).record.withUnsafeBytes { bytes throws(any Error) in
-      try FactsReader.facts(bytes, careful.plan)
+    let entries = try bytes(later).record.withUnsafeBytes { bytes throws(any Error) in
+      try ChangeRecordReader.entries(bytes, careful.plan)
     }
-    #expect(facts.map(\.inputs) == [MeasureInputs(interaction, careful.plan)])
+    #expect(entries.map(\.inputs) == [MeasureInputs(interaction, careful.plan)])
     #expect(throws: Unreadable.newerFormat) {
       try bytes(later).sums.withUnsafeBytes { bytes throws(any Error) in _ = try Sums(bytes, .standard) }
     }
     #expect(throws: Unreadable.newerFormat) {
       try bytes(later).record.withUnsafeBytes { bytes throws(any Error) in
-        _ = try FactsReader.facts(bytes, .standard)
+        _ = try ChangeRecordReader.entries(bytes, .standard)
       }
     }
   }
@@ -169,7 +169,7 @@ import Testing
     var (refused, rounds) = (0, 2000)
     for _ in 0..<rounds {
       var sums = Sums(layout.plan)
-      for calls in [nil, 0, 3] as [Int32?] { sums.add(Fact(.calling(tools: calls), layout.plan)) }
+      for calls in [nil, 0, 3] as [Int32?] { sums.add(ChangeEntry(.calling(tools: calls), layout.plan)) }
       let bytes = random.damage(sums.bytes)
       if bytes == sums.bytes { rounds -= 1 }
       do { _ = try bytes.withUnsafeBytes { bytes throws(any Error) in try Sums(bytes, layout.plan) } } catch {

@@ -206,7 +206,7 @@ import Testing
             try misread()
             Issue.record("\(name) was read")
           } catch {
-            guard case .unexpectedAnswer = error.kind else {
+            guard case .unexpectedResponse = error.kind else {
               Issue.record("\(name): \(error)")
               continue
             }

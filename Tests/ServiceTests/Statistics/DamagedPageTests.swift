@@ -95,7 +95,7 @@ import Testing
     let batch = batch(30)
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(batch, for: .a).map { try $0.get() }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       try database.sql(
         Self.damage + """
           CREATE POLICY damaged ON parley.\(table) AS RESTRICTIVE TO parley_reader USING (parley.damaged(true));
@@ -112,7 +112,7 @@ import Testing
     try await TestDatabase.withRollupStore { store, database in
       let given = (0..<5).map { _ in Interaction.sample { $0.modelUsed = "common" } }
       _ = try await store.record(given, for: .a).map { try $0.get() }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       // So many chunks of one posting each, of the right time. None names what was recorded, so that to read them all would
       // show nothing.
       try database.sql(
@@ -219,7 +219,7 @@ import Testing
     let given = (0..<40).map { _ in random.interaction(at: random.time()) }
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(given, for: .a).map { try $0.get() }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       try database.sql(
         """
         UPDATE parley.postings SET ids = ids || ids;

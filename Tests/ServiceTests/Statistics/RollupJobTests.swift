@@ -33,13 +33,13 @@ import Testing
     let (given, more) = (interactions(5, &random), interactions(5, &random))
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(given, for: .a).map { try $0.get() }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       // Every id 200 times over: longer than a chunk of ours, and still whole ids.
       try database.sql("UPDATE parley.postings SET ids = decode(repeat(encode(ids, 'hex'), 200), 'hex')")
       let lengths = "SELECT facet, hour, octet_length(ids) FROM parley.postings WHERE chunk = 0 ORDER BY facet, hour"
       let before = try Set(database.sql(lengths))
       _ = try await store.record(more, for: .a).map { try $0.get() }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       #expect(try before.isSubset(of: database.sql(lengths)), "seed \(random.seed)")
       #expect(try !database.sql("SELECT FROM parley.postings WHERE chunk = 1").isEmpty, "seed \(random.seed)")
     }
@@ -71,13 +71,13 @@ import Testing
     let comment = Comment(rawValue: "seed \(random.seed), \(damage)")
     try await TestDatabase.withRollupStore { store, database in
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       try database.sql("SET session_replication_role = replica; \(damage)")
       // The range cuts no hour: rollups answer for all of it.
       for tenant in [Tenant.a, .b] { try await expectExactStats(store, given, of: tenant, comment) }
       for tenant in [Tenant.a, .b] { _ = try await store.record(more, for: tenant).map { try $0.get() } }
       for tenant in [Tenant.a, .b] { try await expectExactStats(store, given + more, of: tenant, comment) }
-      try await eventually("all is merged, and what was met of the damage rebuilt") { try database.isFolded() }
+      try await eventually("all is merged, and what was met of the damage rebuilt") { try database.isMerged() }
       for tenant in [Tenant.a, .b] { try await expectExactStats(store, given + more, of: tenant, comment) }
     }
   }
@@ -89,7 +89,7 @@ import Testing
     let given = interactions(40, &random)
     try await TestDatabase.withRollupStore { store, database in
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant) }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let session = try database.session()
       if table == "deltas" {
         let lease = try database.session()
@@ -108,7 +108,7 @@ import Testing
       }
       #expect(try !database.sql("SELECT FROM parley.deltas WHERE tenant = \(a)").isEmpty)
       try session.unlock()
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       #expect(try await database.differences() == [])
     }
   }
@@ -120,7 +120,7 @@ import Testing
     let more = interactions(60, &random)
     try await TestDatabase.withRollupStore { store, database in
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant) }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let newer = "SELECT count(*) FROM parley.rollups WHERE sums = '\\x0203'"
       try database.sql(
         """
@@ -187,7 +187,7 @@ import Testing
         await withTaskGroup { group in
           for _ in 0..<2 { group.addTask { await Self.mergeAll(database) } }
         }
-        #expect(try database.isFolded(), "seed \(random.seed), round \(round)")
+        #expect(try database.isMerged(), "seed \(random.seed), round \(round)")
         #expect(try await database.differences() == [], "seed \(random.seed), round \(round)")
       }
       for tenant in tenants { try await expectExactStats(store, kept[tenant]!, of: tenant, "seed \(random.seed)") }
@@ -205,7 +205,7 @@ import Testing
     for _ in 0..<1000 {
       do throws(PostgresError) {
         try await runner.runOnce()
-        if (try? database.isFolded()) ?? true { return }
+        if (try? database.isMerged()) ?? true { return }
       } catch {
         #expect(error.isTransient, "\(error)")
       }
@@ -218,10 +218,10 @@ import Testing
       let session = try database.session()
       try session.sql("SELECT pg_advisory_lock(hashtextextended('parley.rollups', 0))")
       _ = try await store.record(.sample())
-      try await eventually("it is merged beside an advisory lock") { try database.isFolded() }
+      try await eventually("it is merged beside an advisory lock") { try database.isMerged() }
       try database.sql("DELETE FROM parley.leases")
       _ = try await store.record(.sample())
-      try await eventually("it is merged, and the lease is there again") { try database.isFolded() }
+      try await eventually("it is merged, and the lease is there again") { try database.isMerged() }
       try database.sql(
         """
         SET ROLE parley_reader;
@@ -273,18 +273,18 @@ import Testing
       _ = try await store.record(interactions(5, &random), for: .b)
       #expect(try database.sql("SELECT FROM parley.deltas").count > 10)
       let largest = Mutex((rows: 0, records: 0))
-      let facts = try await database.reading(as: .a) { (connection, key) throws(PostgresError) in
+      let entries = try await database.reading(as: .a) { (connection, key) throws(PostgresError) in
         var read = Command(Statement("all_of_them", "SELECT additions FROM parley.deltas"))
         read.isReadRowByRow = true
         try connection.pipeline([read]) { _, rows in
           largest.withLock { $0 = (max($0.rows, rows.count), $0.records + rows.count) }
         }
-        var facts = 0
-        let log = try connection.changeLog(of: key, .standard) { _, _ in facts += 1 }
-        return log.unreadable == nil ? facts : 0
+        var entries = 0
+        let log = try connection.changeLog(of: key, .standard) { _, _ in entries += 1 }
+        return log.unreadable == nil ? entries : 0
       }
       #expect(largest.withLock { $0.rows == 1 && $0.records > 10 }, "one record at a time is in memory")
-      #expect(facts == given.count)
+      #expect(entries == given.count)
       #expect(try await store.stats(query(.a), of: .a).totals.totalInteractions == Int64(given.count))
       for model in ["rare", "common"] {
         var filter = InteractionFilter()
@@ -295,13 +295,13 @@ import Testing
         #expect(listed.interactions.map(\.id) == expected.reversed())
       }
       try lease.unlock()
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       #expect(try await database.differences() == [])
     }
   }
 
   /// A long snapshot, as pg_dump has one, keeps merged change records as dead rows, and whoever reads the change log passes
-  /// over them: that costs time for as long as the snapshot lasts, and changes no answer. VACUUM ends it.
+  /// over them: that costs time for as long as the snapshot lasts, and changes no response. VACUUM ends it.
   @Test(.notDistributed(.coordinatorTables)) func aLongSnapshotMakesTheChangeLogLongerToRead() async throws {
     var random = SeededGenerator()
     let given = interactions(4000, &random)
@@ -319,7 +319,7 @@ import Testing
       let snapshot = try database.session()
       try snapshot.sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM parley.deltas")
       for batch in given.pieces(of: 20) { _ = try await store.record(Array(batch), for: .a) }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       try database.sql("VACUUM parley.deltas")
       #expect(try pagesRead() > 10)
       try await expectExactStats(store, given, of: .a, "seed \(random.seed)")
@@ -336,7 +336,7 @@ import Testing
       for time in [Self.time, Timestamp("2019-05-01T10:00:00.000Z")] {
         for tenant in [Tenant.a, .b] { _ = try await store.record(.sample(at: time), for: tenant) }
       }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let lease = try database.session()
       try lease.holdRollupLease()
       func marked(by change: String) throws -> [[String]] {

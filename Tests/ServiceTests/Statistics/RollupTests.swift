@@ -45,7 +45,7 @@ import Testing
               "UPDATE parley.interactions SET estimated_cost_nanos = 7, model_used = 'changed' WHERE id IN (SELECT id FROM parley.interactions ORDER BY random() LIMIT 3)",
             ]))
         }
-        if random.chance(0.3) { try await eventually("all is folded") { try database.isFolded() } }
+        if random.chance(0.3) { try await eventually("all is merged") { try database.isMerged() } }
         for _ in 0..<4 {
           let tenant = random.pick([Tenant.a, .b])
           guard try database.sql("SELECT FROM parley.tenants WHERE name = '\(tenant)'").count == 1 else { continue }
@@ -60,14 +60,14 @@ import Testing
     }
   }
 
-  @Test func areReadWithoutTheRowsOnceFolded() async throws {
+  @Test func areReadWithoutTheRowsOnceMerged() async throws {
     var random = SeededGenerator()
     let given = (0..<500).map { _ in random.interaction(at: random.time()) }
     var filter = InteractionFilter()
     (filter.startTime, filter.endTime) = (SeededGenerator.dataStart, SeededGenerator.dataEnd)
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(given, for: .a)
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       // Out of its sight: no trigger sees it.
       try database.sql("SET session_replication_role = replica; DELETE FROM parley.interactions")
       #expect(try await store.stats(filter, interval: .hour).totals.totalInteractions == 500, "seed \(random.seed)")
@@ -79,26 +79,26 @@ import Testing
     let given = (0..<300).map { _ in random.interaction(at: random.time()) }
     try await TestDatabase.withRollupStore { store, database in
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant) }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       // As the migration leaves it, and with nonsense from nowhere.
       let backfill = String(decoding: PackageResources.v0003_postings_sql, as: UTF8.self)
       let start = try #require(backfill.range(of: "LOCK TABLE parley.interactions"))
       try database.sql(
         "DELETE FROM parley.rollups WHERE grain IN (1, 4); UPDATE parley.rollups SET grain = 1 WHERE grain = 3; "
           + backfill[start.lowerBound...].replacing("ALTER TABLE parley.deltas RENAME facts TO additions;", with: ""))
-      #expect(try !database.isFolded())
+      #expect(try !database.isMerged())
       for round in 0..<24 {
         let query = try query(&random, of: .a)
         let rows = try await database.statsOfRows(query, of: .a)
         expect(try await store.stats(query, of: .a), agreesWith: rows, "seed \(random.seed), round \(round)")
         if round == 12 {
-          try await eventually("all is counted anew") { try database.isFolded() }
+          try await eventually("all is counted anew") { try database.isMerged() }
         }
       }
     }
   }
 
-  /// Facts to fold come without end; the hours that wait come to their turn all the same.
+  /// Change records to merge come without end; stale hours get their turn all the same.
   @Test func hoursAreCountedAnewWhileOthersRecord() async throws {
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(.sample(at: Timestamp("2024-05-01T10:00:00.000Z"))).get()
@@ -125,7 +125,7 @@ import Testing
     (filter.startTime, filter.endTime) = (SeededGenerator.dataStart, SeededGenerator.dataEnd)
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(given, for: .a)
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       for _ in 0..<2 {
         let counted = try await store.stats(filter).totals.totalInteractions
         try database.sql(
@@ -137,7 +137,7 @@ import Testing
           """)
         #expect(try database.sql("SELECT count(*) FROM parley.deltas")[0][0] != "0")
         #expect(try await store.stats(filter).totals.totalInteractions == counted + 20, "seed \(random.seed)")
-        try await eventually("all is counted anew") { try database.isFolded() }
+        try await eventually("all is counted anew") { try database.isMerged() }
         #expect(try await store.stats(filter).totals.totalInteractions == counted + 20, "seed \(random.seed)")
       }
     }
@@ -170,9 +170,9 @@ import Testing
     (filter.startTime, filter.endTime) = (time - 6_000_000_000, time + 1_000_000_000)
     try await TestDatabase.withRollupStore { store, database in
       for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       try database.sql(change)
-      try await eventually("all is counted anew") { try database.isFolded() }
+      try await eventually("all is counted anew") { try database.isMerged() }
       for tenant in [Tenant.a, .b] {
         let key = try database.key(of: tenant).rawValue
         let count = try database.rowCount("tenant = \(key) AND deleted_at IS NULL")
@@ -196,7 +196,7 @@ import Testing
       for _ in 0..<2 {
         let refusal = await #expect(throws: RPCError.self) { try await store.stats(filter) }
         #expect(refusal?.reason == .sumOutOfRange)
-        try await eventually("all is folded") { try database.isFolded() }
+        try await eventually("all is merged") { try database.isMerged() }
       }
       filter.startTime = time + 3_600_000
       #expect(try await store.stats(filter).totals.totalCostNanos == 30)
@@ -239,21 +239,23 @@ import Testing
   @Test func sumsComeBackFromTheirBytes() throws {
     var random = SeededGenerator()
     for _ in 0..<200 {
-      var (sums, facts) = (Sums(), FactsWriter())
-      let given = (0..<Int.random(in: 1...50, using: &random)).map { _ in Fact(random.interaction(at: random.time())) }
-      for fact in given {
-        sums.add(fact)
-        facts.append(fact)
+      var (sums, entries) = (Sums(), ChangeRecordWriter())
+      let given = (0..<Int.random(in: 1...50, using: &random)).map { _ in
+        ChangeEntry(random.interaction(at: random.time()))
+      }
+      for entry in given {
+        sums.add(entry)
+        entries.append(entry)
       }
       #expect(
         try sums.bytes.withUnsafeBytes { bytes throws(any Error) in try Sums(bytes) } == sums, "seed \(random.seed)"
       )
-      let read = try facts.bytes.withUnsafeBytes { bytes throws(any Error) in try FactsReader.facts(bytes) }
+      let read = try entries.bytes.withUnsafeBytes { bytes throws(any Error) in try ChangeRecordReader.entries(bytes) }
       #expect(
         read.map(\.id) == given.map(\.id) && read.map(\.group) == given.map(\.group)
           && read.map(\.intents) == given.map(\.intents), "seed \(random.seed)")
       var again = Sums()
-      for fact in read { again.add(fact) }
+      for entry in read { again.add(entry) }
       #expect(again == sums, "seed \(random.seed)")
     }
   }

@@ -72,7 +72,7 @@ import Testing
             random.chance(0.5) ? "id = (SELECT id FROM parley.interactions ORDER BY id DESC LIMIT 1)" : "true"
           try database.sql("UPDATE parley.interactions SET updated_at = now() WHERE \(condition)")
         }
-        if !isHeld, random.chance(0.5) { try await eventually("all is folded") { try database.isFolded() } }
+        if !isHeld, random.chance(0.5) { try await eventually("all is merged") { try database.isMerged() } }
         for _ in 0..<25 {
           let tenant = random.pick([Tenant.a, .b])
           let query = try GetStats(filter: filter(&random), interval: random.pick([nil, .hour, .day]))
@@ -101,7 +101,7 @@ import Testing
     }
     try await TestDatabase.withRollupStore { store, database in
       for batch in Array(given[..<3000]).pieces(of: 500) { _ = try await store.record(Array(batch), for: .a) }
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let lease = try database.session()
       try lease.holdRollupLease()
       for batch in Array(given[3000...]).pieces(of: 500) { _ = try await store.record(Array(batch), for: .a) }
@@ -118,14 +118,14 @@ import Testing
     }
   }
 
-  /// However wide the mark is, the answer is the rows', and is told from rollups where these are fresh.
+  /// However wide the mark is, the response is the rows', and is told from rollups where these are fresh.
   @Test func staleHoursAreReadFromTheirRowsHoweverMany() async throws {
     var random = SeededGenerator()
     let given = (0..<300).map { _ in random.interaction(at: time(&random)) }
     let last = InteractionID(lowerBound: Self.now).hour
     try await TestDatabase.withRollupStore { store, database in
       _ = try await store.record(given, for: .a)
-      try await eventually("all is folded") { try database.isFolded() }
+      try await eventually("all is merged") { try database.isMerged() }
       let lease = try database.session()
       try lease.holdRollupLease()
       for marks in [[0..<last - 100], [last - 300..<last - 100], [0..<Int32.max], [last - 5..<last + 1, 10..<20]] {

@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  /// What it is told of the damaged tenant is an answer, or says that its sums pass 64 bits.
+  /// What it is told of the damaged tenant is a response, or says that its sums pass 64 bits.
   private func ask(
     _ store: PostgresStore, of tenant: Tenant, _ kept: [Interaction], _ random: inout SeededGenerator,
     _ comment: Comment

@@ -13,12 +13,12 @@ import Testing
     return bytes
   }
 
-  private func sums(_ facts: [Fact]) -> Sums {
-    facts.reduce(into: Sums()) { $0.add($1) }
+  private func sums(_ entries: [ChangeEntry]) -> Sums {
+    entries.reduce(into: Sums()) { $0.add($1) }
   }
 
-  private func facts(_ count: Int, _ random: inout SeededGenerator) -> [Fact] {
-    (0..<count).map { _ in Fact(random.interaction(at: random.time())) }
+  private func entries(_ count: Int, _ random: inout SeededGenerator) -> [ChangeEntry] {
+    (0..<count).map { _ in ChangeEntry(random.interaction(at: random.time())) }
   }
 
   @Test func damagedSumsAreRefusedOrAddUpWithoutATrap() {
@@ -26,17 +26,17 @@ import Testing
     var refused = 0
     let rounds = 4000
     for _ in 0..<rounds {
-      let bytes = damaged(sums(facts(.random(in: 1...4, using: &random), &random)).bytes, &random)
-      var total = sums(facts(3, &random))
+      let bytes = damaged(sums(entries(.random(in: 1...4, using: &random), &random)).bytes, &random)
+      var total = sums(entries(3, &random))
       do {
         try bytes.withUnsafeBytes { bytes throws(any Error) in try total.merge(bytes) }
       } catch {
         refused += 1
       }
       // What has been read is added up with others, taken away, told and written.
-      for fact in facts(2, &random) {
-        total.add(fact)
-        total.remove(fact)
+      for entry in entries(2, &random) {
+        total.add(entry)
+        total.remove(entry)
       }
       total.merge(total)
       if let stats = try? total.stats() {
@@ -108,7 +108,7 @@ import Testing
     var total = Sums()
     for _ in 0..<3 {
       try writer.bytes.withUnsafeBytes { bytes throws(any Error) in try total.merge(bytes) }
-      total.add(Fact(.sample()))
+      total.add(ChangeEntry(.sample()))
       if let stats = try? total.stats() {
         _ = (stats.totalTokens, stats.lowConfidenceCount, stats.averageTokens, stats.averageConfidence)
       }
@@ -118,17 +118,18 @@ import Testing
   @Test func damagedChangeRecordsAreRefusedAsAWholeOrRead() {
     var random = SeededGenerator()
     for _ in 0..<8000 {
-      var writer = FactsWriter()
-      for fact in facts(.random(in: 0...4, using: &random), &random) { writer.append(fact) }
+      var writer = ChangeRecordWriter()
+      for entry in entries(.random(in: 0...4, using: &random), &random) { writer.append(entry) }
       let bytes = random.chance(0.1) ? writer.bytes : damaged(writer.bytes, &random)
       bytes.withUnsafeBytes { bytes in
-        guard let read = try? FactsReader.facts(bytes) else { return }
+        guard let read = try? ChangeRecordReader.entries(bytes) else { return }
         var (rollups, postings, tally) = (Rollups(), Postings(), Sums())
-        for fact in read {
-          rollups.add(fact, tenant: TenantKey(rawValue: 1))
-          postings.add(fact, tenant: TenantKey(rawValue: 1))
-          tally.add(fact)
-          #expect((0...1).contains(fact.confidence) && StaleHours.everyHour.contains(fact.hour), "seed \(random.seed)")
+        for entry in read {
+          rollups.add(entry, tenant: TenantKey(rawValue: 1))
+          postings.add(entry, tenant: TenantKey(rawValue: 1))
+          tally.add(entry)
+          #expect(
+            (0...1).contains(entry.confidence) && StaleHours.everyHour.contains(entry.hour), "seed \(random.seed)")
         }
         _ = rollups.cells(Grain.allCases)
       }
@@ -138,12 +139,12 @@ import Testing
   @Test func aChangeRecordOfANewerFormatIsToldFromADamagedOne() {
     func unreadable(_ bytes: [UInt8]) -> Unreadable? {
       bytes.withUnsafeBytes { bytes in
-        do throws(Unreadable) { _ = try FactsReader.facts(bytes) } catch { return error }
+        do throws(Unreadable) { _ = try ChangeRecordReader.entries(bytes) } catch { return error }
         return nil
       }
     }
-    var writer = FactsWriter()
-    writer.append(Fact(.sample()))
+    var writer = ChangeRecordWriter()
+    writer.append(ChangeEntry(.sample()))
     #expect(writer.bytes[0] == 0)
     #expect(unreadable(writer.bytes) == nil)
     #expect(unreadable([]) == nil)
@@ -158,16 +159,16 @@ import Testing
   @Test func aTallyHoldsABoundedNumberOfGroups() throws {
     let query = try GetStats().checked(tenant: .a, now: .now)
     var tally = StatsTally(query, .standard)
-    var fact = Fact(.sample())
+    var entry = ChangeEntry(.sample())
     for index in 0..<Limits.statsGroupsHeldMax {
-      fact.group.handoffReason = "\(index)"
-      tally.add(fact)
+      entry.group.handoffReason = "\(index)"
+      tally.add(entry)
     }
     #expect(!tally.isOverfull)
-    tally.add(fact)
+    tally.add(entry)
     #expect(!tally.isOverfull)
-    fact.group.handoffReason = "one more"
-    tally.add(fact)
+    entry.group.handoffReason = "one more"
+    tally.add(entry)
     #expect(tally.isOverfull)
     #expect(tally.interactionCount == Int64(Limits.statsGroupsHeldMax + 1))
   }

@@ -170,7 +170,7 @@ import Testing
     }
   }
 
-  /// The commit has happened, and its answer is lost with the connection.
+  /// The commit has happened, and its response is lost with the connection.
   @Test func recordsOnceWhenTheAnswerToCommitIsLost() async throws {
     let before = Interaction.sample()
     let batch = (0..<10).map { _ in Interaction.sample() }

@@ -23,7 +23,7 @@ import Testing
       PostgresError(kind: .connectionLost, message: "words").rpcError
         == .databaseUnavailable(cause: "connectionLost: words"))
     #expect(PostgresError(kind: .cancelled, message: "words").rpcError == .cancelled)
-    #expect(PostgresError(kind: .unexpectedAnswer, message: "words").rpcError.code == .internal)
+    #expect(PostgresError(kind: .unexpectedResponse, message: "words").rpcError.code == .internal)
   }
 
   @Test func blamesTheRowForItsDataOnly() {

@@ -170,7 +170,7 @@ import Testing
     }
   }
 
-  /// Every answer there is yet says to come again later.
+  /// Every response there is yet says to come again later.
   private func expectOverloaded(_ calls: Calls<some Any>) {
     for answer in calls.answers.values {
       guard case .failure(let error) = answer else {

@@ -26,7 +26,7 @@ import Testing
           _ = try await store.record([ofA], for: .a)
           _ = try await store.record([ofB, another], for: .b)
         }
-        #expect(try database.isFolded(), "a store that closes folds what is left")
+        #expect(try database.isMerged(), "a store that closes merges what is left")
         try database.sql(
           """
           INSERT INTO parley.deltas (tenant, recount_from, recount_to) SELECT key, 1, 2 FROM parley.tenants;
@@ -80,7 +80,7 @@ import Testing
           $0.add(Int64(Limits.statsGroupsMax))
           $0.add(nil as Int64?)
         },
-        Query(statement: statements.facts(in: months)) {
+        Query(statement: statements.entries(in: months)) {
           $0.add($1.rawValue)
           $0.add(everything.from)
           $0.add(everything.upTo)
@@ -92,7 +92,7 @@ import Testing
           $0.add(Int32(100))
           $0.add(Int32(100))
         },
-        Query(statement: .readDeltas) {
+        Query(statement: .readChangeRecords) {
           $0.add($1.rawValue)
           $0.add(Int32(100))
         },
@@ -271,7 +271,7 @@ import Testing
         let over = try connection.read(tenant: scene.a) { (transaction) throws(PostgresError) in transaction }
         return try over.run(command).count
       }
-      guard case .failure(let error) = result, case .unexpectedAnswer = error.kind else {
+      guard case .failure(let error) = result, case .unexpectedResponse = error.kind else {
         Issue.record("\(result)")
         return
       }

@@ -9,7 +9,7 @@ import Testing
   private static let time = Timestamp("2024-05-01T10:00:00.000Z")
   private static let end = time + 30 * 3_600_000
 
-  /// Runs `body` with two tenants' interactions of two days, folded, and no server running.
+  /// Runs `body` with two tenants' interactions of two days, merged, and no server running.
   private func withRecorded(_ body: (TestDatabase, Verifier) async throws -> Void) async throws {
     var random = SeededGenerator()
     let given = (0..<300).map { _ in
@@ -20,7 +20,7 @@ import Testing
       try await database.withStore(.init(url: database.url)) { store in
         for tenant in [Tenant.a, .b] { _ = try await store.record(given, for: tenant).map { try $0.get() } }
       }
-      #expect(try database.isFolded(), "a store that closes folds what is left")
+      #expect(try database.isMerged(), "a store that closes merges what is left")
       try await body(database, Verifier(url: database.url, logger: .silent))
     }
   }
@@ -129,7 +129,7 @@ import Testing
       let tenant = try database.numbered(.a)
       let outcomes = await writer.write(more.map { RecordRow($0, tenant: tenant) })
       #expect(outcomes.allSatisfy { if case .told(.success) = $0 { true } else { false } })
-      #expect(try !database.isFolded())
+      #expect(try !database.isMerged())
       let days = try await days(verifier)
       #expect(days.allSatisfy { $0.differences.isEmpty })
       #expect(days.reduce(0) { $0 + $1.interactions } == 640)

@@ -17,7 +17,7 @@ extension Session {
 
   /// Merges change records of one tenant, a bounded number.
   ///
-  /// - Parameter stale: facts of these hours are not merged, for their rows are counted.
+  /// - Parameter stale: entries of these hours are not merged, for their rows are counted.
   func mergeChanges(
     of tenant: TenantKey, outside stale: StaleHours, _ layout: RecordLayout
   ) throws(PostgresError) -> Merged {
@@ -27,11 +27,11 @@ extension Session {
   }
 
   private func mergeChanges(
-    _ take: Command, _ plan: MeasurePlan, where isWanted: (Fact) -> Bool
+    _ take: Command, _ plan: MeasurePlan, where isWanted: (ChangeEntry) -> Bool
   ) throws(PostgresError) -> Merged {
     var take = take
-    take.parameters.add(Int32(Limits.deltasPerFold))
-    take.parameters.add(Int64(Limits.deltaBytesPerFold))
+    take.parameters.add(Int32(Limits.changeRecordsPerMerge))
+    take.parameters.add(Int64(Limits.changeRecordBytesPerMerge))
     take.parameters.add(Int32(Limits.changeRecordBytesMax))
     take.isReadRowByRow = true
     var (rollups, postings) = (Rollups(plan), Postings())
@@ -44,9 +44,9 @@ extension Session {
         count += 1
         bytes += Int(try row.int32(2))
         do throws(Unreadable) {
-          for fact in try FactsReader.facts(record, plan) where isWanted(fact) {
-            rollups.add(fact, tenant: tenant)
-            postings.add(fact, tenant: tenant)
+          for entry in try ChangeRecordReader.entries(record, plan) where isWanted(entry) {
+            rollups.add(entry, tenant: tenant)
+            postings.add(entry, tenant: tenant)
           }
         } catch {
           // Whatever it was to add, the rows tell.
@@ -60,6 +60,6 @@ extension Session {
     for (tenant, hours) in try merge(postings) { damaged[tenant, default: .init()].formUnion(hours) }
     for (tenant, hours) in damaged { try add(hours, of: tenant) }
     return Merged(
-      isMore: count >= Limits.deltasPerFold || bytes >= Limits.deltaBytesPerFold, damaged: damaged)
+      isMore: count >= Limits.changeRecordsPerMerge || bytes >= Limits.changeRecordBytesPerMerge, damaged: damaged)
   }
 }

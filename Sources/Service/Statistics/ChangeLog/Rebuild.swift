@@ -42,7 +42,7 @@ struct RebuildPiece {
 
 extension Session {
   /// Rebuilds some of a tenant's stale hours from their rows, in the snapshot under way: of one day, and of a bounded
-  /// number of interactions. The tenant's change records are merged along. Their facts of stale hours are not, for the rows
+  /// number of interactions. The tenant's change records are merged along. Their entries of stale hours are not, for the rows
   /// count whether or not their record has been merged.
   func rebuild(
     _ tenant: TenantKey, _ layout: RecordLayout, _ piece: inout RebuildPiece
@@ -120,11 +120,11 @@ extension Session {
   /// Puts the rollups and posting lists of hours, of which there are none, by their rows.
   private func count(_ hours: Range<Int32>, _ tenant: TenantKey, _ layout: RecordLayout) throws(PostgresError) {
     let ids = InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
-    try factPages(ids, tenant: tenant, layout) { (facts) throws(PostgresError) in
+    try entryPages(ids, tenant: tenant, layout) { (entries) throws(PostgresError) in
       var (rollups, postings) = (Rollups(layout.plan), Postings())
-      for fact in facts {
-        rollups.add(fact, tenant: tenant)
-        postings.add(fact, tenant: tenant)
+      for entry in entries {
+        rollups.add(entry, tenant: tenant)
+        postings.add(entry, tenant: tenant)
       }
       _ = try merge(rollups.cells(Grain.allCases.filter { !$0.isDay }), layout.plan)
       _ = try merge(postings)

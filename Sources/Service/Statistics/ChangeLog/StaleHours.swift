@@ -4,7 +4,7 @@ import Core
 /// answer instead. Kept as ranges that neither touch nor overlap, in order.
 ///
 /// Their number is bounded: past it the nearest are joined, with the hours between them, which then are stale too. That
-/// costs time and changes no answer.
+/// costs time and changes no response.
 struct StaleHours: Equatable {
   private(set) var ranges: [Range<Int32>] = []
 

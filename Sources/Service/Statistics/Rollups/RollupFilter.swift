@@ -21,12 +21,12 @@ struct RollupFilter {
     handoffTriggered = filter.handoffTriggered
     handoffReason = filter.handoffReason
     if let least = filter.minConfidence, least > 0 {
-      guard let bin = Fact.binEdges.firstIndex(of: least) else { return nil }
+      guard let bin = ChangeEntry.binEdges.firstIndex(of: least) else { return nil }
       leastBin = Int16(bin)
     }
     if let most = filter.maxConfidence, most < 1 {
       // An inclusive bound is an edge of bins when it is the last number below one.
-      guard let bin = Fact.binEdges.firstIndex(of: most.nextUp), bin > 0 else { return nil }
+      guard let bin = ChangeEntry.binEdges.firstIndex(of: most.nextUp), bin > 0 else { return nil }
       greatestBin = Int16(bin - 1)
     }
   }

@@ -44,10 +44,10 @@ struct Rollups {
     self.plan = plan
   }
 
-  mutating func add(_ fact: Fact, tenant: TenantKey) {
+  mutating func add(_ entry: ChangeEntry, tenant: TenantKey) {
     let key = RollupKey(
-      tenant: tenant, grain: .hourDetail, start: fact.hour, group: fact.group, confidenceBin: fact.confidenceBin)
-    details[key, default: Sums(plan)].add(fact)
+      tenant: tenant, grain: .hourDetail, start: entry.hour, group: entry.group, confidenceBin: entry.confidenceBin)
+    details[key, default: Sums(plan)].add(entry)
   }
 
   mutating func add(_ sums: Sums, for key: RollupKey) {

@@ -70,7 +70,7 @@ struct StatsReader {
       + parts.map {
         .readRollups($0.grain, $0.hours, of: tenant.key, layout.plan, filter: filter, countMax: Self.rollupsMax)
       }
-      + (added + removed).map { .readFacts($0, of: tenant.key, layout) }
+      + (added + removed).map { .readEntries($0, of: tenant.key, layout) }
     let firstPlaces = (rollups: log.count, added: log.count + parts.count, removed: commands.count - removed.count)
 
     var (tally, changes, isWhole) = (StatsTally(query, layout.plan), ChangeLog(layout.plan), true)
@@ -78,8 +78,8 @@ struct StatsReader {
       guard isWhole else { return }
       switch place {
       case ..<firstPlaces.rollups:
-        try changes.take(rows, ofCommand: place) { fact, _ in
-          if hours.contains(fact.hour) { tally.add(fact) }
+        try changes.take(rows, ofCommand: place) { entry, _ in
+          if hours.contains(entry.hour) { tally.add(entry) }
         }
         isWhole = !changes.stale.overlaps(hours)
       case ..<firstPlaces.added:
@@ -90,8 +90,8 @@ struct StatsReader {
           let sums = try row.bytes(6)
           do throws(Unreadable) { try part.use(sums, key, &tally) } catch { isWhole = false }
         }
-      case ..<firstPlaces.removed: for row in rows { tally.add(try Fact(row, layout.plan)) }
-      default: for row in rows { tally.remove(try Fact(row, layout.plan)) }
+      case ..<firstPlaces.removed: for row in rows { tally.add(try ChangeEntry(row, layout.plan)) }
+      default: for row in rows { tally.remove(try ChangeEntry(row, layout.plan)) }
       }
     }
     return isWhole ? tally : nil
@@ -126,8 +126,8 @@ struct StatsReader {
     besides unreadable: StaleHours, on connection: ReadTransaction
   ) throws(PostgresError) -> (tally: StatsTally?, unreadable: StaleHours) {
     var tally = StatsTally(query, layout.plan)
-    let log = try connection.changeLog(of: tenant, layout) { fact, stale in
-      if hours.contains(fact.hour), !stale.contains(fact.hour), !unreadable.contains(fact.hour) { tally.add(fact) }
+    let log = try connection.changeLog(of: tenant, layout) { entry, stale in
+      if hours.contains(entry.hour), !stale.contains(entry.hour), !unreadable.contains(entry.hour) { tally.add(entry) }
     }
     // Of what cannot be read nothing counts, and of the rest nothing twice.
     if log.unreadable != nil { tally = StatsTally(query, layout.plan) }
@@ -140,8 +140,8 @@ struct StatsReader {
       guard try read(hours, stale, &tally, &more, connection) else { return (nil, more) }
     }
     if !more.isEmpty { return (tally, more) }
-    for range in rangesToAdd(stale) { try connection.facts(range, tenant: tenant, layout) { tally.add($0) } }
-    for range in rangesToRemove(fresh) { try connection.facts(range, tenant: tenant, layout) { tally.remove($0) } }
+    for range in rangesToAdd(stale) { try connection.entries(range, tenant: tenant, layout) { tally.add($0) } }
+    for range in rangesToRemove(fresh) { try connection.entries(range, tenant: tenant, layout) { tally.remove($0) } }
     return (tally, more)
   }
 

@@ -1,7 +1,7 @@
 import Core
 import Postgres
 
-/// Adds up facts and sums into the parts of a report. Holds a bounded number of groups.
+/// Adds up entries and sums into the parts of a report. Holds a bounded number of groups.
 struct StatsTally {
   private let query: GetStats.Checked
   private let plan: MeasurePlan
@@ -18,18 +18,18 @@ struct StatsTally {
 
   var interactionCount: Int64 { groups.values.reduce(0) { $0 &+ $1.count } }
 
-  /// Adds a fact, if the query's filter selects it, whatever its time.
-  mutating func add(_ fact: Fact) {
-    guard query.filter.selects(fact), makeRoom(for: fact.group) else { return }
-    groups[fact.group, default: Sums(plan)].add(fact)
-    if let point = point(of: fact.hour) { points[point, default: Sums(plan)].add(fact) }
+  /// Adds an entry, if the query's filter selects it, whatever its time.
+  mutating func add(_ entry: ChangeEntry) {
+    guard query.filter.selects(entry), makeRoom(for: entry.group) else { return }
+    groups[entry.group, default: Sums(plan)].add(entry)
+    if let point = point(of: entry.hour) { points[point, default: Sums(plan)].add(entry) }
   }
 
-  /// Takes away a fact that was added with others, if the filter selects it.
-  mutating func remove(_ fact: Fact) {
-    guard query.filter.selects(fact), makeRoom(for: fact.group) else { return }
-    groups[fact.group, default: Sums(plan)].remove(fact)
-    if let point = point(of: fact.hour) { points[point, default: Sums(plan)].remove(fact) }
+  /// Takes away an entry that was added with others, if the filter selects it.
+  mutating func remove(_ entry: ChangeEntry) {
+    guard query.filter.selects(entry), makeRoom(for: entry.group) else { return }
+    groups[entry.group, default: Sums(plan)].remove(entry)
+    if let point = point(of: entry.hour) { points[point, default: Sums(plan)].remove(entry) }
   }
 
   /// Adds sums as they are kept, to the groups, to the series, or to both. Where that throws, the tally is not to be used

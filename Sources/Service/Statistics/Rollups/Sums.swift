@@ -5,7 +5,7 @@ import Postgres
 /// they come from, make it trap.
 struct Sums {
   private let plan: MeasurePlan
-  /// By their places in the plan; wider than in an answer, for no number of costs may pass it.
+  /// By their places in the plan; wider than in a response, for no number of costs may pass it.
   private var numbers: [Int128]
   private var distributions: [TimeHistogram]
   /// The newest that was read of what is in it.
@@ -19,27 +19,27 @@ struct Sums {
 
   var count: Int64 { Int64(truncatingIfNeeded: numbers[0]) }
 
-  mutating func add(_ fact: Fact) { add(fact, times: 1) }
+  mutating func add(_ entry: ChangeEntry) { add(entry, times: 1) }
 
-  /// Takes away a fact that was added before.
-  mutating func remove(_ fact: Fact) { add(fact, times: -1) }
+  /// Takes away an entry that was added before.
+  mutating func remove(_ entry: ChangeEntry) { add(entry, times: -1) }
 
-  private mutating func add(_ fact: Fact, times sign: Int64) {
+  private mutating func add(_ entry: ChangeEntry, times sign: Int64) {
     numbers.withUnsafeMutableBufferPointer { numbers in
       for step in plan.steps {
         switch step {
         case .one(let place): numbers[place] &+= Int128(sign)
-        case .handoffs(let place): if fact.group.handoffTriggered { numbers[place] &+= Int128(sign) }
+        case .handoffs(let place): if entry.group.handoffTriggered { numbers[place] &+= Int128(sign) }
         case .confidenceMicros(let place):
-          numbers[place] &+= Int128(sign &* Int64((fact.confidence * 1_000_000).rounded(.toNearestOrEven)))
-        case .confidenceBins(let place): numbers[place + Int(fact.confidenceBin)] &+= Int128(sign)
+          numbers[place] &+= Int128(sign &* Int64((entry.confidence * 1_000_000).rounded(.toNearestOrEven)))
+        case .confidenceBins(let place): numbers[place + Int(entry.confidenceBin)] &+= Int128(sign)
         // The greatest number there is, taken away, still fits.
-        case .sum(let input, let place): numbers[place] &+= Int128(sign &* (fact.inputs[input] ?? 0))
-        case .known(let input, let place): if fact.inputs[input] != nil { numbers[place] &+= Int128(sign) }
+        case .sum(let input, let place): numbers[place] &+= Int128(sign &* (entry.inputs[input] ?? 0))
+        case .known(let input, let place): if entry.inputs[input] != nil { numbers[place] &+= Int128(sign) }
         case .equal(let input, let value, let place):
-          if fact.inputs[input] == value { numbers[place] &+= Int128(sign) }
+          if entry.inputs[input] == value { numbers[place] &+= Int128(sign) }
         case .distribution(let input, let index):
-          guard let number = fact.inputs[input] else { continue }
+          guard let number = entry.inputs[input] else { continue }
           distributions[index].add(sign, toBucket: TimeHistogram.bucket(of: Int32(clamping: number)))
         }
       }

@@ -18,7 +18,7 @@ struct LayoutStatements: Sendable {
   let findOfOne: StatementOfMonths
   let get: StatementOfMonths
   let pages: StatementForms<PageForm>
-  let facts: StatementOfMonths
+  let entries: StatementOfMonths
   let stats: Statement
   let takeChangesOfAllBut: Statement
   let takeChangesOfTenant: Statement
@@ -55,16 +55,16 @@ struct LayoutStatements: Sendable {
 
     let bounded = Dictionary(uniqueKeysWithValues: columns.map { ($0.name, $0.bounded) })
     let inputs = plan.inputFields.map(\.name).joined(separator: ", ")
-    facts = StatementOfMonths(
-      "interaction_facts", sql(PackageResources.interaction_facts_sql, bounded.merging(["inputs": inputs]) { $1 }))
+    entries = StatementOfMonths(
+      "interaction_entries", sql(PackageResources.interaction_entries_sql, bounded.merging(["inputs": inputs]) { $1 }))
     let measures = ["inputs": plan.clampedInputs, "measures": plan.sums.joined(separator: ",\n  ")]
     stats = Statement(
       "interaction_stats", sql(PackageResources.interaction_stats_sql, bounded.merging(measures) { $1 }))
 
     func takeChanges(_ tenants: String, shard: String = "") -> Statement {
       let text = sql(
-        PackageResources.deltas_take_sql, ["tenants": tenants, "shard": shard, "newer": plan.newerChangeRecord])
-      return Statement("deltas_take", text)
+        PackageResources.change_records_take_sql, ["tenants": tenants, "shard": shard, "newer": plan.newerChangeRecord])
+      return Statement("change_records_take", text)
     }
     takeChangesOfAllBut = takeChanges("tenant <> ALL ($1::int4[])")
     takeChangesOfTenant = takeChanges("tenant = $1::int4")

@@ -6,8 +6,8 @@ import Testing
 
 /// What callers are told when something is wrong, read from the bytes.
 @Suite(.timeLimit(.minutes(5)))
-struct ErrorAnswerTests {
-  /// A request frame, and the answer it must get.
+struct ErrorResponseTests {
+  /// A request frame, and the response it must get.
   private struct Case {
     var what: String
     var bytes: (_ stream: UInt32) -> [UInt8]
@@ -132,7 +132,7 @@ struct ErrorAnswerTests {
       let peer = try server.connect()
       for (number, test) in cases.enumerated() {
         try await peer.send(test.bytes(UInt32(2 * number + 1)))
-        let answer = try ErrorAnswer(try await peer.nextFrame().data)
+        let answer = try ErrorResponse(try await peer.nextFrame().data)
         #expect(answer.code == UInt64(test.code.rawValue), "\(test.what)")
         #expect(answer.reasons == [test.reason.rawValue] && answer.domains == ["parley"], "\(test.what)")
         #expect(answer.fields == test.fields, "\(test.what)")
@@ -200,7 +200,7 @@ struct ErrorAnswerTests {
       for (method, request) in requests() {
         try await peer.start(method, request, signedToken(of: "acme"))
         let data = try await peer.nextFrame().data
-        let answer = try ErrorAnswer(data)
+        let answer = try ErrorResponse(data)
         #expect(answer.code == 14 && answer.reasons == ["DATABASE_UNAVAILABLE"] && answer.domains == ["parley"])
         #expect(answer.hasRetryInfo && !answer.hasPayload)
         expectNoDatabaseWords(data)
@@ -218,7 +218,7 @@ struct ErrorAnswerTests {
       for (method, request) in requests() {
         try await peer.start(method, request, server.token)
         let data = try await peer.nextFrame().data
-        let answer = try ErrorAnswer(data)
+        let answer = try ErrorResponse(data)
         #expect(answer.code == 14 && answer.reasons == ["DATABASE_UNAVAILABLE"] && answer.hasRetryInfo, "\(method)")
         expectNoDatabaseWords(data)
       }
@@ -240,7 +240,7 @@ struct ErrorAnswerTests {
       for (method, request) in requests() {
         try await peer.start(method, request, server.token)
         let data = try await peer.nextFrame().data
-        let answer = try ErrorAnswer(data)
+        let answer = try ErrorResponse(data)
         #expect(answer.code == 13 && answer.reasons == ["INTERNAL_ERROR"] && answer.domains == ["parley"], "\(method)")
         expectNoDatabaseWords(data)
       }

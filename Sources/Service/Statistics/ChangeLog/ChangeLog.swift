@@ -6,21 +6,21 @@ extension Statement {
   fileprivate static let addDistributedStaleHours = Statement(
     "stale_hours_add_distributed", PackageResources.stale_hours_add_distributed_sql)
   static let readStaleHours = Statement("stale_hours_read", PackageResources.stale_hours_read_sql)
-  static let readDeltas = Statement("deltas_read", PackageResources.deltas_read_sql)
+  static let readChangeRecords = Statement("change_records_read", PackageResources.change_records_read_sql)
 }
 
-let copyDeltas = String(decoding: PackageResources.delta_copy_sql, as: UTF8.self)
+let copyChangeRecords = String(decoding: PackageResources.change_records_copy_sql, as: UTF8.self)
 
 extension Command {
   fileprivate static func readStaleHours(of tenant: TenantKey) -> Command {
     Command(.readStaleHours, isReadRowByRow: true) { $0.add(tenant.rawValue) }
   }
 
-  fileprivate static func readFacts(
+  fileprivate static func readEntries(
     _ range: Range<InteractionID>, _ tenant: TenantKey, _ layout: RecordLayout, in months: Months, countMax: Int32?,
     isReadRowByRow: Bool = false
   ) -> Command {
-    Command(layout.statements.facts(in: months), isReadRowByRow: isReadRowByRow) {
+    Command(layout.statements.entries(in: months), isReadRowByRow: isReadRowByRow) {
       $0.add(tenant.rawValue)
       $0.add(range.lowerBound)
       $0.add(range.upperBound)
@@ -28,18 +28,18 @@ extension Command {
     }
   }
 
-  /// Reads the facts of a range, however many, one at a time.
-  static func readFacts(_ range: Range<InteractionID>, of tenant: TenantKey, _ layout: RecordLayout) -> Command {
-    readFacts(range, tenant, layout, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
+  /// Reads the entries of a range, however many, one at a time.
+  static func readEntries(_ range: Range<InteractionID>, of tenant: TenantKey, _ layout: RecordLayout) -> Command {
+    readEntries(range, tenant, layout, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
   }
 }
 
-/// The state of a tenant's change log, beside the facts in it.
+/// The state of a tenant's change log, beside the entries in it.
 struct ChangeLog {
   /// The hours that have to be rebuilt; every hour where a change record cannot be read, for only the rows tell then
   /// what it was to add.
   private(set) var stale = StaleHours()
-  /// Why a change record cannot be read, if one cannot: the last that was met. Then the facts are not the whole.
+  /// Why a change record cannot be read, if one cannot: the last that was met. Then the entries are not the whole.
   private(set) var unreadable: Unreadable?
   private let plan: MeasurePlan
 
@@ -51,7 +51,7 @@ struct ChangeLog {
   static func commands(of tenant: TenantKey) -> [Command] {
     [
       .readStaleHours(of: tenant),
-      Command(.readDeltas, isReadRowByRow: true) {
+      Command(.readChangeRecords, isReadRowByRow: true) {
         $0.add(tenant.rawValue)
         $0.add(Int32(Limits.changeRecordBytesMax))
       },
@@ -60,9 +60,9 @@ struct ChangeLog {
 
   /// Takes what the command of that place answered.
   ///
-  /// - Parameter body: is given each fact, and the hours that have to be rebuilt.
+  /// - Parameter body: is given each entry, and the hours that have to be rebuilt.
   mutating func take(
-    _ rows: Rows, ofCommand place: Int, _ body: (Fact, StaleHours) -> Void
+    _ rows: Rows, ofCommand place: Int, _ body: (ChangeEntry, StaleHours) -> Void
   ) throws(PostgresError) {
     for row in rows {
       if place == 0 {
@@ -71,7 +71,7 @@ struct ChangeLog {
       }
       let bytes = try row.bytes(0)
       do throws(Unreadable) {
-        for fact in try FactsReader.facts(bytes, plan) { body(fact, stale) }
+        for entry in try ChangeRecordReader.entries(bytes, plan) { body(entry, stale) }
       } catch {
         unreadable = error
         stale.insert(StaleHours.everyHour)
@@ -83,7 +83,7 @@ struct ChangeLog {
 extension StatementRunner {
   /// Reads a tenant's change log in the snapshot under way.
   func changeLog(
-    of tenant: TenantKey, _ layout: RecordLayout, _ body: (Fact, StaleHours) -> Void
+    of tenant: TenantKey, _ layout: RecordLayout, _ body: (ChangeEntry, StaleHours) -> Void
   ) throws(PostgresError) -> ChangeLog {
     var log = ChangeLog(layout.plan)
     try pipeline(ChangeLog.commands(of: tenant)) { (place, rows) throws(PostgresError) in
@@ -101,28 +101,28 @@ extension StatementRunner {
     return stale
   }
 
-  /// The facts of the rows of that range, oldest first.
-  func facts(
-    _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout, _ body: (Fact) -> Void
+  /// The entries of the rows of that range, oldest first.
+  func entries(
+    _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout, _ body: (ChangeEntry) -> Void
   ) throws(PostgresError) {
-    try factPages(range, tenant: tenant, layout) { (facts) throws(PostgresError) in facts.forEach(body) }
+    try entryPages(range, tenant: tenant, layout) { (entries) throws(PostgresError) in entries.forEach(body) }
   }
 
   /// The same, a bounded number at a time, between which `body` may run statements.
-  func factPages(
+  func entryPages(
     _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout,
-    _ body: ([Fact]) throws(PostgresError) -> Void
+    _ body: ([ChangeEntry]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
     let months = Months(covering: range)
     var next = range.lowerBound
     while next < range.upperBound {
       let rows = try run(
-        .readFacts(next..<range.upperBound, tenant, layout, in: months, countMax: Int32(Limits.factsPerStatement)))
-      var facts: [Fact] = []
-      facts.reserveCapacity(rows.count)
-      for row in rows { facts.append(try Fact(row, layout.plan)) }
-      try body(facts)
-      guard rows.count == Limits.factsPerStatement, let last = facts.last?.id else { return }
+        .readEntries(next..<range.upperBound, tenant, layout, in: months, countMax: Int32(Limits.entriesPerStatement)))
+      var entries: [ChangeEntry] = []
+      entries.reserveCapacity(rows.count)
+      for row in rows { entries.append(try ChangeEntry(row, layout.plan)) }
+      try body(entries)
+      guard rows.count == Limits.entriesPerStatement, let last = entries.last?.id else { return }
       next = last.successor
     }
   }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Bench
 
-@Suite struct AnswerScanTests {
+@Suite struct ResponseScanTests {
   private let recorded = Recorded(id: InteractionID(at: .now), alreadyRecorded: false)
   private let refusal = RPCError(.alreadyExists, .fieldInvalid, "other content")
 
@@ -15,19 +15,19 @@ import Testing
   private func records(
     _ operation: BenchOperation, sent: Int, _ payload: [UInt8]
   ) -> Result<Int, RPCError> {
-    payload.withUnsafeBytes { AnswerScan.records(operation, sent: sent, $0) }
+    payload.withUnsafeBytes { ResponseScan.records(operation, sent: sent, $0) }
   }
 
   @Test func aPayloadIsFoundInItsEnvelope() throws {
     let payload = recorded.encoded()
-    let found = try data(.success(payload)).withUnsafeBytes { Array(try AnswerScan.payload(ofResponse: $0).get()) }
+    let found = try data(.success(payload)).withUnsafeBytes { Array(try ResponseScan.payload(ofResponse: $0).get()) }
     #expect(found == payload)
   }
 
   @Test func anErrorIsFoundInItsEnvelope() {
     let bytes = data(.failure(refusal))
     bytes.withUnsafeBytes { bytes in
-      guard case .failure(let error) = AnswerScan.payload(ofResponse: bytes) else {
+      guard case .failure(let error) = ResponseScan.payload(ofResponse: bytes) else {
         Issue.record("an error counts as success")
         return
       }
@@ -38,7 +38,7 @@ import Testing
   @Test func whatIsNoEnvelopeIsAnError() {
     for bytes: [UInt8] in [[0x12, 0x05, 1], [0x1a, 0x00], [0xff]] {
       #expect(throws: RPCError.self) {
-        try bytes.withUnsafeBytes { try AnswerScan.payload(ofResponse: $0).get().count }
+        try bytes.withUnsafeBytes { try ResponseScan.payload(ofResponse: $0).get().count }
       }
     }
   }

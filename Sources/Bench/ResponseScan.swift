@@ -2,7 +2,7 @@ import Core
 import Messages
 
 /// Looks at answers only as far as needed to count them.
-enum AnswerScan {
+enum ResponseScan {
   /// The payload of a ttRPC response, or the error it holds. Fields: status = 1, payload = 2.
   static func payload(ofResponse data: UnsafeRawBufferPointer) -> Result<UnsafeRawBufferPointer, RPCError> {
     guard let first = data.first else { return .success(data) }
@@ -17,7 +17,7 @@ enum AnswerScan {
     return .failure(unreadable("it holds neither a payload nor an error"))
   }
 
-  /// How many records an answer speaks of; an error where some of a batch failed.
+  /// How many records a response speaks of; an error where some of a batch failed.
   static func records(_ operation: BenchOperation, sent: Int, _ payload: UnsafeRawBufferPointer)
     -> Result<Int, RPCError>
   {

@@ -25,7 +25,7 @@ struct StatsGroupKey: Hashable {
 }
 
 /// What one interaction adds to statistics and to postings.
-struct Fact {
+struct ChangeEntry {
   var id: InteractionID
   var group: StatsGroupKey
   /// Of its detected intents, each once.
@@ -44,7 +44,7 @@ struct Fact {
   static let binEdges = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 }
 
-extension Fact {
+extension ChangeEntry {
   init(_ interaction: Interaction, _ plan: MeasurePlan) {
     let content = interaction.content
     self.init(
@@ -56,7 +56,7 @@ extension Fact {
       confidence: content.confidenceScore, inputs: MeasureInputs(interaction, plan))
   }
 
-  /// From a row of interaction_facts.sql.
+  /// From a row of interaction_entries.sql.
   init(_ row: Row, _ plan: MeasurePlan) throws(PostgresError) {
     self.init(
       id: try row.id(0),
@@ -69,22 +69,22 @@ extension Fact {
 }
 
 extension InteractionFilter {
-  /// Whether a fact is among what this selects, as far as facts can tell: not by conversation, intent or time.
-  func selects(_ fact: Fact) -> Bool {
-    if let modelUsed, !modelUsed.isExactly(fact.group.modelUsed) { return false }
-    if let messageType, !messageType.isExactly(fact.group.messageType) { return false }
-    if let handoffTriggered, handoffTriggered != fact.group.handoffTriggered { return false }
-    if let handoffReason, !handoffReason.isExactly(fact.group.handoffReason) { return false }
-    if let minConfidence, fact.confidence < minConfidence { return false }
-    if let maxConfidence, fact.confidence > maxConfidence { return false }
+  /// Whether an entry is among what this selects, as far as entries can tell: not by conversation, intent or time.
+  func selects(_ entry: ChangeEntry) -> Bool {
+    if let modelUsed, !modelUsed.isExactly(entry.group.modelUsed) { return false }
+    if let messageType, !messageType.isExactly(entry.group.messageType) { return false }
+    if let handoffTriggered, handoffTriggered != entry.group.handoffTriggered { return false }
+    if let handoffReason, !handoffReason.isExactly(entry.group.handoffReason) { return false }
+    if let minConfidence, entry.confidence < minConfidence { return false }
+    if let maxConfidence, entry.confidence > maxConfidence { return false }
     return true
   }
 }
 
-/// A change record: the facts of rows committed together, as `parley.deltas` keeps them until they are merged into the
-/// rollups and postings. A group's texts stand once, before the first fact of that group, and so do intents;
+/// A change record: the entries of rows committed together, as `parley.deltas` keeps them until they are merged into the
+/// rollups and postings. A group's texts stand once, before the first entry of that group, and so do intents;
 /// then numbers alone.
-struct FactsWriter {
+struct ChangeRecordWriter {
   private let plan: MeasurePlan
   private var writer = VarintWriter()
   private var groups: [StatsGroupKey: Int] = [:]
@@ -98,21 +98,21 @@ struct FactsWriter {
 
   var bytes: [UInt8] { writer.bytes }
 
-  mutating func append(_ fact: Fact) {
-    if let group = groups[fact.group] {
+  mutating func append(_ entry: ChangeEntry) {
+    if let group = groups[entry.group] {
       writer.add(group)
     } else {
       // The next number tells the reader that a new group's texts follow.
       writer.add(groups.count)
-      groups[fact.group] = groups.count
-      writer.add(fact.group.modelUsed)
-      writer.add(fact.group.messageType)
-      writer.add(fact.group.handoffTriggered ? 1 : 0)
-      writer.add(fact.group.handoffReason)
+      groups[entry.group] = groups.count
+      writer.add(entry.group.modelUsed)
+      writer.add(entry.group.messageType)
+      writer.add(entry.group.handoffTriggered ? 1 : 0)
+      writer.add(entry.group.handoffReason)
     }
-    writer.add(fact.id)
-    writer.add(fact.intents.count)
-    for intent in fact.intents {
+    writer.add(entry.id)
+    writer.add(entry.intents.count)
+    for intent in entry.intents {
       if let known = intents[intent] {
         writer.add(known)
       } else {
@@ -121,24 +121,24 @@ struct FactsWriter {
         writer.add(fixed: intent.rawValue)
       }
     }
-    writer.add(fact.confidence.bitPattern.byteSwapped)
-    fact.inputs.write(to: &writer, plan)
+    writer.add(entry.confidence.bitPattern.byteSwapped)
+    entry.inputs.write(to: &writer, plan)
   }
 }
 
-enum FactsReader {
-  /// The facts of a change record, in order. It counts as a whole or not at all.
-  static func facts(_ bytes: UnsafeRawBufferPointer, _ plan: MeasurePlan) throws(Unreadable) -> [Fact] {
+enum ChangeRecordReader {
+  /// The entries of a change record, in order. It counts as a whole or not at all.
+  static func entries(_ bytes: UnsafeRawBufferPointer, _ plan: MeasurePlan) throws(Unreadable) -> [ChangeEntry] {
     let generation = try bytes.first.map { (format) throws(Unreadable) in try plan.generation(ofChangeRecord: format) }
     guard let generation else { return [] }
     guard bytes.count <= Limits.changeRecordBytesMax else { throw .damaged }
-    var facts: [Fact] = []
+    var entries: [ChangeEntry] = []
     var reader = VarintReader(bytes)
     if generation > 0 { _ = try reader.next(UInt8.self) }
     var groups: [StatsGroupKey] = []
     var known: [Facet] = []
     while !reader.isAtEnd {
-      guard facts.count < Limits.changeRecordFactsMax else { throw .damaged }
+      guard entries.count < Limits.changeRecordEntriesMax else { throw .damaged }
       let group = try reader.int(Int.self)
       if group == groups.count {
         groups.append(
@@ -158,12 +158,12 @@ enum FactsReader {
         guard intent < known.count else { throw .damaged }
         intents.append(known[intent])
       }
-      facts.append(
-        Fact(
+      entries.append(
+        ChangeEntry(
           id: id, group: groups[group], intents: intents,
-          confidence: Fact.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
+          confidence: ChangeEntry.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
           inputs: try MeasureInputs(&reader, generation: generation, plan)))
     }
-    return facts
+    return entries
   }
 }
