@@ -17,10 +17,10 @@ extension Command {
   }
 
   fileprivate static func readEntries(
-    _ range: Range<InteractionID>, _ tenant: TenantKey, _ layout: RecordLayout, in months: Months, countMax: Int32?,
+    _ range: Range<InteractionID>, _ tenant: TenantKey, by statement: Statement, countMax: Int32?,
     isReadRowByRow: Bool = false
   ) -> Command {
-    Command(layout.statements.entries(in: months), isReadRowByRow: isReadRowByRow) {
+    Command(statement, isReadRowByRow: isReadRowByRow) {
       $0.add(tenant.rawValue)
       $0.add(range.lowerBound)
       $0.add(range.upperBound)
@@ -28,9 +28,10 @@ extension Command {
     }
   }
 
-  /// Reads the entries of a range, however many, one at a time.
-  static func readEntries(_ range: Range<InteractionID>, of tenant: TenantKey, _ layout: RecordLayout) -> Command {
-    readEntries(range, tenant, layout, in: Months(covering: range), countMax: nil, isReadRowByRow: true)
+  /// Reads what the rows of a range add to sums, however many, one at a time. Sums know no intents, which are left out.
+  static func readSums(_ range: Range<InteractionID>, of tenant: TenantKey, _ layout: RecordLayout) -> Command {
+    let statement = layout.statements.entriesWithoutIntents(in: Months(covering: range))
+    return readEntries(range, tenant, by: statement, countMax: nil, isReadRowByRow: true)
   }
 }
 
@@ -113,11 +114,11 @@ extension StatementRunner {
     _ range: Range<InteractionID>, tenant: TenantKey, _ layout: RecordLayout,
     _ body: ([ChangeEntry]) throws(PostgresError) -> Void
   ) throws(PostgresError) {
-    let months = Months(covering: range)
+    let statement = layout.statements.entries(in: Months(covering: range))
     var next = range.lowerBound
     while next < range.upperBound {
       let rows = try run(
-        .readEntries(next..<range.upperBound, tenant, layout, in: months, countMax: Int32(Limits.entriesPerStatement)))
+        .readEntries(next..<range.upperBound, tenant, by: statement, countMax: Int32(Limits.entriesPerStatement)))
       var entries: [ChangeEntry] = []
       entries.reserveCapacity(rows.count)
       for row in rows { entries.append(try ChangeEntry(row, layout.plan)) }

@@ -70,7 +70,7 @@ struct StatsReader {
       + parts.map {
         .readRollups($0.grain, $0.hours, of: tenant.key, layout.plan, filter: filter, countMax: Self.rollupsMax)
       }
-      + (added + removed).map { .readEntries($0, of: tenant.key, layout) }
+      + (added + removed).map { .readSums($0, of: tenant.key, layout) }
     let firstPlaces = (rollups: log.count, added: log.count + parts.count, removed: commands.count - removed.count)
 
     var (tally, changes, isWhole) = (StatsTally(query, layout.plan), ChangeLog(layout.plan), true)

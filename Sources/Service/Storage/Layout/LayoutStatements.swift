@@ -19,6 +19,8 @@ struct LayoutStatements: Sendable {
   let get: StatementOfMonths
   let pages: StatementForms<PageForm>
   let entries: StatementOfMonths
+  /// The same for sums, which do without intents: half of what reading a row costs.
+  let entriesWithoutIntents: StatementOfMonths
   let stats: Statement
   let takeChangesOfAllBut: Statement
   let takeChangesOfTenant: Statement
@@ -55,8 +57,12 @@ struct LayoutStatements: Sendable {
 
     let bounded = Dictionary(uniqueKeysWithValues: columns.map { ($0.name, $0.bounded) })
     let inputs = plan.inputFields.map(\.name).joined(separator: ", ")
-    entries = StatementOfMonths(
-      "interaction_entries", sql(PackageResources.interaction_entries_sql, bounded.merging(["inputs": inputs]) { $1 }))
+    func entries(_ name: String, _ parts: [String: String]) -> StatementOfMonths {
+      StatementOfMonths(name, sql(PackageResources.interaction_entries_sql, bounded.merging(parts) { $1 }))
+    }
+    self.entries = entries("interaction_entries", ["inputs": inputs])
+    entriesWithoutIntents = entries(
+      "interaction_entries_without_intents", ["inputs": inputs, "intent_names": "'{}'::text[]"])
     let measures = ["inputs": plan.clampedInputs, "measures": plan.sums.joined(separator: ",\n  ")]
     stats = Statement(
       "interaction_stats", sql(PackageResources.interaction_stats_sql, bounded.merging(measures) { $1 }))
