@@ -6,8 +6,10 @@ extension String {
   public func isExactly(_ other: String) -> Bool {
     guard utf8.count == other.utf8.count else { return false }
     if utf8.isEmpty { return true }
-    var (text, other) = (self, other)
-    return text.withUTF8 { bytes in other.withUTF8 { memcmp(bytes.baseAddress!, $0.baseAddress!, bytes.count) == 0 } }
+    let isSame = utf8.withContiguousStorageIfAvailable { bytes in
+      other.utf8.withContiguousStorageIfAvailable { memcmp(bytes.baseAddress!, $0.baseAddress!, bytes.count) == 0 }
+    }
+    return (isSame ?? nil) ?? utf8.elementsEqual(other.utf8)
   }
 
   /// Feeds a hash with those bytes and an end that no text has within it.

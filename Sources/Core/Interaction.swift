@@ -53,15 +53,40 @@ public struct InteractionContent: Hashable, Sendable {
 
 /// A recorded interaction, or one that meets every rule and may be. Its time is the id's.
 public struct Interaction: Hashable, Sendable {
+  /// A content holds many references. Copies of an interaction share one place for it, and count one reference each.
+  @usableFromInline
+  final class Storage: Sendable {
+    @usableFromInline let content: InteractionContent
+
+    init(_ content: InteractionContent) {
+      self.content = content
+    }
+  }
+
   public var id: InteractionID
-  public var content: InteractionContent
+  @usableFromInline var storage: Storage
   /// When the server last wrote it; nil until it has.
   public var updatedAt: Timestamp?
 
   public init(id: InteractionID, content: InteractionContent, updatedAt: Timestamp? = nil) {
     self.id = id
-    self.content = content
+    self.storage = Storage(content)
     self.updatedAt = updatedAt
+  }
+
+  public var content: InteractionContent {
+    @inlinable _read { yield storage.content }
+    set { storage = Storage(newValue) }
+  }
+
+  public static func == (a: Interaction, b: Interaction) -> Bool {
+    a.id == b.id && a.updatedAt == b.updatedAt && a.content == b.content
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(id)
+    hasher.combine(updatedAt)
+    hasher.combine(content)
   }
 
   public var createdAt: Timestamp { id.time }

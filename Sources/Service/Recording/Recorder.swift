@@ -71,9 +71,13 @@ final class Recorder: Sendable {
       completion.complete(.success([]))
       return {}
     }
-    let rows = interactions.map { RecordRow($0, tenant: tenant, layout) }
-    let size = Queue.Queue.Size(count: rows.count, bytes: interactions.reduce(0) { $0 + $1.bytes })
-    let submission = Submission(rows: rows, completion: completion)
+    var submission = Submission(rows: [], completion: completion)
+    submission.rows.reserveCapacity(interactions.count)
+    var size = Queue.Queue.Size(count: interactions.count)
+    for interaction in interactions {
+      size.bytes += interaction.bytes
+      submission.rows.append(RecordRow(interaction, tenant: tenant, layout))
+    }
     let (enqueued, woken) = state.withLock { state in
       let enqueued = state.queue.enqueue(submission, of: tenant.key, size: size)
       guard case .waits(_, let wake?) = enqueued else { return (enqueued, nil as CheckedContinuation<Void, Never>?) }
