@@ -30,14 +30,17 @@ public struct Completion<Value: Sendable>: Sendable {
   public typealias Outcome = Result<Value, RPCError>
 
   public let executor: any CompletionExecutor
-  private let callback: @Sendable (Outcome) -> Void
+  @usableFromInline let callback: @Sendable (Outcome) -> Void
 
+  // Inlinable, for code that does not know the type of a value takes several times as long to hand it on.
+  @inlinable
   public init(on executor: any CompletionExecutor, _ callback: @escaping @Sendable (Outcome) -> Void) {
     self.executor = executor
     self.callback = callback
   }
 
   /// May be called on any thread.
+  @inlinable
   public func complete(_ outcome: Outcome) {
     if executor.isCurrent {
       callback(outcome)
@@ -47,9 +50,11 @@ public struct Completion<Value: Sendable>: Sendable {
   }
 
   /// The same where the caller runs on the executor.
+  @inlinable
   public func completeInPlace(_ outcome: Outcome) { callback(outcome) }
 
   /// A completion of another value, which is turned into one of this.
+  @inlinable
   public func map<New>(_ transform: @escaping @Sendable (Completion<New>.Outcome) -> Outcome) -> Completion<New> {
     Completion<New>(on: executor) { [callback] in callback(transform($0)) }
   }

@@ -1,12 +1,13 @@
 /// A request that the gate has let through: its caller holds the scope, its fields meet every rule.
 ///
-/// Only `Gate` can make one, and the service and the store take nothing else: an unchecked request
+/// Only `Gate` makes one, no other module can, and the service and the store take nothing else: an unchecked request
 /// does not compile.
 public struct Admitted<Checked: Sendable>: Sendable {
   public let tenant: Tenant
   public let request: Checked
 
-  fileprivate init(tenant: Tenant, request: Checked) {
+  @usableFromInline
+  init(tenant: Tenant, request: Checked) {
     self.tenant = tenant
     self.request = request
   }
@@ -47,6 +48,7 @@ public struct Gate: Sendable {
     return Authorized(claims: claims, scope: scope)
   }
 
+  @inlinable
   public func admit<R: Request>(
     _ request: R, from caller: Authorized, at now: Timestamp
   ) throws(RPCError) -> Admitted<R.Checked> {

@@ -40,6 +40,7 @@ public struct Method: Sendable {
   }
 
   /// A unary method whose request the gate checks before the handler sees it.
+  @inlinable
   public static func unary<R: Request & WireMessage, Value: WireMessage & Sendable>(
     _ request: R.Type, responseBytesMax: Int = 0,
     _ handler: @escaping @Sendable (Admitted<R.Checked>, Completion<Value>) -> Cancellation
@@ -84,6 +85,7 @@ public struct CallContext: Sendable {
   public var requestID: String? { metadata["x-request-id"].first }
 
   /// For a method with a scope, of which only authorized callers come so far.
+  @usableFromInline
   var authorizedCaller: Authorized {
     get throws(RPCError) {
       guard let caller else { throw .internal(cause: "the call was not authorized") }
