@@ -27,17 +27,13 @@ final class CallLimits {
     if last !== share { last = share }
   }
 
-  /// The work of the call has ended, whether anybody waits for it or not.
-  func ended(_ context: CallContext) {
-    context.memory?.release(context.bytes)
-  }
-
   /// Takes what a call needs that has not come so far: it waits, or its caller is not known yet.
   func reserve(_ count: Int) throws(RPCError) { try ownShare.reserve(count) }
 
   func release(_ count: Int) { ownShare.release(count) }
 
   private func share(of tenant: Tenant) -> CallMemory.Share {
+    if let last, last.isOf(tenant) { return last }
     if let share = shares.first(where: { $0.isOf(tenant) }) { return share }
     if shares.count == Self.sharesMax { shares.removeFirst() }
     let share = memory.share(of: tenant)

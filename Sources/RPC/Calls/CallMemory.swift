@@ -17,7 +17,7 @@ final class CallMemory: Sendable {
       self.tenant = tenant
     }
 
-    func isOf(_ tenant: Tenant) -> Bool { self.tenant == tenant }
+    func isOf(_ tenant: Tenant) -> Bool { if let own = self.tenant { own == tenant } else { false } }
 
     /// No more is to be read of what is its, for now.
     var isCrowded: Bool { bytes.load(ordering: .relaxed) >= Limits.callBytesReadPerTenantMax }

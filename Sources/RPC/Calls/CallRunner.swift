@@ -31,6 +31,10 @@ final class RunningCall {
   }
 
   fileprivate var bytes: Int { context.bytes }
+
+  /// Its work has ended, whether anybody waits for it or not.
+  fileprivate func releaseMemory() { context.memory?.release(context.bytes) }
+
   fileprivate var responseBytesMax: Int { method.responseBytesMax }
 
   /// Its response is one interaction, not a page of them: it does not wait behind pages that the peer does not read.
@@ -97,8 +101,8 @@ final class CallRunner {
     _ method: Method, _ context: CallContext, timeout: Duration?, isBounded: Bool = true,
     _ handle: @escaping RunningCall.Handle, answer: @escaping (Response) -> Void
   ) -> RunningCall? {
-    let longest: Duration? = isBounded ? .seconds(Limits.callSecondsMax) : nil
-    let timeout = [timeout, longest].compactMap(\.self).min()
+    let longest = Duration.seconds(Limits.callSecondsMax)
+    let timeout = isBounded ? min(timeout ?? longest, longest) : timeout
     if let timeout, timeout <= .zero {
       answer(Response(.deadlineExceeded))
       return nil
@@ -287,7 +291,7 @@ final class CallRunner {
   private func handle(_ call: RunningCall) {
     // On a busy machine the work could end before the timer is looked at.
     if let deadline = call.deadline, deadline <= loop.now {
-      limits.ended(call.context)
+      call.releaseMemory()
       return finish(call, Response(.deadlineExceeded))
     }
     bytesInFlight += call.bytes
@@ -330,7 +334,7 @@ final class CallRunner {
 
   /// The work of a call has ended, whether anybody waits for it or not.
   private func isDone(_ call: RunningCall, _ response: Response) {
-    limits.ended(call.context)
+    call.releaseMemory()
     bytesInFlight -= call.bytes
     let isAbandoned = call.answer == nil
     if isAbandoned {

@@ -15,6 +15,8 @@ final class TTRPCHandler: ChannelDuplexHandler {
   /// The streaming calls under way.
   var streams: [UInt32: TTRPCStream] = [:]
   private let dispatcher: Dispatcher
+  /// The last call's: most calls of a connection are of the same.
+  private var lastMethod: Method?
   let runner: CallRunner
   private let unread: UnreadResponses
   private let unfinished: UnfinishedRequests
@@ -166,7 +168,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     connection.isActive()
     do throws(RPCError) {
       if let timeout = call.timeout, timeout <= .zero { throw .deadlineExceeded }
-      let method = try dispatcher.method(service: call.service, name: call.method)
+      let method = try method(of: call)
       switch (method.handler, shape) {
       case (.unary, .open): throw .oneMessageExpected
       case (.unary(let body), _): start(call, stream: stream, method, body)
@@ -177,6 +179,13 @@ final class TTRPCHandler: ChannelDuplexHandler {
     } catch {
       answer(.failure(error), stream: stream)
     }
+  }
+
+  private func method(of call: Call) throws(RPCError) -> Method {
+    if let last = lastMethod, last.name.name == call.method, last.name.service == call.service { return last }
+    let method = try dispatcher.method(service: call.service, name: call.method)
+    lastMethod = method
+    return method
   }
 
   private func start(
