@@ -70,19 +70,6 @@ struct GRPCCallTests {
     }
   }
 
-  @Test func slowPeerIsWaitedFor() async throws {
-    try await GRPCServer.with(unreadResponseTimeout: .seconds(6)) { server in
-      let client = try await HTTP2Client(to: server.address, windowBytes: 0)
-      let stream = try await client.start(healthCheck)
-      // A message of two bytes after its prefix of five.
-      for _ in 0..<7 {
-        try await Task.sleep(for: .seconds(1))
-        try await client.widenWindow(of: stream, by: 1)
-      }
-      #expect(try await client.answer(to: stream).code == 0)
-    }
-  }
-
   /// The time counts from the request's beginning, not from its end.
   @Test func timeSpentOnSendingCounts() async throws {
     try await GRPCServer.with { server in

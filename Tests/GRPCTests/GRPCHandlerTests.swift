@@ -326,6 +326,23 @@ struct GRPCHandlerTests {
     #expect(stage.received(on: 1).dataBytes == 300_005 && stage.responses.bytes == 0)
   }
 
+  @Test func slowPeerIsWaitedForUntilItTakesNothing() throws {
+    let stage = try HandlerStage(client: RawHTTP2Peer(windowBytes: 0))
+    stage.call("Wait", on: 1)
+    stage.move()
+    stage.methods.answer(0, [1, 2])
+    // A message of two bytes after its prefix of five.
+    for _ in 0..<6 {
+      stage.pass(.seconds(50))
+      #expect(stage.server.isActive)
+      stage.client.widenWindow(of: 1, by: 1)
+      stage.move()
+    }
+    #expect(stage.received(on: 1).dataBytes == 6)
+    stage.pass(.seconds(70))
+    #expect(!stage.server.isActive)
+  }
+
   @Test func connectionThatFillsTheServersMemoryForResponsesIsClosed() throws {
     let stage = try HandlerStage(responses: ResponseMemory(bytesMax: 400_000), client: RawHTTP2Peer(windowBytes: 0))
     for stream in [1, 3] { stage.call("Wait", on: stream) }

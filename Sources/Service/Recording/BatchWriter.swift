@@ -21,8 +21,7 @@ import Postgres
 final class BatchWriter: Sendable {
   enum Outcome: Sendable {
     case told(Result<Recorded, RPCError>)
-    /// The database could not write, whatever the row; it may have all the same.
-    case failed(RPCError)
+    case failed(WriteFailure)
   }
 
   private let connection: OwnerConnection
@@ -73,10 +72,10 @@ final class BatchWriter: Sendable {
   nonisolated(nonsending) func write(_ rows: [RecordRow]) async -> [Outcome] {
     if let outcomes = await writeAsNumbered(rows) { return outcomes }
     switch await numberedAnew(rows) {
-    case .failure(let error): return rows.map { _ in .failed(error.rpcError) }
+    case .failure(let error): return rows.map { _ in .failed(WriteFailure(error)) }
     case .success(let numbered):
       let changed = RPCError.databaseUnavailable(cause: "tenants' numbers changed twice while a batch was written")
-      return await writeAsNumbered(numbered) ?? rows.map { _ in .failed(changed) }
+      return await writeAsNumbered(numbered) ?? rows.map { _ in .failed(WriteFailure(changed)) }
     }
   }
 
@@ -153,7 +152,7 @@ final class BatchWriter: Sendable {
     case .found(let content): isSame = content == ContentHash(row.encoded)
     case .refused(let error):
       return original == nil || original!.encoded.compared == row.encoded.compared ? .told(.failure(error)) : nil
-    case .failed(let error): return .failed(error)
+    case .failed(let failure): return .failed(failure)
     }
     return .told(isSame ? .success(Recorded(id: row.id, alreadyRecorded: true)) : .failure(conflict(row)))
   }
@@ -203,7 +202,7 @@ final class BatchWriter: Sendable {
   ) async -> [WrittenRow]? {
     var written: [WrittenRow?] = rows.map { _ in nil }
     for place in admission?.putOff ?? [] {
-      written[place] = .failed(.databaseLocked(cause: "what the row waits for is locked, and it is put off"))
+      written[place] = .failed(WriteFailure(putOff: "what the row waits for"))
     }
     var pieces = pieces(of: rows, admission)
     var (failures, damages) = (0, 0)
@@ -251,7 +250,7 @@ final class BatchWriter: Sendable {
         if piece.rows.count == 1 || lockWaits.ofAll >= Self.lockWaitsMax.ofAll
           || piece.isOfOneTenant && lockWaits.ofTenant[piece.rows[0].tenant]! >= Self.lockWaitsMax.ofTenant
         {
-          for place in piece.places { written[place] = .failed(error.rpcError) }
+          for place in piece.places { written[place] = .failed(WriteFailure(error)) }
           waited.formUnion(piece.rows.map(\.key))
         } else {
           piece.lockMax = min(piece.lockMax, Self.lockMaxOfPart)
@@ -261,7 +260,7 @@ final class BatchWriter: Sendable {
       case .failure(let error) where error.mayBeOfOneRow && damages < 64:
         damages += 1
         if piece.rows.count == 1 {
-          written[piece.places[0]] = .failed(error.rpcError)
+          written[piece.places[0]] = .failed(WriteFailure(error))
         } else {
           pieces += halves(of: piece)
         }
@@ -269,7 +268,7 @@ final class BatchWriter: Sendable {
         failures += 1
         // Enough for a deadlock, or for a PostgreSQL that restarts its backends after a crash.
         guard error.isConnectionLost || error.isTransient ? failures < 6 : error.isReadOnly && failures < 2 else {
-          return written.map { $0 ?? .failed(error.rpcError) }
+          return written.map { $0 ?? .failed(WriteFailure(error)) }
         }
         logger.warning(
           "writing a batch again", metadata: ["rows": "\(piece.rows.count)", "reason": "\(error.message)"])

@@ -10,7 +10,7 @@ enum WrittenRow: Sendable {
   /// The database refuses this row.
   case refused(RPCError)
   /// The database could not write, whatever the row.
-  case failed(RPCError)
+  case failed(WriteFailure)
 }
 
 /// Stands for an interaction's content, which may be long: equal for equal content alone.

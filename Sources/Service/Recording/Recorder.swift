@@ -174,12 +174,12 @@ final class Recorder: Sendable {
 
   /// Keeps whether the database could write any of a batch. One that waited for others' locks alone tells nothing of it.
   private func note(_ outcomes: [BatchWriter.Outcome]) {
-    var failures: [RPCError] = []
+    var first: RPCError?
     for outcome in outcomes {
-      guard case .failed(let error) = outcome else { return state.withLock { $0.recording.ended(nil, at: .now) } }
-      if !error.isOfALock, failures.isEmpty { failures = [error] }
+      guard case .failed(let failure) = outcome else { return state.withLock { $0.recording.ended(nil, at: .now) } }
+      if !failure.isOfALock, first == nil { first = failure.error }
     }
-    if let failure = failures.first { state.withLock { $0.recording.ended(failure, at: .now) } }
+    if let first { state.withLock { $0.recording.ended(first, at: .now) } }
   }
 
   private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {
@@ -200,7 +200,7 @@ final class Recorder: Sendable {
     for row in rows {
       switch row {
       case .told(let result): results.append(result)
-      case .failed(let error): return .failure(error)
+      case .failed(let failure): return .failure(failure.error)
       }
     }
     return .success(results)

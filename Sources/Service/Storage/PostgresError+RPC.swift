@@ -6,12 +6,6 @@ struct OtherTenantNumber: Error {
   var key: TenantKey?
 }
 
-extension RPCError {
-  /// What others have locked was waited for too long, or is put off: that concerns whoever's it is, and not all of the
-  /// database.
-  var isOfALock: Bool { message == RPCError.databaseLocked(cause: "").message }
-}
-
 extension PostgresError {
   /// The registry has another number for a tenant than the one told (refuse_tenant_number in v0006_tenants.sql).
   var isTenantNumberRefused: Bool { sqlState == "PT001" }

@@ -93,7 +93,7 @@ final class Catalog: Sendable {
   /// Makes sure that a partition holds each of these times.
   ///
   /// - Returns: of each day, as counted from 1970, whose partition is not there all the same, why.
-  nonisolated(nonsending) func ensurePartitions(for times: some Sequence<Timestamp>) async -> [Int64: RPCError] {
+  nonisolated(nonsending) func ensurePartitions(for times: some Sequence<Timestamp>) async -> [Int64: WriteFailure] {
     let days = daysWithoutPartition(for: times)
     guard !days.isEmpty else { return [:] }
     let made = await connection.runRepeatable { [self] (connection) throws(PostgresError) in
@@ -103,7 +103,7 @@ final class Catalog: Sendable {
     case .success(let failed):
       rememberPartitions(ofDays: days.subtracting(failed.keys))
       return failed
-    case .failure(let error): return Dictionary(uniqueKeysWithValues: days.map { ($0, error.rpcError) })
+    case .failure(let error): return Dictionary(uniqueKeysWithValues: days.map { ($0, WriteFailure(error)) })
     }
   }
 
@@ -111,11 +111,11 @@ final class Catalog: Sendable {
   /// vain no other is tried for a while.
   private func makePartitions(
     ofDays days: Set<Int64>, on connection: Session
-  ) throws(PostgresError) -> [Int64: RPCError] {
-    var failed: [Int64: RPCError] = [:]
+  ) throws(PostgresError) -> [Int64: WriteFailure] {
+    var failed: [Int64: WriteFailure] = [:]
     for day in try connection.daysWithoutPartition(among: days) {
       guard known.withLock({ $0.partitionsDue <= clock.now() }) else {
-        failed[day] = .databaseLocked(cause: "what a new partition takes is locked, and it is put off")
+        failed[day] = WriteFailure(putOff: "what a new partition takes")
         continue
       }
       do throws(PostgresError) {
@@ -124,7 +124,7 @@ final class Catalog: Sendable {
       } catch {
         guard error.isLockTimeout else { throw error }
         known.withLock { $0.partitionsDue = clock.now() + $0.partitionBackoff.nextPause() }
-        failed[day] = error.rpcError
+        failed[day] = WriteFailure(error)
       }
     }
     return failed

@@ -133,6 +133,6 @@ import Testing
   }
 
   private func isLocked(_ outcome: BatchWriter.Outcome) -> Bool {
-    if case .failed(let error) = outcome { isLocked(error) } else { false }
+    if case .failed(let failure) = outcome { failure.isOfALock && isLocked(failure.error) } else { false }
   }
 }

@@ -35,7 +35,8 @@ import Testing
   }
 
   @Test func tellsALockFromADatabaseThatCannotWrite() {
-    #expect(PostgresError(kind: .refused(sqlState: "55P03"), message: "canceling").rpcError.isOfALock)
-    #expect(!PostgresError(kind: .refused(sqlState: "53100"), message: "55P03").rpcError.isOfALock)
+    #expect(WriteFailure(PostgresError(kind: .refused(sqlState: "55P03"), message: "canceling")).isOfALock)
+    #expect(!WriteFailure(PostgresError(kind: .refused(sqlState: "53100"), message: "55P03")).isOfALock)
+    #expect(WriteFailure(putOff: "it").isOfALock && !WriteFailure(RPCError.databaseUnavailable(cause: "it")).isOfALock)
   }
 }
