@@ -52,7 +52,8 @@ final class RecordLayout: Sendable {
         column += 1
       }
     }
-    return Interaction(id: try row.id(0), content: content, updatedAt: try row.timestamp(codecs.count + 1))
+    let (id, updatedAt) = (try row.id(0), try row.timestamp(codecs.count + 1))
+    return Interaction(id: id, content: consume content, updatedAt: updatedAt)
   }
 
   /// The place of the first column behind an interaction's.
