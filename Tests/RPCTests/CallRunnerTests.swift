@@ -16,8 +16,8 @@ struct CallRunnerTests {
     private let large: LargeRequests
     let responses = ResponseMemory()
     lazy var unread = UnreadResponses(memory: responses, loop: loop) { _ in }
-    lazy var runner = CallRunner(
-      interceptors: [self], memory: memory, unread: unread, turns: LoopTurns(loop, large: large))
+    lazy var turns = LoopTurns(loop, large: large)
+    lazy var runner = CallRunner(interceptors: [self], memory: memory, unread: unread, turns: turns)
     /// What each call was answered, in order.
     private(set) var answers: [String] = []
     /// What the interceptor was told, in order.
@@ -228,6 +228,17 @@ struct CallRunnerTests {
     stage.runner.readEnded()
     stage.run(bytes: 1)
     #expect(stage.work.count == 14)
+  }
+
+  @Test(arguments: [(bytes: 1, count: 24), (bytes: 10_000, count: 4)])
+  func turnBeginsSoManyCallsOrFewerThatWeighMuch(bytes: Int, count: Int) {
+    let stage = Stage()
+    for _ in 0..<40 { stage.run(bytes: bytes) }
+    let begun = Mutex(0)
+    let bound = NIOLoopBound(stage, eventLoop: stage.loop)
+    TurnExecutor(stage.turns).execute { begun.withLock { $0 = bound.value.work.count } }
+    stage.loop.run()
+    #expect(begun.withLock(\.self) == 8 + count && stage.work.count == 40)
   }
 
   @Test func connectionThatEndsLeavesNothingToBeginInItsTurn() {

@@ -77,6 +77,9 @@ final class CallRunner {
   /// So many calls begin at once after a read; the others in turn with those of other tenants.
   private var startsLeft = CallRunner.startsMax
   private static let startsMax = 8
+  /// So many begin in a turn, or fewer where they weigh much: calls that were read together are then recorded together,
+  /// and their responses go out in few writes.
+  private static let startsPerTurnMax = 24
   /// The handler of a request of more begins on another thread.
   private static let smallBytesMax = 32 * 1024
 
@@ -183,8 +186,10 @@ final class CallRunner {
 
   private func takeTurn() {
     isTurnDue = false
-    for _ in 0..<Self.startsMax {
-      guard let call = deferred.popFirst() else { return }
+    var (startsLeft, bytesLeft) = (Self.startsPerTurnMax, Self.smallBytesMax)
+    while startsLeft > 0, bytesLeft > 0, let call = deferred.popFirst() {
+      startsLeft -= 1
+      bytesLeft -= call.bytes
       release(call)
       if call.answer != nil { startOrWait(call) } else { onRoom?() }
     }
