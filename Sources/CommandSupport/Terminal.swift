@@ -31,10 +31,10 @@ package func fixed(_ value: Double, _ places: Int) -> String {
 
 /// Nano-dollars in dollars, to the last of them.
 package func dollars(_ nanos: Int64) -> String {
-  let (whole, rest) = nanos.quotientAndRemainder(dividingBy: 1_000_000_000)
+  let (whole, rest) = nanos.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)
   let digits = String(rest)
   let fraction = String(repeating: "0", count: 9 - digits.count) + digits
-  return "$\(whole).\(fraction)"
+  return "\(nanos < 0 ? "-" : "")$\(whole).\(fraction)"
 }
 
 extension RPCError {

@@ -13,8 +13,8 @@ enum FilterField: CaseIterable {
     case .messageType: "message_type = $\(parameter)::text"
     case .handoffTriggered: "handoff_triggered = $\(parameter)::bool"
     case .handoffReason: "handoff_reason = $\(parameter)::text"
-    case .minConfidence: "confidence_score >= $\(parameter)::float8"
-    case .maxConfidence: "confidence_score <= $\(parameter)::float8"
+    case .minConfidence: "\(BoundedColumns.confidenceScore) >= $\(parameter)::float8"
+    case .maxConfidence: "\(BoundedColumns.confidenceScore) <= $\(parameter)::float8"
     case .intent: "$\(parameter)::text = ANY (\(BoundedColumns.intentNames))"
     }
   }

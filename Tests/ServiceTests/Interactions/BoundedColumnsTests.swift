@@ -133,6 +133,56 @@ import Testing
     }
   }
 
+  @Test func numbersThatNoServerWritesAreReadAsTheNearestThatAre() async throws {
+    try await withStore { store, database, _ in
+      let scores = ["NaN", "Infinity", "-Infinity", "-5", "5", "0.5"]
+      let written = try scores.flatMap { score in
+        try insert(
+          20,
+          [
+            "confidence_score": "'\(score)'", "intent_names": "'{i}'", "intent_confidences": "'{\(score)}'",
+            "estimated_cost_nanos": score == "5" ? "9223372036854775807" : "-5", "processing_time_ms": "-5",
+          ], database)
+      }
+      for size in [10, 200] as [Int32] {
+        for (least, count) in [(0.5, 60), (0.6, 40), (0, 120)] {
+          var filter = InteractionFilter()
+          (filter.minConfidence, filter.maxConfidence) = (least, 1)
+          filter.messageType = "text"
+          (filter.startTime, filter.endTime) = (Self.time, Self.time + .millisecondsPerHour)
+          let read = try await store.pages(filter, size: size).flatMap { $0 }
+          #expect(read.count == count, "pages of \(size), from \(least)")
+          #expect(read.allSatisfy { (0...1).contains($0.content.confidenceScore) })
+          #expect(read.flatMap(\.content.detectedIntents).allSatisfy { (0...1).contains($0.confidence) })
+          #expect(read.allSatisfy { (0...Limits.costNanosMax).contains($0.content.estimatedCostNanos) })
+          #expect(read.allSatisfy { $0.content.processingTimeMilliseconds == 0 })
+          let stats = try await store.stats(filter)
+          #expect(stats.totals.totalInteractions == Int64(count))
+          #expect(stats.totals.totalCostNanos == read.reduce(0) { $0 + $1.content.estimatedCostNanos })
+        }
+      }
+      #expect(Set(try await store.pages().flatMap { $0 }.map(\.id)).isSuperset(of: written))
+      try await eventually("all is merged and rebuilt") { try database.isMerged() }
+      #expect(try await database.differences() == [])
+    }
+  }
+
+  @Test func intentsThatAreTooManyAreReadAsNoneHoweverShort() async throws {
+    try await withStore { store, database, _ in
+      let names = (1...100).map { "s\($0)" }.joined(separator: ",")
+      let written = try insert(30, ["intent_names": "'{\(names)}'"], database)
+      var filter = InteractionFilter()
+      for size in [10, 200] as [Int32] {
+        filter.intent = nil
+        let read = try await store.pages(filter, size: size).flatMap { $0 }.filter { written.contains($0.id) }
+        #expect(read.count == 30 && read.allSatisfy { $0.content.detectedIntents.isEmpty })
+        filter.intent = "s70"
+        #expect(try await store.pages(filter, size: size).flatMap { $0 } == [])
+      }
+      #expect(try await store.stats(filter).totals.totalInteractions == 0)
+    }
+  }
+
   /// What is read of a text that is too long equals nothing that can be sent.
   @Test func aTextThatIsTooLongIsNoRepeatOfItsBeginning() async throws {
     try await withStore { store, database, _ in

@@ -35,9 +35,6 @@ struct ChangeEntry {
 
   var hour: Int32 { id.hour }
 
-  /// The score nearest to one; 0 for no number.
-  static func score(_ value: Double) -> Double { value.isNaN ? 0 : min(max(value, 0), 1) }
-
   var confidenceBin: Int16 { Int16(Self.binEdges.count { confidence >= $0 } - 1) }
 
   /// The least score of each bin of the histogram.
@@ -64,7 +61,7 @@ extension ChangeEntry {
         modelUsed: try row.text(1), messageType: try row.text(2), handoffTriggered: try row.bool(3),
         handoffReason: try row.text(4)),
       intents: Facet.intents(try row.texts(5)),
-      confidence: Self.score(try row.double(6)), inputs: try MeasureInputs(row, from: 7, plan))
+      confidence: BoundedColumns.score(try row.double(6)), inputs: try MeasureInputs(row, from: 7, plan))
   }
 }
 
@@ -161,7 +158,7 @@ enum ChangeRecordReader {
       entries.append(
         ChangeEntry(
           id: id, group: groups[group], intents: intents,
-          confidence: ChangeEntry.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
+          confidence: BoundedColumns.score(Double(bitPattern: try reader.next(UInt64.self).byteSwapped)),
           inputs: try MeasureInputs(&reader, generation: generation, plan)))
     }
     return entries

@@ -11,9 +11,7 @@ WITH selected AS (
     {inputs}
   FROM parley.interactions
   CROSS JOIN LATERAL (
-    -- NaN is greater than any number.
-    SELECT CASE WHEN confidence_score <= 1 THEN greatest(confidence_score, 0)
-      WHEN confidence_score = 'NaN' THEN 0 ELSE 1 END AS score
+    SELECT {confidence_score} AS score
   ) AS nearest
   WHERE tenant = $1::int4
     AND id >= $2::uuid AND id < $3::uuid

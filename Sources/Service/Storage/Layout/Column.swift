@@ -36,7 +36,7 @@ struct Column: Sendable {
       return [Column(name, "text", of: field, bounded: bounded, weight: "octet_length(\(name))", .text(text))]
     case .count(let count): return [Column(name, "int4", of: field, .int4(count))]
     case .optionalCount(let count): return [Column(name, "int4", of: field, .optionalInt4(count))]
-    case .amount(let amount, _): return [Column(name, "int8", of: field, .int8(amount))]
+    case .amount(let amount, let allowed): return [Column(name, "int8", of: field, .int8(amount, allowed))]
     case .score(let score): return [Column(name, "float8", of: field, .float8(score))]
     case .flag(let flag): return [Column(name, "bool", of: field, .bool(flag))]
     case .intents(let intents):
@@ -58,7 +58,7 @@ enum ColumnCodec: Sendable {
   case text(Accessor<String>)
   case int4(Accessor<Int32>)
   case optionalInt4(Accessor<Int32?>)
-  case int8(Accessor<Int64>)
+  case int8(Accessor<Int64>, ClosedRange<Int64>)
   case float8(Accessor<Double>)
   case bool(Accessor<Bool>)
   case intentNames(Accessor<[Intent]>)
@@ -69,7 +69,7 @@ enum ColumnCodec: Sendable {
     case .text(let text): text.read(content) { values.add($0) }
     case .int4(let number): values.add(number.get(content))
     case .optionalInt4(let number): values.add(number.get(content))
-    case .int8(let number): values.add(number.get(content))
+    case .int8(let number, _): values.add(number.get(content))
     // -0 equals 0, and is 0 here.
     case .float8(let number): values.add(number.get(content) + 0)
     case .bool(let flag): values.add(flag.get(content))
@@ -91,17 +91,18 @@ enum ColumnCodec: Sendable {
   ) throws(PostgresError) {
     switch self {
     case .text(let text): text.set(content, try row.text(column))
-    case .int4(let number): number.set(content, try row.int32(column))
-    case .optionalInt4(let number): number.set(content, row.isNull(column) ? nil : try row.int32(column))
-    case .int8(let number): number.set(content, try row.int64(column))
-    case .float8(let number): number.set(content, try row.double(column))
+    case .int4(let number): number.set(content, max(try row.int32(column), 0))
+    case .optionalInt4(let number): number.set(content, row.isNull(column) ? nil : max(try row.int32(column), 0))
+    case .int8(let number, let allowed):
+      number.set(content, min(max(try row.int64(column), allowed.lowerBound), allowed.upperBound))
+    case .float8(let number): number.set(content, BoundedColumns.score(try row.double(column)))
     case .bool(let flag): flag.set(content, try row.bool(column))
     case .intentNames(let intents):
       intents.set(content, try row.texts(column).map { Intent(name: $0, confidence: 0) })
     case .intentConfidences(let intents):
       // Where other programs have written more of one than of the other, those that have both count.
       let pairs = zip(intents.get(content), try row.doubles(column))
-      intents.set(content, pairs.map { Intent(name: $0.name, confidence: $1) })
+      intents.set(content, pairs.map { Intent(name: $0.name, confidence: BoundedColumns.score($1)) })
     }
   }
 }

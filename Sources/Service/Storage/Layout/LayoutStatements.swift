@@ -63,7 +63,10 @@ struct LayoutStatements: Sendable {
     self.entries = entries("interaction_entries", ["inputs": inputs])
     entriesWithoutIntents = entries(
       "interaction_entries_without_intents", ["inputs": inputs, "intent_names": "'{}'::text[]"])
-    let measures = ["inputs": plan.clampedInputs, "measures": plan.sums.joined(separator: ",\n  ")]
+    let measures = [
+      "confidence_score": BoundedColumns.confidenceScore, "inputs": plan.clampedInputs,
+      "measures": plan.sums.joined(separator: ",\n  "),
+    ]
     stats = Statement(
       "interaction_stats", sql(PackageResources.interaction_stats_sql, bounded.merging(measures) { $1 }))
 

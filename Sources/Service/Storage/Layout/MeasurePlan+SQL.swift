@@ -7,7 +7,7 @@ extension MeasurePlan {
   var clampedInputs: String {
     zip(inputFields, inputs).map { field, input in
       // greatest() passes over NULL.
-      let clamped = "greatest(\(field.name), 0)"
+      let clamped = "least(greatest(\(field.name), 0), \(input.nearestMax))"
       return input.isOptional
         ? "CASE WHEN \(field.name) IS NOT NULL THEN \(clamped) END AS \(field.name)" : "\(clamped) AS \(field.name)"
     }.joined(separator: ",\n    ")

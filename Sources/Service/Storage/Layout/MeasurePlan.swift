@@ -11,6 +11,8 @@ final class MeasurePlan: Sendable {
   struct Input: Sendable {
     /// No number of an interaction passes it.
     var numberMax: Int64
+    /// A row's number above this, which no server wrote, counts as this.
+    var nearestMax: Int64
     /// The rows may have NULL there, for unknown.
     var isOptional: Bool
   }
@@ -121,9 +123,9 @@ final class MeasurePlan: Sendable {
 
   private static func input(_ field: ContentField) -> Input {
     switch field.value {
-    case .count: Input(numberMax: Int64(Int32.max), isOptional: false)
-    case .optionalCount: Input(numberMax: Int64(Int32.max), isOptional: true)
-    case .amount: Input(numberMax: .max, isOptional: false)
+    case .count: Input(numberMax: Int64(Int32.max), nearestMax: Int64(Int32.max), isOptional: false)
+    case .optionalCount: Input(numberMax: Int64(Int32.max), nearestMax: Int64(Int32.max), isOptional: true)
+    case .amount(_, let allowed): Input(numberMax: .max, nearestMax: allowed.upperBound, isOptional: false)
     case .text, .score, .flag, .intents:
       preconditionFailure("a measure is taken from \(field.name), which is no field of whole numbers")
     }
@@ -210,7 +212,8 @@ struct MeasureInputs: Equatable {
     for (place, input) in plan.inputs.enumerated() {
       let column = firstColumn + place
       if input.isOptional, row.isNull(column) { continue }
-      numbers[place] = max(input.numberMax == .max ? try row.int64(column) : Int64(try row.int32(column)), 0)
+      let number = input.numberMax == .max ? try row.int64(column) : Int64(try row.int32(column))
+      numbers[place] = min(max(number, 0), input.nearestMax)
     }
   }
 
