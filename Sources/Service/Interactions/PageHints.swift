@@ -3,8 +3,11 @@ import Synchronization
 
 /// Where the last pages of tenants were found, so that the next one is looked for there at once: in which months, of those
 /// that were not full; by posting lists, of values that are rare among the newest interactions. It is how a page is read
-/// fast, not whether it is right.
+/// fast, not whether it is right. After some uses each is forgotten, and found out again if it still holds.
 final class PageHints: Sendable {
+  /// So often a hint is used.
+  static let usesMax = 64
+
   /// The first of the months; nil: from the earliest on.
   struct Hint {
     var first: Month?
@@ -30,15 +33,33 @@ final class PageHints: Sendable {
     var kind: Kind
   }
 
-  private let hints = Mutex<[Key: Hint]>([:])
+  private struct Remembered {
+    var hint: Hint
+    var usesLeft = PageHints.usesMax
+  }
 
-  func hint(for tenant: Tenant, _ kind: Kind) -> Hint? { hints.withLock { $0[Key(tenant: tenant, kind: kind)] } }
+  private let hints = Mutex<[Key: Remembered]>([:])
+
+  func hint(for tenant: Tenant, _ kind: Kind) -> Hint? {
+    let key = Key(tenant: tenant, kind: kind)
+    return hints.withLock { hints in
+      guard let remembered = hints[key], remembered.usesLeft > 0 else {
+        hints[key] = nil
+        return nil
+      }
+      hints[key]!.usesLeft -= 1
+      return remembered.hint
+    }
+  }
 
   /// - Parameter hint: nil where nothing is to be kept in mind.
   func remember(_ hint: Hint?, for tenant: Tenant, _ kind: Kind) {
+    let key = Key(tenant: tenant, kind: kind)
     hints.withLock { hints in
+      // The same hint once more has no more uses for that.
+      if let hint, let remembered = hints[key], remembered.hint.first == hint.first { return }
       if hints.count >= Limits.tenantsCachedMax { hints.removeAll() }
-      hints[Key(tenant: tenant, kind: kind)] = hint
+      hints[key] = hint.map { Remembered(hint: $0) }
     }
   }
 
@@ -55,18 +76,33 @@ final class PageHints: Sendable {
     }
   }
 
-  private let rare = Mutex<Set<Values>>([])
+  /// How many uses each has left.
+  private let rare = Mutex<[Values: Int]>([:])
   /// A filter's texts take up to some KiB.
   private static let rareMax = 4096
 
   func isRare(_ filter: InteractionFilter, of tenant: Tenant) -> Bool {
-    rare.withLock { $0.contains(Values(filter, of: tenant)) }
+    let values = Values(filter, of: tenant)
+    return rare.withLock { rare in
+      guard let usesLeft = rare[values], usesLeft > 0 else {
+        rare[values] = nil
+        return false
+      }
+      rare[values] = usesLeft - 1
+      return true
+    }
   }
 
   func remember(isRare: Bool, _ filter: InteractionFilter, of tenant: Tenant) {
+    let values = Values(filter, of: tenant)
     rare.withLock { rare in
+      guard isRare else {
+        rare[values] = nil
+        return
+      }
+      guard rare[values] == nil else { return }
       if rare.count >= Self.rareMax { rare.removeAll() }
-      if isRare { rare.insert(Values(filter, of: tenant)) } else { rare.remove(Values(filter, of: tenant)) }
+      rare[values] = Self.usesMax
     }
   }
 }
