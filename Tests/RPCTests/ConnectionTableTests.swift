@@ -153,14 +153,27 @@ struct ConnectionTableTests {
       connections.append(try known(as: greedy))
       #expect(!stage.isOpen(connections[place]))
     }
-    let others = try (0..<2).map { _ in try known(as: other) }
+    // So do those of others, who always find room.
+    let others = try (0..<4).map { _ in try known(as: other) }
     #expect(others.allSatisfy(stage.isOpen))
+    #expect(connections.filter(stage.isOpen).count == 10)
+  }
+
+  /// Neither has half of the places.
+  @Test func twoTenantsThatHaveMostTogetherLeavePlacesToAThird() throws {
+    let stage = Stage(connectionsMax: 16)
+    let tenants = [Tenant("greedy")!, Tenant("greedy-2")!]
+    func known(as tenant: Tenant) throws -> AcceptedConnection? {
+      let connection = try stage.connect()
+      connection?.authenticated(as: tenant)
+      return connection
+    }
+    var connections: [AcceptedConnection] = []
+    for step in 0..<40 { connections.append(try #require(try known(as: tenants[step % 2]))) }
     #expect(connections.filter(stage.isOpen).count == 14)
-    #expect(try stage.connect() == nil, "all are used")
-    // Places that were left count no more.
-    for connection in connections { stage.close(connection) }
-    let last = try (0..<14).map { _ in try known(as: other) }
-    #expect(last.allSatisfy(stage.isOpen) && !others.contains(where: stage.isOpen))
+    let third = try (0..<3).map { _ in try #require(try known(as: Tenant("third")!)) }
+    #expect(third.allSatisfy(stage.isOpen))
+    #expect(connections.filter(stage.isOpen).count == 11)
   }
 
   @Test func strangersOfAnotherListenerMakeRoomBeyondItsPart() throws {

@@ -8,8 +8,8 @@ import Synchronization
 /// A connection is undecided until it has shown its protocol, then a stranger until one of its calls had a valid
 /// token, and known from then on. Known connections make room only when they are idle, and after the others. Each
 /// listener keeps a quarter of an equal share of the connections for itself, so that those who fill one listener do not
-/// keep others out. And a tenant that has more than half of the places leaves the last eighth of them to others: each
-/// further connection of its own takes the place of another of its own.
+/// keep others out. And the last eighth of the places is left to tenants that have few: beyond that, each further known
+/// connection takes the place of one of the tenant that has most of the listener's, if that is more than a sixteenth of all.
 final class ConnectionTable: Sendable {
   private struct Listener {
     var open = 0
@@ -26,9 +26,12 @@ final class ConnectionTable: Sendable {
 
   private struct State {
     var listeners: [Listener]
+    let largeMin: Int
     var places: [ObjectIdentifier: Place] = [:]
     /// The known connections of each tenant that has any.
     var counts: [Tenant: Int] = [:]
+    /// Those of them that have more than a sixteenth of the places.
+    var large: Set<Tenant> = []
 
     /// - Returns: false when it is in none, being known or gone.
     mutating func removeFromQueue(_ connection: AcceptedConnection) -> Bool {
@@ -40,19 +43,33 @@ final class ConnectionTable: Sendable {
       return true
     }
 
+    mutating func count(_ more: Int, of tenant: Tenant) {
+      let count = counts[tenant, default: 0] + more
+      counts[tenant] = count > 0 ? count : nil
+      if count > largeMin { large.insert(tenant) } else { large.remove(tenant) }
+    }
+
+    /// Which tenant has most of the listener's known connections, of those that have many, and no fewer than this one.
+    func tenantWithMost(of listener: Int, besides tenant: Tenant) -> Tenant? {
+      let known = listeners[listener].known
+      let most = large.max { known.count(of: $0) < known.count(of: $1) }
+      return most.flatMap { known.count(of: $0) >= max(known.count(of: tenant), 1) ? $0 : nil }
+    }
+
     mutating func forget(_ connection: AcceptedConnection) -> AcceptedConnection {
       if case .known(let ticket, let tenant) = places.removeValue(forKey: ObjectIdentifier(connection)) {
         listeners[connection.listener].known.remove(ticket)
-        counts[tenant]! -= 1
-        if counts[tenant] == 0 { counts[tenant] = nil }
+        count(-1, of: tenant)
       }
       listeners[connection.listener].open -= 1
       return connection
     }
   }
 
-  /// This part of the places is left to others by a tenant that has more than half of them.
+  /// This part of the places is left to tenants that have few.
   private static let shareOfOthers = 8
+  /// A tenant that has more than this part of the places has many.
+  private static let largeShare = 16
 
   private let connectionsMax: Int
   private let undecidedMax: Int
@@ -64,7 +81,8 @@ final class ConnectionTable: Sendable {
     self.connectionsMax = connectionsMax
     self.undecidedMax = undecidedMax
     self.reserved = connectionsMax / (4 * max(listeners, 1))
-    self.state = Mutex(State(listeners: Array(repeating: Listener(), count: listeners)))
+    self.state = Mutex(
+      State(listeners: Array(repeating: Listener(), count: listeners), largeMin: connectionsMax / Self.largeShare))
   }
 
   /// Takes a connection in, closing another where that is needed; nil where there is no room and nobody to make any.
@@ -105,14 +123,14 @@ final class ConnectionTable: Sendable {
       guard state.removeFromQueue(connection) else { return nil }
       let listener = connection.listener
       var evicted: AcceptedConnection?
-      if state.counts[tenant, default: 0] > connectionsMax / 2,
-        room(for: listener, state.listeners) < connectionsMax / Self.shareOfOthers
+      if room(for: listener, state.listeners) < connectionsMax / Self.shareOfOthers,
+        let most = state.tenantWithMost(of: listener, besides: tenant)
       {
-        evicted = state.listeners[listener].known.longestUnused(of: tenant).map { state.forget($0) }
+        evicted = state.listeners[listener].known.longestUnused(of: most).map { state.forget($0) }
       }
       let ticket = state.listeners[listener].known.append(connection, of: tenant)
       state.places[ObjectIdentifier(connection)] = .known(ticket, of: tenant)
-      state.counts[tenant, default: 0] += 1
+      state.count(1, of: tenant)
       return evicted
     }
     evicted?.channel.close(promise: nil)

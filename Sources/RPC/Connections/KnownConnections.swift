@@ -20,6 +20,8 @@ struct KnownConnections {
   private var all = AgeQueue<AcceptedConnection>()
   private var byTenant: [Tenant: AgeQueue<AcceptedConnection>] = [:]
 
+  func count(of tenant: Tenant) -> Int { byTenant[tenant]?.count ?? 0 }
+
   mutating func append(_ connection: AcceptedConnection, of tenant: Tenant) -> Ticket {
     let now = connection.lastUse
     return Ticket(
