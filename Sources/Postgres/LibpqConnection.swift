@@ -185,15 +185,20 @@ final class LibpqConnection {
 
   /// What PostgreSQL refused.
   static func error(of result: OpaquePointer?) -> PostgresError {
-    // PG_DIAG_SQLSTATE and PG_DIAG_SOURCE_FUNCTION; the words are in whatever language the server speaks.
+    // PG_DIAG_SQLSTATE (C), _SOURCE_FUNCTION (R), _SEVERITY (S) and _MESSAGE_PRIMARY (M). The words are in whatever language
+    // the server speaks.
     func field(_ code: UnicodeScalar) -> String {
       PQresultErrorField(result, CInt(code.value)).map { String(cString: $0) } ?? ""
     }
+    // The details of a row that is refused are the row's values, which no log is to have.
+    let sqlState = field("C")
+    let isOfData = ["22", "23"].contains(sqlState.prefix(2))
+    let message = isOfData ? "\(field("S")):  \(field("M"))" : oneLine(PQresultErrorMessage(result))
     // The coordinator of Citus passes on what another node refused: of a statement with its SQLSTATE, of a COPY without.
     return PostgresError(
-      kind: .refused(sqlState: field("C")), message: oneLine(PQresultErrorMessage(result)),
-      isPartitionMissing: field("C") == "23514" && field("R") == "ExecFindPartition",
-      mayMissPartition: field("C") == "23514" && field("R") == "ReportResultError",
+      kind: .refused(sqlState: sqlState), message: message,
+      isPartitionMissing: sqlState == "23514" && field("R") == "ExecFindPartition",
+      mayMissPartition: sqlState == "23514" && field("R") == "ReportResultError",
       isStateLost: field("R") == "ReportCopyError")
   }
 }

@@ -36,6 +36,23 @@ import Testing
     #expect(cause.contains("words of PostgreSQL"))
   }
 
+  /// PostgreSQL's details of it are what a customer said.
+  @Test func whyItIsRefusedIsToldWithoutItsValues() async throws {
+    try await TestDatabase.withStore { store, database in
+      // Has the month's partition.
+      _ = try await store.record(.sample())
+      try database.sql("ALTER TABLE parley.interactions ADD CONSTRAINT own CHECK (conversation_id <> 'refused')")
+      let refused = Interaction.sample {
+        $0.conversationID = "refused"
+        $0.customerMessage = "private words"
+      }
+      for batch in [[refused], [refused, .sample()]] {
+        let cause = try #require(try await store.record(batch, for: .a)[0].error?.cause)
+        #expect(cause.contains("own") && !cause.contains("private words"))
+      }
+    }
+  }
+
   @Test(.notDistributed(.ownTriggers), arguments: Refusal.allCases) func failsAloneInItsBatch(_ refusal: Refusal)
     async throws
   {
