@@ -130,6 +130,14 @@ extension PostgresStore {
 }
 
 extension TestDatabase {
+  /// Has an hour of tenant a rebuilt that the test has changed by SQL, where nothing else tells of that: a distributed
+  /// table has no triggers.
+  func noteChanges(at time: Timestamp) throws {
+    guard TestDatabase.isDistributed else { return }
+    let (tenant, hour) = (try key(of: .a).rawValue, InteractionID(at: time).hour)
+    try sql("INSERT INTO parley.deltas (tenant, recount_from, recount_to) VALUES (\(tenant), \(hour), \(hour + 1))")
+  }
+
   /// The settings of a store that no lock hurries.
   func patient(_ connections: ConnectionBudget = .standard) -> PostgresStore.Configuration {
     var configuration = PostgresStore.Configuration(

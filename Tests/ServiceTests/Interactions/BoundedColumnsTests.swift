@@ -30,12 +30,7 @@ import Testing
         VALUES (1, '\(id)', \(names.map { all[$0]! }.joined(separator: ", ")))
         """)
     }
-    if TestDatabase.isDistributed {
-      // Such a table has no triggers, which tell of rows that other programs write.
-      let hour = InteractionID(at: time).hour
-      try database.sql(
-        "INSERT INTO parley.deltas (tenant, recount_from, recount_to) VALUES (1, \(hour), \(hour + 1))")
-    }
+    try database.noteChanges(at: time)
     return ids.sorted(by: >)
   }
 

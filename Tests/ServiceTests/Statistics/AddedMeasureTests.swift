@@ -67,6 +67,7 @@ import Testing
         try await database.expectNoDifferences(.added(written: 1))
 
         try database.sql("UPDATE parley.interactions SET tool_calls = 5 WHERE tool_calls IS NULL")
+        try database.noteChanges(at: given[0].createdAt)
         expect(try await store.stats().totals, calls.map { $0 ?? 5 })
         try await eventually("all is rebuilt") { try database.isMerged() }
         expect(try await store.stats().totals, calls.map { $0 ?? 5 })
