@@ -49,8 +49,9 @@ final class ConnectionTable: Sendable {
       if count > largeMin { large.insert(tenant) } else { large.remove(tenant) }
     }
 
-    /// Which tenant has most of the listener's known connections, of those that have many, and no fewer than this one.
-    func tenantWithMost(of listener: Int, besides tenant: Tenant) -> Tenant? {
+    /// Of the tenants that have many connections, the one with most of the listener's, which may be this one itself; nil where
+    /// this one has more of them.
+    func tenantWithMost(of listener: Int, noFewerThan tenant: Tenant) -> Tenant? {
       let known = listeners[listener].known
       let most = large.max { known.count(of: $0) < known.count(of: $1) }
       return most.flatMap { known.count(of: $0) >= max(known.count(of: tenant), 1) ? $0 : nil }
@@ -124,7 +125,7 @@ final class ConnectionTable: Sendable {
       let listener = connection.listener
       var evicted: AcceptedConnection?
       if room(for: listener, state.listeners) < connectionsMax / Self.shareOfOthers,
-        let most = state.tenantWithMost(of: listener, besides: tenant)
+        let most = state.tenantWithMost(of: listener, noFewerThan: tenant)
       {
         evicted = state.listeners[listener].known.longestUnused(of: most).map { state.forget($0) }
       }

@@ -19,7 +19,7 @@ struct LayoutStatements: Sendable {
   let get: StatementOfMonths
   let pages: StatementForms<PageForm>
   let entries: StatementOfMonths
-  /// The same for sums, which do without intents: half of what reading a row costs.
+  /// The same for sums, which count no intents: they are not read.
   let entriesWithoutIntents: StatementOfMonths
   let stats: Statement
   let takeChangesOfAllBut: Statement
