@@ -30,15 +30,28 @@ import Testing
     }
   }
 
-  private func pids(_ role: Session.Role, _ session: DatabaseSession) throws -> [Int32] {
-    try session.backends(role).map { Int32($0)! }
+  /// Stops so many processes while they wait for a lock or for their client. One that is stopped at another time may
+  /// hold what every process of the server needs, so that the whole server would stand still.
+  private func stop(
+    _ count: Int, _ role: Session.Role, waitingFor type: String, of server: OwnPostgres, _ session: DatabaseSession
+  ) async throws {
+    try await eventually("\(count) processes stand still") {
+      let condition = "wait_event_type = '\(type)'"
+      let waiting = try session.backends(role, condition).sorted()
+      guard waiting.count == count else { return false }
+      let pids = waiting.map { Int32($0)! }
+      server.signal(SIGSTOP, pids)
+      if try session.backends(role, condition).sorted() == waiting { return true }
+      server.signal(SIGCONT, pids)
+      return false
+    }
   }
 
   /// What was under way is looked up on a new connection, and recorded once.
   @Test func recordingGoesOnThoughTheWritersBackendsStandStill() async throws {
     try await withStore { store, server, session in
       let batches = try await session.holdUpWriters(of: store)
-      server.signal(SIGSTOP, try pids(.owner, session))
+      try await stop(batches.count, .owner, waitingFor: "Lock", of: server, session)
       try session.unlock()
       for batch in batches {
         let outcome = try await batch.all()[0].get()
@@ -66,7 +79,7 @@ import Testing
       _ = try await store.record(interaction)
       let reads = Calls(30) { _ throws(RPCError) in try await store.interaction(interaction.id, of: .a) }
       _ = await reads.all()
-      server.signal(SIGSTOP, try pids(.reader, session))
+      try await stop(session.backends(.reader).count, .reader, waitingFor: "Client", of: server, session)
       #expect(try await store.interaction(interaction.id, of: .a)?.id == interaction.id)
       #expect(try await store.pages().flatMap { $0 }.count == 2)
     }
