@@ -130,6 +130,11 @@ public enum Limits {
   public static let readsWaitingPerTenantMax = readsWaitingMax / 2
   /// A read that holds a connection for longer than this goes on among those that scan rows.
   public static let keyedReadMillisecondsMax = 250
+  /// What others have locked is waited for so long by a read, on its connection: it ends there before it would go on among
+  /// those that scan rows, whose few connections it would hold while it waits.
+  public static let readLockMillisecondsMax = keyedReadMillisecondsMax - 50
+  /// Once more after a pause without a connection: such a read takes about a second.
+  public static let readLockPauseMilliseconds = 600
   /// What others have locked is waited for so long by a record.
   public static let recordLockMillisecondsMax = 1000
   /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.

@@ -151,6 +151,13 @@ extension RPCError {
       retryAfter: .seconds(1), cause: cause)
   }
 
+  public static func readLocked(cause: String) -> RPCError {
+    RPCError(
+      .unavailable, .databaseUnavailable,
+      "what the read needs is locked by another session of the database; retry later",
+      retryAfter: .seconds(1), cause: cause)
+  }
+
   public static func overloaded(_ what: String) -> RPCError {
     RPCError(
       .resourceExhausted, .overloaded, "\(what); nothing was done, retry later",

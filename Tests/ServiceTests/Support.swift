@@ -142,7 +142,7 @@ extension TestDatabase {
   func patient(_ connections: ConnectionBudget = .standard) -> PostgresStore.Configuration {
     var configuration = PostgresStore.Configuration(
       url: url, connections: connections, statementTimeout: .seconds(600))
-    configuration.lockMax = .seconds(600)
+    configuration.waitForLocks()
     configuration.keyedReadMax = .seconds(600)
     return configuration
   }

@@ -74,7 +74,7 @@ public struct TestDatabase: Sendable {
   ) async throws -> R {
     // No statement ends for want of time, however busy the machine is.
     var configuration = PostgresStore.Configuration(url: url, statementTimeout: .seconds(600))
-    configuration.lockMax = .seconds(600)
+    configuration.waitForLocks()
     if let keyedReadMax { configuration.keyedReadMax = keyedReadMax }
     let store = PostgresStore(configuration, logger: .silent)
     let running = Task { await store.run() }
@@ -109,6 +109,11 @@ public struct TestDatabase: Sendable {
       (0..<PQnfields(result)).map { String(cString: PQgetvalue(result, row, $0)) }
     }
   }
+}
+
+extension PostgresStore.Configuration {
+  /// Tests hold calls up by locks.
+  public mutating func waitForLocks() { (lockMax, readLockMax) = (.seconds(600), .seconds(600)) }
 }
 
 extension Logger {

@@ -69,7 +69,7 @@ final class InteractionLookup: Sendable {
   }
 
   /// Gets go by keys and end soon, unless what they read is locked or damaged. A statement that does not is stopped, and
-  /// begins again among the reads that scan rows, so that the others do not wait for it.
+  /// begins again among the reads that scan rows, so that the others do not wait for it; after a pause, where it is locked.
   private func start(_ batch: LookupQueue<Waiter>.Batch, _ kind: ReadKind = .get) {
     let leaveQueue = readers.acquire(of: batch.tenant, kind) { [self] acquired in
       switch acquired {
@@ -77,11 +77,14 @@ final class InteractionLookup: Sendable {
       case .success(let lease):
         let task = Task(executorPreference: lease.connection.taskExecutor) { [self] in
           let found = await find(batch, on: lease.connection, within: kind == .get ? keyedReadMax : nil)
+          var locked: RPCError?
+          if let error = found.lockTimeout { locked = await readers.rpcError(ofLock: error, on: lease) }
           if readers.release(lease, after: found), !Task.isCancelled {
             queue.withLock { $0.startsAgain(batch.key) }
             start(batch, kind)
             return
           }
+          if let locked { return kind == .get ? goOn(batch, afterLock: locked) : end(batch, .failure(locked)) }
           switch found {
           case .success(let found?): end(batch, .success(found))
           case .success(nil): goOn(batch)
@@ -100,6 +103,19 @@ final class InteractionLookup: Sendable {
     }
     start(batch, .scan)
     // Another has its place.
+    startAll()
+  }
+
+  /// - Parameter error: what those are told who cannot wait.
+  private func goOn(_ batch: LookupQueue<Waiter>.Batch, afterLock error: RPCError) {
+    guard queue.withLock({ $0.takesLong(batch.key) }) else { return end(batch, .failure(error)) }
+    let pause = Task {
+      try? await Task.sleep(for: ReaderPool.lockPause)
+      if Task.isCancelled { return end(batch, .failure(.cancelled)) }
+      queue.withLock { $0.startsAgain(batch.key) }
+      start(batch, .scan)
+    }
+    offer({ pause.cancel() }, for: batch, isLast: false)
     startAll()
   }
 

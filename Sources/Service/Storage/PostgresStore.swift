@@ -13,6 +13,8 @@ public final class PostgresStore: InteractionStore {
     var grace = Duration.seconds(5)
     /// How long a read may hold a connection before it counts as one that scans rows.
     package var keyedReadMax = Duration.milliseconds(Limits.keyedReadMillisecondsMax)
+    /// How long a read waits on its connection for what others have locked.
+    package var readLockMax = Duration.milliseconds(Limits.readLockMillisecondsMax)
     /// How long a batch may take before its writer counts as stuck.
     var batchMax = Duration.seconds(Limits.batchSecondsMax)
     /// How long every batch may fail before recording counts as broken.
@@ -58,7 +60,8 @@ public final class PostgresStore: InteractionStore {
     batchMax = configuration.batchMax
     let connection = ConnectionConfiguration(
       url: configuration.url, statementTimeout: configuration.statementTimeout,
-      grace: configuration.grace, preparedStatements: configuration.preparedStatements)
+      grace: configuration.grace, preparedStatements: configuration.preparedStatements,
+      readLockMax: configuration.readLockMax)
     func owner() -> OwnerConnection { OwnerConnection(connection, logger: logger) }
     let (numbers, registry) = (numbers, owner())
     let catalog = Catalog(registry, numbers, lockMax: configuration.lockMax)
@@ -162,7 +165,7 @@ public final class PostgresStore: InteractionStore {
   }
 
   /// Most reads go by keys and sums and end soon. One that does not reads through rows: it is stopped, and begins
-  /// again among its like, so that the others do not wait for it.
+  /// again among its like, so that the others do not wait for it. (One that waits for a lock has ended before.)
   ///
   /// - Returns: nil for a tenant that has never recorded anything.
   private func read<R: Sendable>(

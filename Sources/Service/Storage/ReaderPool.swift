@@ -18,6 +18,7 @@ final class ReaderPool: Sendable {
 
   private let connections: [ReaderConnection]
   private let queue: Mutex<PoolQueue<Waiter>>
+  private let lockHolders = LockHolders()
 
   /// - Parameter scansMax: so many of them, at a time, are for reads that scan rows.
   init(_ configuration: ConnectionConfiguration, count: Int, scansMax: Int, logger: Logger) {
@@ -31,20 +32,41 @@ final class ReaderPool: Sendable {
   /// Makes one connection before anybody needs it.
   func connectOne() async { await connections[0].connect() }
 
-  /// Runs `body` on a connection.
+  /// Runs `body` on a connection. A read that waits for a lock gives it up soon, and is tried once more after a pause without one,
+  /// unless it reads through rows.
   func read<R: Sendable>(
     of tenant: Tenant, _ kind: ReadKind,
     _ body: @Sendable (ReaderSession) throws(PostgresError) -> R
   ) async throws(RPCError) -> R {
+    var isLastTry = kind == .scan
     while true {
       let lease = try await withCompletion { completion in acquire(of: tenant, kind) { completion.complete($0) } }
       let result = await lease.connection.run(body)
+      var locked: RPCError?
+      if let error = result.lockTimeout { locked = await rpcError(ofLock: error, on: lease) }
       let triesAgain = release(lease, after: result)
+      if let locked {
+        if isLastTry { throw locked }
+        isLastTry = true
+        try? await Task.sleep(for: Self.lockPause)
+        if Task.isCancelled { throw .cancelled }
+        continue
+      }
       switch result {
       case .success(let value): return value
       case .failure(let error): if !triesAgain || Task.isCancelled { throw error.rpcError }
       }
     }
+  }
+
+  /// How long what is locked is left alone before it is tried again.
+  static var lockPause: Duration { .milliseconds(Limits.readLockPauseMilliseconds) }
+
+  /// What the caller is told whose read has waited in vain for what others have locked, with whose it is for the log.
+  func rpcError(ofLock error: PostgresError, on lease: Lease) async -> RPCError {
+    let cause = error.rpcError.cause ?? error.message
+    let holders = await lockHolders.words(on: lease.connection)
+    return .readLocked(cause: holders.map { "\(cause); \($0)" } ?? cause)
   }
 
   /// Hands over a connection: at once, or where another is given back. Who takes it gives it back.
@@ -78,5 +100,12 @@ final class ReaderPool: Sendable {
 
   private func lease(_ lease: PoolQueue<Waiter>.Lease) -> Lease {
     Lease(connection: connections[lease.connection], lease: lease)
+  }
+}
+
+extension Result where Failure == PostgresError {
+  /// What others have locked was waited for in vain.
+  var lockTimeout: PostgresError? {
+    if case .failure(let error) = self, error.isLockTimeout { error } else { nil }
   }
 }

@@ -120,13 +120,18 @@ extension ReaderSession {
 
 extension ConnectionConfiguration {
   /// As Parley connects.
+  ///
+  /// - Parameter readLockMax: how long a statement of a reader waits for what others have locked; nil for as long as it may
+  ///   take.
   init(
     url: String, statementTimeout: Duration = .seconds(30), grace: Duration = .seconds(5),
-    preparedStatements: PreparedStatements = .auto
+    preparedStatements: PreparedStatements = .auto, readLockMax: Duration? = nil
   ) {
+    // Of the session, as the others: a transaction spends nothing on it. Where none waits, PostgreSQL does not, either.
+    let lockTimeout = readLockMax.map { [(name: "lock_timeout", value: $0.setting)] } ?? []
     self.init(
       url: url, applicationName: "parley", statementTimeout: statementTimeout, grace: grace,
-      preparedStatements: preparedStatements, readerSettings: ReadPlan.readerDefaults,
+      preparedStatements: preparedStatements, readerSettings: ReadPlan.readerDefaults + lockTimeout,
       distributionMark: Distribution.mark)
   }
 }

@@ -9,16 +9,27 @@ import time
 from checks import Scenario, check, eventually, require, require_equal
 from processes import IS_ROOT, listens, postgres_binaries, postgres_user
 from servers import Server
-from ttrpc import DEADLINE_EXCEEDED, Away, Refusal, field, fields, first, list_request, new_id, record_request
+from ttrpc import (
+    DEADLINE_EXCEEDED,
+    UNAVAILABLE,
+    Away,
+    Refusal,
+    field,
+    fields,
+    first,
+    list_request,
+    new_id,
+    record_request,
+)
 
 IN_FLIGHT = 64
 ROLES_AND_SETTINGS = """
     SELECT current_user, current_setting('role'), coalesce(current_setting('parley.tenant', true), ''),
       coalesce(current_setting('parley.inserts_are_counted', true), ''), current_setting('plan_cache_mode'),
       current_setting('enable_seqscan'), current_setting('enable_sort'), current_setting('statement_timeout'),
-      current_setting('idle_in_transaction_session_timeout'), (SELECT count(*) FROM pg_prepared_statements)
+      current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'), (SELECT count(*) FROM pg_prepared_statements)
 """
-CLEAN = "postgres|none|||auto|on|on|0|0|0"
+CLEAN = "postgres|none|||auto|on|on|0|0|0|0"
 
 
 class PgBouncer:
@@ -242,6 +253,29 @@ class TransactionPooling(Pooled):
         require_equal(failures, [], f"what others met (seed {seed})")
         require(ended > 0, "no call met its deadline")
         require(connection.all_ids(), "the server reads on")
+
+    @check
+    def readBehindThePoolerWaitsForNoLock(self):
+        connection = self.server.connect("acme")
+        # The statements are planned, and reads wait where they read.
+        connection.all_ids()
+        text = "BEGIN; LOCK TABLE parley.interactions; SELECT pg_sleep(60)"
+        lock = self.workshop.popen(self.postgres.psql(self.database, text), cwd="/", stdout=subprocess.DEVNULL)
+        try:
+            held = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+            eventually(lambda: self._sql(f"{held} AND relation = 'parley.interactions'::regclass"), "the lock is had")
+            begin = time.monotonic()
+            try:
+                connection.call("ListInteractions", list_request(""), 30)
+                require(False, "it is answered")
+            except Refusal as refusal:
+                require_equal(refusal.code, UNAVAILABLE, "the code")
+                require("locked by another session" in str(refusal), f"it says {refusal}")
+            require(time.monotonic() - begin < 15, "it has waited for long")
+        finally:
+            self._sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
+            lock.wait()
+        require(connection.all_ids(), "reads go on")
 
     @check
     def serverBehindThePoolerStartsAgain(self):

@@ -178,6 +178,33 @@ import Testing
     }
   }
 
+  @Test func readsWaitOnTheNodesForNoLongerEither() async throws {
+    try await TestDatabase.with { database in
+      var configuration = database.patient()
+      configuration.readLockMax = .milliseconds(100)
+      try await database.withStore(configuration) { store in
+        _ = try await store.record(.sample()).get()
+        #expect(try await store.stats().totals.totalInteractions == 1)
+        try await eventually("all is merged") { try database.isMerged() }
+        let workers = try database.workers()
+        for worker in workers {
+          let shards = try worker.sql(
+            """
+            SET citus.override_table_visibility = off;
+            SET citus.enable_manual_changes_to_shards = on;
+            SELECT oid::regclass FROM pg_class
+            WHERE relnamespace = 'parley'::regnamespace AND relname ~ '^rollups_\\d{5,}$' AND relkind = 'r'
+            """)
+          try worker.sql("BEGIN; LOCK TABLE \(shards.map { $0[0] }.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE")
+        }
+        let error = await #expect(throws: RPCError.self) { try await store.stats() }
+        #expect(error?.message == RPCError.readLocked(cause: "").message)
+        for worker in workers { try worker.sql("COMMIT") }
+        #expect(try await store.stats().totals.totalInteractions == 1)
+      }
+    }
+  }
+
   @Test func answersAreDurableOnTheNodes() async throws {
     try await TestDatabase.with { database in
       for worker in try database.workers() {

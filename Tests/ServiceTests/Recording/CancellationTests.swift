@@ -160,8 +160,9 @@ import Testing
   @Test func stopsAReadAtTheStatementTimeout() async throws {
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
-      let settings = PostgresStore.Configuration(
+      var settings = PostgresStore.Configuration(
         url: database.url, connections: .oneReader, statementTimeout: .seconds(5))
+      settings.waitForLocks()
       try await database.withStore(settings) { store in
         _ = try await store.pages()
         let session = try database.session()

@@ -13,7 +13,7 @@ import Testing
       // Long for any statement here, short for a test.
       var configuration = PostgresStore.Configuration(url: server.url, statementTimeout: .seconds(5))
       configuration.grace = .seconds(1)
-      configuration.lockMax = .seconds(600)
+      configuration.waitForLocks()
       let store = PostgresStore(configuration, logger: .silent)
       let running = Task { await store.run() }
       do {
