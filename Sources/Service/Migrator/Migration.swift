@@ -96,5 +96,8 @@ extension Migration {
     Migration(
       version: 10, name: "begin_recording", oldestVersion: 4, PackageResources.v0010_begin_recording_sql,
       locks: "nothing that exists"),
+    Migration(
+      version: 11, name: "add_tenant", oldestVersion: 4, PackageResources.v0011_add_tenant_sql,
+      locks: "nothing that exists"),
   ]
 }

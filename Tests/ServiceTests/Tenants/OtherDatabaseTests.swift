@@ -205,6 +205,33 @@ import Testing
     }
   }
 
+  /// What a number may have is looked for in every month that is not locked.
+  @Test(.notDistributed(.partitionsOfRows)) func addsATenantWhileAMonthIsLocked() async throws {
+    try await TestDatabase.withStore { store, database in
+      try await database.warmUp(store)
+      let (session, other) = (try database.session(), try database.session())
+      try session.sql("BEGIN; LOCK TABLE parley.interactions_early IN ACCESS EXCLUSIVE MODE")
+      let interaction = Interaction.sample()
+      #expect(try await store.record(interaction, for: .b) == .new(interaction))
+      // Of the numbers that chance draws first, the second has rows in a month that is not locked.
+      try other.sql("SET parley.inserts_are_counted = 'yes'; SELECT setseed(0.5)")
+      let drawn = try (0..<3).map { _ in
+        try other.count("SELECT 1073741824 + floor(random() * 1073741824)::int")
+      }
+      try other.sql(
+        """
+        INSERT INTO parley.interactions
+        VALUES (0, 0, now(), NULL, \(drawn[1]), 0, 0, 0, 0, false, '\(InteractionID(at: .now))', '', '', '', '', '{}', '{}', '', '');
+        SELECT setseed(0.5);
+        """)
+      #expect(try ["one", "two"].map { try other.count("SELECT parley.add_tenant('\($0)')") } == [drawn[0], drawn[2]])
+      // And the setting is the function's own.
+      #expect(
+        try other.sql("SET lock_timeout = '7s'; SELECT parley.add_tenant('three'); SHOW lock_timeout") == [["7s"]])
+      try session.unlock()
+    }
+  }
+
   @Test func givesEachNameOneNumberToAllWhoAskAtOnce() async throws {
     let tenants = (0..<20).map { Tenant("tenant-\($0)")! }
     try await TestDatabase.withStore { one, database in
