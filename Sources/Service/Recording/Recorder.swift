@@ -120,9 +120,10 @@ final class Recorder: Sendable {
     while true {
       switch action {
       case .write(let batch):
-        let outcomes = await writer.write(batch.flatMap(\.rows))
+        let rows = batch.flatMap(\.rows)
+        let outcomes = await writer.write(rows)
         let isConnected = await writer.isConnected()
-        note(outcomes)
+        note(outcomes, of: rows)
         action = tell { $0.written(by: place, isConnected: isConnected, at: .now) }
         complete(batch, outcomes)
       case .connect:
@@ -172,14 +173,10 @@ final class Recorder: Sendable {
     state.withLock { $0.wake(writer) }?.resume()
   }
 
-  /// Keeps whether the database could write any of a batch. One that waited for others' locks alone tells nothing of it.
-  private func note(_ outcomes: [BatchWriter.Outcome]) {
-    var first: RPCError?
-    for outcome in outcomes {
-      guard case .failed(let failure) = outcome else { return state.withLock { $0.recording.ended(nil, at: .now) } }
-      if !failure.isOfALock, first == nil { first = failure.error }
-    }
-    if let first { state.withLock { $0.recording.ended(first, at: .now) } }
+  /// Keeps whether the database has written any of a batch.
+  private func note(_ outcomes: [BatchWriter.Outcome], of rows: [RecordRow]) {
+    guard let outcome = RecordingState.Outcome(outcomes, of: rows) else { return }
+    state.withLock { $0.recording.ended(outcome, at: .now) }
   }
 
   private func complete(_ batch: [Submission], _ outcomes: [BatchWriter.Outcome]) {

@@ -122,6 +122,32 @@ import Testing
     }
   }
 
+  @Test(.notDistributed(.ownTriggers)) func aDatabaseThatRefusesEveryRowIsNotFit() async throws {
+    try await TestDatabase.with { database in
+      var configuration = database.patient()
+      configuration.failingMax = .milliseconds(300)
+      try await database.withStore(configuration) { store in
+        try await database.warmUp(store)
+        try database.sql(
+          "ALTER TABLE parley.interactions ADD CONSTRAINT nothing CHECK (model_used = 'no model') NOT VALID")
+        /// Whether it counts as broken by now, some refusals later.
+        func isBroken(by tenants: [Tenant]) async throws -> Bool {
+          for tenant in tenants {
+            #expect(try await store.record(.sample(), for: tenant).reason == .interactionRefused)
+          }
+          guard case .unfit(let reason, isCertain: true) = await store.databaseState() else { return false }
+          return reason.contains("refused every row") && reason.contains("nothing")
+        }
+        let begun = ContinuousClock.now
+        while ContinuousClock.now - begun < .seconds(1) { #expect(try await !isBroken(by: [.a])) }
+        try await eventually("recording counts as broken") { try await isBroken(by: [.a, .b]) }
+        try database.sql("ALTER TABLE parley.interactions DROP CONSTRAINT nothing")
+        _ = try await store.record(.sample()).get()
+        try await eventually("it is over") { await store.databaseState() == .fit }
+      }
+    }
+  }
+
   @Test func aDatabaseWithoutTheSchemaIsNotFit() async throws {
     try await TestDatabase.with(migrated: false) { database in
       await expectUnfit(DatabaseProbe(url: database.url, limit: .seconds(60), logger: .silent), "parley")
