@@ -220,6 +220,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),
+    .testTarget(name: "CommandSupportTests", dependencies: ["CommandSupport"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests",
       dependencies: [
