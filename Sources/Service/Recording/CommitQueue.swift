@@ -6,6 +6,9 @@
 /// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not
 /// woken for less than a full batch: what gathers meanwhile makes its commit cheaper for each row.
 ///
+/// A tenant that records alone gives way to the reads of others: its next batch begins so much later as it is told to
+/// leave them, unless another tenant records.
+///
 /// A writer without a connection takes nothing while another has one.
 struct CommitQueue<Submission>: ~Copyable {
   typealias Instant = ContinuousClock.Instant
@@ -49,6 +52,8 @@ struct CommitQueue<Submission>: ~Copyable {
     case waiting(since: Instant)
     /// It has no connection, and leaves the work to another that has.
     case parked(until: Instant)
+    /// All that waits is of the tenant that gives way.
+    case givingWay
     case idle
     case writing(since: Instant)
     case stopped
@@ -63,7 +68,7 @@ struct CommitQueue<Submission>: ~Copyable {
     var writeBegan: Instant? { if case .writing(let since) = activity { since } else { nil } }
     var isAsleep: Bool {
       switch activity {
-      case .waiting, .parked, .idle: true
+      case .waiting, .parked, .givingWay, .idle: true
       case .awake, .writing, .stopped: false
       }
     }
@@ -84,6 +89,8 @@ struct CommitQueue<Submission>: ~Copyable {
   /// The one that came last is woken first.
   private var idle: [Int] = []
   private var isClosed = false
+  /// The tenant that gives way, and until when.
+  private var givesWay: (tenant: TenantKey, until: Instant)?
 
   init(writerCount: Int, queue: Queue, batchMax: Queue.Size) {
     self.queue = queue
@@ -96,7 +103,7 @@ struct CommitQueue<Submission>: ~Copyable {
   mutating func enqueue(_ submission: Submission, of tenant: TenantKey, size: Queue.Size) -> Enqueued {
     if isClosed { return .closed }
     guard let ticket = queue.enqueue(submission, of: tenant, size: size) else { return .full }
-    return .waits(ticket, wake: wakeWriter())
+    return .waits(ticket, wake: tenant == givesWay?.tenant ? wakeWriter() : wakeGivingWay() ?? wakeWriter())
   }
 
   /// Takes it off the queue; nil where a writer has it already.
@@ -118,6 +125,7 @@ struct CommitQueue<Submission>: ~Copyable {
   mutating func isFree(_ writer: Int, at now: Instant) -> Step {
     if let place = idle.firstIndex(of: writer) { idle.remove(at: place) }
     guard !queue.isEmpty else { return Step(rest(writer)) }
+    if let step = giveWay(writer, at: now) { return step }
     if let step = park(writer, at: now) { return step }
     if let step = wait(writer, at: now) { return step }
     guard writers[writer].isConnected != nil else {
@@ -130,7 +138,16 @@ struct CommitQueue<Submission>: ~Copyable {
   }
 
   /// A writer's batch has ended.
-  mutating func written(by writer: Int, isConnected: Bool, at now: Instant) -> Step {
+  ///
+  /// - Parameter givingWay: of a batch of one tenant, how long that one is to leave the database to others' reads.
+  mutating func written(
+    by writer: Int, isConnected: Bool, givingWay: (tenant: TenantKey, time: Duration)? = nil, at now: Instant
+  ) -> Step {
+    if let (tenant, time) = givingWay {
+      // Two writers' times add up: while one gives way the other has had its batch.
+      let since = givesWay.flatMap { $0.tenant == tenant ? max($0.until, now) : nil } ?? now
+      givesWay = (tenant, since + time)
+    }
     writers[writer].activity = .awake
     writers[writer].isConnected = isConnected
     return isFree(writer, at: now)
@@ -185,6 +202,17 @@ struct CommitQueue<Submission>: ~Copyable {
     return Step(.sleep(until: until))
   }
 
+  /// Has a writer leave what waits of a tenant that gives way.
+  private mutating func giveWay(_ writer: Int, at now: Instant) -> Step? {
+    guard let (tenant, until) = givesWay else { return nil }
+    guard now < until, !isClosed, queue.isOf(only: tenant) else {
+      if now >= until { givesWay = nil }
+      return nil
+    }
+    writers[writer].activity = .givingWay
+    return Step(.sleep(until: until))
+  }
+
   /// Has a writer without a connection wait, where another has one. After its pause it connects when it is needed.
   private mutating func park(_ writer: Int, at now: Instant) -> Step? {
     var until = now + Self.connectPause
@@ -218,6 +246,13 @@ struct CommitQueue<Submission>: ~Copyable {
     guard let waiting, !queue.size.fits(into: batchMax) else { return nil }
     noteWoken(waiting)
     return waiting
+  }
+
+  /// Another tenant's rows do not wait for one that gives way.
+  private mutating func wakeGivingWay() -> Int? {
+    guard let writer = writers.firstIndex(where: { $0.activity == .givingWay }) else { return nil }
+    noteWoken(writer)
+    return writer
   }
 
   /// One that has its connection first, so that no more are made than are needed.

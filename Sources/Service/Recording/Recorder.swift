@@ -45,11 +45,18 @@ final class Recorder: Sendable {
   private let state: Mutex<State>
   private let writers: [BatchWriter]
   private let layout: RecordLayout
+  private let readTime: @Sendable (Tenant) -> Duration
 
-  /// - Parameter failingMax: when every batch has failed for so long, recording counts as broken.
-  init(writers: [BatchWriter], layout: RecordLayout, failingMax: Duration) {
+  /// - Parameters:
+  ///   - failingMax: when every batch has failed for so long, recording counts as broken.
+  ///   - readTime: how long reads of other tenants than that one have taken since it was asked before.
+  init(
+    writers: [BatchWriter], layout: RecordLayout, failingMax: Duration,
+    readTimeOfOthers readTime: @escaping @Sendable (Tenant) -> Duration
+  ) {
     self.writers = writers
     self.layout = layout
+    self.readTime = readTime
     let queue = Queue(
       writerCount: writers.count,
       queue: Queue.Queue(
@@ -121,10 +128,13 @@ final class Recorder: Sendable {
       switch action {
       case .write(let batch):
         let rows = batch.flatMap(\.rows)
+        let began = ContinuousClock.now
         let outcomes = await writer.write(rows)
         let isConnected = await writer.isConnected()
         note(outcomes, of: rows)
-        action = tell { $0.written(by: place, isConnected: isConnected, at: .now) }
+        let end = ContinuousClock.now
+        let givingWay = givingWay(after: batch, thatTook: end - began)
+        action = tell { $0.written(by: place, isConnected: isConnected, givingWay: givingWay, at: end) }
         complete(batch, outcomes)
       case .connect:
         let isConnected = await writer.connect()
@@ -142,6 +152,17 @@ final class Recorder: Sendable {
       case .stop: return
       }
     }
+  }
+
+  /// A tenant whose rows fill a whole batch leaves the database to others' reads for as long as they have taken, but no
+  /// longer than its batch: so those keep their share of a machine that a flood of records has no end of work for.
+  private func givingWay(
+    after batch: [Submission], thatTook batchTime: Duration
+  ) -> (tenant: TenantKey, time: Duration)? {
+    guard let first = batch.first?.rows.first, batch.allSatisfy({ $0.rows.first?.tenant == first.tenant }) else {
+      return nil
+    }
+    return (first.tenant, min(batchTime, readTime(first.tenantName)))
   }
 
   /// Tells the queue of a writer's event, and wakes the other writer that it names.

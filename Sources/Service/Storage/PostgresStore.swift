@@ -68,12 +68,14 @@ public final class PostgresStore: InteractionStore {
     self.catalog = catalog
     let (takenKeys, lockedRows) = (TakenKeys(), LockedRows())
     let budget = configuration.connections
+    let readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
+    self.readers = readers
     recorder = Recorder(
       writers: (0..<budget.writers).map { _ in
         BatchWriter(
           owner(), catalog: catalog, numbers: numbers, layout: layout, takenKeys: takenKeys, lockedRows: lockedRows,
           lockMax: configuration.lockMax, logger: logger)
-      }, layout: layout, failingMax: configuration.failingMax)
+      }, layout: layout, failingMax: configuration.failingMax, readTimeOfOthers: { readers.readTime(besides: $0) })
     let (rollups, putOff, watch) = (owner(), PutOffTenants(logger: logger), LeaseWatch(logger: logger))
     jobs = JobRunner(
       [
@@ -82,7 +84,6 @@ public final class PostgresStore: InteractionStore {
         .init(RebuildJob(putOff, layout: layout, watch: watch, logger: logger), on: rollups),
       ], logger: logger)
     probe = DatabaseProbe(url: configuration.url, logger: logger)
-    readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
     // Fewer than readers, so that gets come together and lists are not kept from a connection.
     lookup = InteractionLookup(
       readers, numbers, layout, concurrency: max(1, budget.readers / 2), keyedReadMax: configuration.keyedReadMax)

@@ -12,21 +12,32 @@ final class ReaderPool: Sendable {
   struct Lease: Sendable {
     let connection: ReaderConnection
     fileprivate let lease: PoolQueue<Waiter>.Lease
+    fileprivate let tenant: Tenant
+    fileprivate let since: ContinuousClock.Instant
   }
 
-  fileprivate typealias Waiter = @Sendable (Acquired) -> Void
+  fileprivate struct Waiter {
+    var tenant: Tenant
+    var take: @Sendable (Acquired) -> Void
+  }
+
+  private struct State: ~Copyable {
+    var queue: PoolQueue<Waiter>
+    var readTime = ReadTime()
+  }
 
   private let connections: [ReaderConnection]
-  private let queue: Mutex<PoolQueue<Waiter>>
+  private let state: Mutex<State>
   private let lockHolders = LockHolders()
 
   /// - Parameter scansMax: so many of them, at a time, are for reads that scan rows.
   init(_ configuration: ConnectionConfiguration, count: Int, scansMax: Int, logger: Logger) {
     connections = (0..<count).map { _ in ReaderConnection(configuration, logger: logger) }
-    queue = Mutex(
-      PoolQueue(
-        connectionCount: count, scansMax: scansMax, waitingMax: Limits.readsWaitingMax,
-        waitingPerTenantMax: Limits.readsWaitingPerTenantMax))
+    state = Mutex(
+      State(
+        queue: PoolQueue(
+          connectionCount: count, scansMax: scansMax, waitingMax: Limits.readsWaitingMax,
+          waitingPerTenantMax: Limits.readsWaitingPerTenantMax)))
   }
 
   /// Makes one connection before anybody needs it.
@@ -73,11 +84,12 @@ final class ReaderPool: Sendable {
   func acquire(
     of tenant: Tenant, _ kind: ReadKind, _ take: @escaping @Sendable (Acquired) -> Void
   ) -> Cancellation {
-    switch queue.withLock({ $0.acquire(take, of: tenant, kind, at: .now) }) {
-    case .lease(let lease): take(.success(self.lease(lease)))
+    let now = ContinuousClock.now
+    switch state.withLock({ $0.queue.acquire(Waiter(tenant: tenant, take: take), of: tenant, kind, at: now) }) {
+    case .lease(let lease): take(.success(self.lease(lease, to: tenant, at: now)))
     case .full: take(.failure(.overloaded("too many reads wait")))
     case .waits(let ticket):
-      return { self.queue.withLock { $0.cancel(ticket) }?(.failure(.cancelled)) }
+      return { self.state.withLock { $0.queue.cancel(ticket) }?.take(.failure(.cancelled)) }
     }
     return {}
   }
@@ -88,18 +100,24 @@ final class ReaderPool: Sendable {
   func release(_ lease: Lease, after result: Result<some Any, PostgresError>) -> Bool {
     var isConnected = true
     if case .failure(let error) = result { isConnected = !error.isConnectionLost }
-    let (next, triesAgain) = queue.withLock {
-      $0.release(lease.lease, isConnected: isConnected, at: .now)
+    let now = ContinuousClock.now
+    let (next, triesAgain) = state.withLock {
+      $0.readTime.add(now - lease.since, of: lease.tenant)
+      return $0.queue.release(lease.lease, isConnected: isConnected, at: now)
     }
-    for (waiter, lease) in next { waiter(.success(self.lease(lease))) }
+    for (waiter, lease) in next { waiter.take(.success(self.lease(lease, to: waiter.tenant, at: now))) }
     return triesAgain
   }
 
   /// The reads that wait for a connection.
-  func waitingCount(_ kind: ReadKind) -> Int { queue.withLock { $0.waitingCount(kind) } }
+  func waitingCount(_ kind: ReadKind) -> Int { state.withLock { $0.queue.waitingCount(kind) } }
 
-  private func lease(_ lease: PoolQueue<Waiter>.Lease) -> Lease {
-    Lease(connection: connections[lease.connection], lease: lease)
+  /// How long reads of other tenants than that one have taken since this was asked for the same tenant before; zero where
+  /// it was asked for another one in between.
+  func readTime(besides tenant: Tenant) -> Duration { state.withLock { $0.readTime.take(besides: tenant) } }
+
+  private func lease(_ lease: PoolQueue<Waiter>.Lease, to tenant: Tenant, at now: ContinuousClock.Instant) -> Lease {
+    Lease(connection: connections[lease.connection], lease: lease, tenant: tenant, since: now)
   }
 }
 

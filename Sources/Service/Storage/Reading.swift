@@ -13,7 +13,11 @@ enum ReadPlan: CaseIterable {
   ///
   /// A plan that sorts all the same, such as that of the rows of some ids, counts as very costly then: PostgreSQL would
   /// compile it in each execution, for tenths of a second.
-  static let readerDefaults: [(name: String, value: String)] = [
+  /// No read takes PostgreSQL's parallel workers: they are the whole server's, so one tenant's scan would keep more
+  /// processors busy than it has connections.
+  static let readerDefaults = keyedPlans + [("max_parallel_workers_per_gather", "0")]
+
+  private static let keyedPlans: [(name: String, value: String)] = [
     ("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_sort", "off"),
     ("enable_bitmapscan", "off"), ("jit", "off"),
   ]
@@ -22,7 +26,7 @@ enum ReadPlan: CaseIterable {
   fileprivate var settings: [(String, String)] {
     switch self {
     case .fresh:
-      [("plan_cache_mode", "force_custom_plan")] + Self.readerDefaults.dropFirst().map { ($0.name, "on") }
+      [("plan_cache_mode", "force_custom_plan")] + Self.keyedPlans.dropFirst().map { ($0.name, "on") }
     case .keyed: []
     }
   }

@@ -69,6 +69,59 @@ import Testing
     #expect(queue.isFree(0, at: Self.at(6)) == .sleep())
   }
 
+  @Test func aTenantThatRecordsAloneGivesWayForItsTime() {
+    var queue = Self.idleQueue(writers: 1)
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    for submission in 1...40 { enqueue(submission, &queue) }
+    let end = queue.written(
+      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(3)), at: Self.at(3))
+    #expect(end == .sleep(until: Self.at(6)))
+    #expect(enqueue(41, &queue) == nil)
+    #expect(queue.isFree(0, at: Self.at(5)) == .sleep(until: Self.at(6)), "woken too early")
+    #expect(queue.isFree(0, at: Self.at(6)) == .write(Array(1...41)))
+  }
+
+  @Test func theTimesToGiveWayOfTwoWritersAddUp() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue, rows: 100)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
+    enqueue(1, &queue, rows: 100)
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
+    enqueue(2, &queue, rows: 100)
+    func end(of writer: Int, at time: Int) -> Queue.Step {
+      queue.written(by: writer, isConnected: true, givingWay: (Self.tenant, .milliseconds(8)), at: Self.at(time))
+    }
+    #expect(end(of: 1, at: 10) == .sleep(until: Self.at(18)))
+    #expect(end(of: 0, at: 11) == .sleep(until: Self.at(26)))
+    #expect(queue.isFree(1, at: Self.at(18)) == .sleep(until: Self.at(26)))
+  }
+
+  @Test func anotherTenantsRowsDoNotWaitForOneThatGivesWay() {
+    var queue = Self.idleQueue(writers: 1)
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    enqueue(1, &queue)
+    let end = queue.written(
+      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
+    #expect(end == .sleep(until: Self.at(100)))
+    #expect(enqueue(2, &queue, of: TenantKey(rawValue: 2)) == 0)
+    #expect(queue.isFree(0, at: Self.at(51)) == .write([1, 2]))
+  }
+
+  @Test func nobodyGivesWayOnceTheQueueIsClosed() {
+    var queue = Self.idleQueue(writers: 1)
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    enqueue(1, &queue)
+    let end = queue.written(
+      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
+    #expect(end == .sleep(until: Self.at(100)))
+    #expect(queue.close() == [0])
+    #expect(queue.isFree(0, at: Self.at(51)) == .write([1]))
+    #expect(queue.written(by: 0, isConnected: true, at: Self.at(52)) == .stop)
+  }
+
   /// Batches that end in time leave the other writer nothing, however many there are.
   @Test func patienceIsWithTheBatchThatWasBegunLast() {
     var queue = Self.idleQueue()
@@ -298,6 +351,9 @@ private struct World: ~Copyable {
   private var waiting: Set<Int> = []
   private var written: Set<Int> = []
   private var now = 0
+  private var tenantOf: [Int: TenantKey] = [:]
+  /// When no tenant gives way any more.
+  private var givingWayEnd = 0
   private let start = ContinuousClock.now
 
   init(random: SeededGenerator) { self.random = random }
@@ -314,6 +370,7 @@ private struct World: ~Copyable {
           continue
         }
         expected.insert(submission)
+        tenantOf[submission] = tenant
         waiting.insert(submission)
         if let wake { call(wake) }
       }
@@ -331,11 +388,22 @@ private struct World: ~Copyable {
   /// Every writer is at work, or one that is free will look again in good time.
   private var isSeenTo: Bool {
     writers.allSatisfy { if case .writing = $0 { true } else { false } }
-      || writers.contains { if case .asleep(let until?) = $0 { until > now && until <= now + 5 } else { false } }
+      || writers.contains {
+        if case .asleep(let until?) = $0 { until > now && until <= max(now + 5, givingWayEnd) } else { false }
+      }
   }
 
   private mutating func call(_ writer: Int) {
     if case .asleep = writers[writer] { writers[writer] = .ready }
+  }
+
+  /// Sometimes, after a batch of one tenant.
+  private mutating func givingWay(after batch: [Int]) -> (tenant: TenantKey, time: Duration)? {
+    let tenants = Set(batch.map { tenantOf[$0]! })
+    guard tenants.count == 1, Bool.random(using: &random) else { return nil }
+    let time = Int.random(in: 0...20, using: &random)
+    givingWayEnd = max(givingWayEnd, now) + time
+    return (tenants.first!, .milliseconds(time))
   }
 
   private mutating func step(_ writer: Int) -> String? {
@@ -344,7 +412,8 @@ private struct World: ~Copyable {
     switch writers[writer] {
     case .ready: step = queue.isFree(writer, at: instant)
     case .asleep(let until?) where until <= now: step = queue.isFree(writer, at: instant)
-    case .writing(_, let until) where until <= now: step = queue.written(by: writer, isConnected: true, at: instant)
+    case .writing(let batch, let until) where until <= now:
+      step = queue.written(by: writer, isConnected: true, givingWay: givingWay(after: batch), at: instant)
     default: return nil
     }
     while true {

@@ -6,6 +6,34 @@ import Testing
 
 @testable import Service
 
+@Suite struct ReadTimeTests {
+  @Test func isThatOfAllOtherTenantsSinceItWasAskedBefore() {
+    var time = ReadTime()
+    time.add(.seconds(1), of: .b)
+    #expect(time.take(besides: .a) == .zero, "nobody has asked for that tenant before")
+    for tenant in [Tenant.a, .b, .b] { time.add(.seconds(2), of: tenant) }
+    #expect(time.take(besides: .a) == .seconds(4))
+    #expect(time.take(besides: .a) == .zero)
+    time.add(.seconds(1), of: .b)
+    #expect(time.take(besides: .b) == .zero)
+  }
+
+  @Test func ofAStoreIsThatOfItsReads() async throws {
+    try await TestDatabase.withStore { store, _ in
+      let interaction = Interaction.sample()
+      _ = try await store.record(interaction)
+      _ = store.readers.readTime(besides: .b)
+      _ = try await store.interaction(interaction.id, of: .a)
+      #expect(store.readers.readTime(besides: .b) > .zero)
+      _ = try await store.pages()
+      #expect(store.readers.readTime(besides: .b) > .zero)
+      _ = store.readers.readTime(besides: .a)
+      _ = try await store.interaction(interaction.id, of: .a)
+      #expect(store.readers.readTime(besides: .a) == .zero)
+    }
+  }
+}
+
 @Suite struct CompletionBundleTests {
   /// Keeps what it is to do.
   private final class Executor: CompletionExecutor {

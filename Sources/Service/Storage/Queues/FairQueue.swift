@@ -83,6 +83,9 @@ struct FairQueue<Tenant: Hashable, Element> {
   /// The tenants of which something waits.
   var tenantsCount: Int { laneOfTenant.count }
 
+  /// Something waits of this tenant, and of no other.
+  func isOf(only tenant: Tenant) -> Bool { laneOfTenant.count == 1 && laneOfTenant[tenant] != nil }
+
   /// - Returns: nil where it does not fit. A lone element always does, whatever its size.
   mutating func enqueue(_ element: Element, of tenant: Tenant, size: Size = Size(count: 1)) -> Ticket? {
     let known = laneOfTenant[tenant]
