@@ -16,7 +16,8 @@ public final class OwnPostgres: Sendable {
 
   /// Runs `body` with one, with the schema in it.
   public static func with<R>(_ body: (OwnPostgres) async throws -> R) async throws -> R {
-    let directory = "/tmp/parley-\(UUID().uuidString.prefix(8))"
+    let folder = ProcessInfo.processInfo.environment["PARLEY_TEST_FOLDER"] ?? "/tmp"
+    let directory = "\(folder)/parley-\(UUID().uuidString.prefix(8))"
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let server = try OwnPostgres(directory: directory)
     do {
