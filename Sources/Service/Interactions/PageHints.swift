@@ -76,23 +76,34 @@ final class PageHints: Sendable {
     }
   }
 
-  /// How many uses each has left.
-  private let rare = Mutex<[Values: Int]>([:])
+  enum Rarity {
+    /// It was rare once. It may have been a page at the end of a list, which fewer rows fill.
+    case seemsRare
+    case rare
+  }
+
+  private struct RememberedRarity {
+    var rarity: Rarity
+    var usesLeft = PageHints.usesMax
+  }
+
+  private let rare = Mutex<[Values: RememberedRarity]>([:])
   /// A filter's texts take up to some KiB.
   private static let rareMax = 4096
 
-  func isRare(_ filter: InteractionFilter, of tenant: Tenant) -> Bool {
+  func rarity(_ filter: InteractionFilter, of tenant: Tenant) -> Rarity? {
     let values = Values(filter, of: tenant)
     return rare.withLock { rare in
-      guard let usesLeft = rare[values], usesLeft > 0 else {
+      guard let remembered = rare[values], remembered.usesLeft > 0 else {
         rare[values] = nil
-        return false
+        return nil
       }
-      rare[values] = usesLeft - 1
-      return true
+      if remembered.rarity == .rare { rare[values]!.usesLeft -= 1 }
+      return remembered.rarity
     }
   }
 
+  /// It takes two pages in a row on which they are rare.
   func remember(isRare: Bool, _ filter: InteractionFilter, of tenant: Tenant) {
     let values = Values(filter, of: tenant)
     rare.withLock { rare in
@@ -100,9 +111,12 @@ final class PageHints: Sendable {
         rare[values] = nil
         return
       }
-      guard rare[values] == nil else { return }
-      if rare.count >= Self.rareMax { rare.removeAll() }
-      rare[values] = Self.usesMax
+      if rare[values] != nil {
+        rare[values]!.rarity = .rare
+      } else {
+        if rare.count >= Self.rareMax { rare.removeAll() }
+        rare[values] = RememberedRarity(rarity: .seemsRare)
+      }
     }
   }
 }

@@ -71,8 +71,12 @@ struct PageReader {
   private func find(on connection: ReaderSession) throws(PostgresError) -> Found {
     let facets = query.filter.facets
     guard query.filter.conversationID == nil, !facets.isEmpty else { return try findInRows(on: connection) }
-    let isRare = hints.isRare(query.filter, of: tenant.name)
-    if !isRare, let found = try findInNewest(on: connection) { return found }
+    let rarity = hints.rarity(query.filter, of: tenant.name)
+    let isRare = rarity == .rare
+    if !isRare, let found = try findInNewest(on: connection) {
+      if rarity == .seemsRare { hints.remember(isRare: false, query.filter, of: tenant.name) }
+      return found
+    }
     do throws(PostgresError) {
       if let found = try search(by: facets, on: connection) { return found }
     } catch {
@@ -236,7 +240,7 @@ struct PageReader {
       .clamped(to: ids)
     let rows = try connection.run(
       command(.range(.all, range, Months(covering: range, now: now)), PageTexts.none, limit: rowsMax - found.count))
-    for row in rows { found.append(try layout.interaction(row)) }
+    for row in rows { found.append(try layout.interaction(row, hasTexts: false)) }
   }
 
   /// Whether an entry may be of an interaction that the page is to show.
@@ -255,7 +259,7 @@ struct PageReader {
     while found.count < rowsMax, !rest.isEmpty {
       let rows = try connection.run(
         command(.candidates(Array(rest.prefix(count))), PageTexts.none, limit: rowsMax - found.count))
-      for row in rows { found.append(try layout.interaction(row)) }
+      for row in rows { found.append(try layout.interaction(row, hasTexts: false)) }
       rest = rest.dropFirst(count)
       count = min(count * 2, 1024)
     }
@@ -303,7 +307,7 @@ struct PageReader {
     var (count, isHeavy, bytes) = (rows.count, false, 0)
     for row in rows {
       if interactions.count < query.pageSize {
-        let interaction = try layout.interaction(row)
+        let interaction = try layout.interaction(row, hasTexts: texts != .none)
         if texts == .ofLightRows {
           bytes += interaction.bytes
           if try !row.bool(layout.selectedCount) { isHeavy = true }

@@ -59,6 +59,7 @@ struct PageForm: Hashable {
 
 /// Which texts a page has of its rows, customer_message and agent_response.
 enum PageTexts: Hashable {
+  /// The rows have no columns of them.
   case none
   /// Of rows that weigh no more than their share of a message. The last column tells whether the row does. It costs far
   /// less than to weigh the page, and most pages have no other rows.
@@ -78,12 +79,9 @@ extension StatementForms<PageForm> {
       let conditions = form.fields.enumerated().map { "AND \($1.condition(firstValue + $0))" }
       let weights = ["0"] + longTexts.compactMap(\.weight)
       let isLight = "\(weights.joined(separator: " + ")) <= $\(source.limitParameter + 1)::int4"
-      let viewed = LayoutStatements.selected(columns) { column in
-        switch form.texts {
-        case .none where column.isLong: "''"
-        case .ofLightRows where column.isLong: "CASE WHEN \(isLight) THEN \(column.bounded) ELSE '' END"
-        default: column.bounded
-        }
+      let viewed = LayoutStatements.selected(form.texts == .none ? columns.filter { !$0.isLong } : columns) { column in
+        form.texts == .ofLightRows && column.isLong
+          ? "CASE WHEN \(isLight) THEN \(column.bounded) ELSE '' END" : column.bounded
       }
       // Some hold others.
       var text = sql(

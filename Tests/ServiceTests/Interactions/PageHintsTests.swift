@@ -36,14 +36,24 @@ struct PageHintsTests {
   }
 
   @Test func rareValuesAreLookedForAmongTheNewestAgainAfterSomeUses() {
-    hints.remember(isRare: true, filter, of: .a)
+    for _ in 0..<2 { hints.remember(isRare: true, filter, of: .a) }
     for _ in 0..<PageHints.usesMax {
-      #expect(hints.isRare(filter, of: .a) && !hints.isRare(filter, of: .b))
+      #expect(hints.rarity(filter, of: .a) == .rare)
+      #expect(hints.rarity(filter, of: .b) == nil)
       hints.remember(isRare: true, filter, of: .a)
     }
-    #expect(!hints.isRare(filter, of: .a))
-    hints.remember(isRare: true, filter, of: .a)
+    #expect(hints.rarity(filter, of: .a) == nil)
+    for _ in 0..<2 { hints.remember(isRare: true, filter, of: .a) }
     hints.remember(isRare: false, filter, of: .a)
-    #expect(!hints.isRare(filter, of: .a))
+    #expect(hints.rarity(filter, of: .a) == nil)
+  }
+
+  /// The newest interactions fill every page of a list but the last.
+  @Test func onePageThatTheNewestDoNotFillMakesNoValueRare() {
+    hints.remember(isRare: true, filter, of: .a)
+    #expect(hints.rarity(filter, of: .a) == .seemsRare)
+    hints.remember(isRare: false, filter, of: .a)
+    hints.remember(isRare: true, filter, of: .a)
+    #expect(hints.rarity(filter, of: .a) == .seemsRare)
   }
 }

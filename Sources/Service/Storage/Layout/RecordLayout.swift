@@ -8,6 +8,7 @@ final class RecordLayout: Sendable {
   let plan: MeasurePlan
   let statements: LayoutStatements
   private let codecs: [ColumnCodec]
+  private let shortCodecs: [ColumnCodec]
   private let comparedCodecs: [ColumnCodec]
   private let otherCodecs: [ColumnCodec]
 
@@ -20,6 +21,7 @@ final class RecordLayout: Sendable {
     // Those that are compared stand first, so that the bytes of a row begin with all that a retry has to repeat.
     columns = all.filter(\.isCompared) + all.filter { !$0.isCompared }
     codecs = columns.map(\.codec)
+    shortCodecs = columns.filter { !$0.isLong }.map(\.codec)
     comparedCodecs = columns.filter(\.isCompared).map(\.codec)
     otherCodecs = columns.filter { !$0.isCompared }.map(\.codec)
     plan = MeasurePlan(measures, fields: fields, written: written)
@@ -43,7 +45,10 @@ final class RecordLayout: Sendable {
   }
 
   /// From a row that begins with what `LayoutStatements` selects.
-  func interaction(_ row: Row) throws(PostgresError) -> Interaction {
+  ///
+  /// - Parameter hasTexts: the row has the long columns, too.
+  func interaction(_ row: Row, hasTexts: Bool = true) throws(PostgresError) -> Interaction {
+    let codecs = hasTexts ? codecs : shortCodecs
     var content = InteractionContent()
     try content.withMutableFields { (content) throws(PostgresError) in
       var column = 1
