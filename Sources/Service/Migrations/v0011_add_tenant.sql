@@ -50,10 +50,12 @@ BEGIN
     IF NOT EXISTS (SELECT FROM parley.rollups WHERE tenant = number)
       AND NOT EXISTS (SELECT FROM parley.postings WHERE tenant = number)
       AND NOT EXISTS (SELECT FROM parley.deltas WHERE tenant = number)
-      AND NOT parley.has_interactions(number)
     THEN
-      -- Another may add the same name meanwhile; then the next look finds it.
-      INSERT INTO parley.tenants (key, name) OVERRIDING SYSTEM VALUE VALUES (number, wanted) ON CONFLICT DO NOTHING;
+      -- By itself: where tables are distributed, the statement above goes to the node of that number, whole.
+      IF NOT parley.has_interactions(number) THEN
+        -- Another may add the same name meanwhile; then the next look finds it.
+        INSERT INTO parley.tenants (key, name) OVERRIDING SYSTEM VALUE VALUES (number, wanted) ON CONFLICT DO NOTHING;
+      END IF;
     END IF;
   END LOOP;
 END $$;

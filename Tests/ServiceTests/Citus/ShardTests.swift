@@ -193,7 +193,7 @@ import Testing
             SET citus.override_table_visibility = off;
             SET citus.enable_manual_changes_to_shards = on;
             SELECT oid::regclass FROM pg_class
-            WHERE relnamespace = 'parley'::regnamespace AND relname ~ '^rollups_\\d{5,}$' AND relkind = 'r'
+            WHERE relnamespace = 'parley'::regnamespace AND relname ~ '_\\d{5,}$' AND relkind = 'r'
             """)
           try worker.sql("BEGIN; LOCK TABLE \(shards.map { $0[0] }.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE")
         }
