@@ -31,6 +31,11 @@ public struct Accessor<Value: Sendable>: Sendable {
   }
 
   @inlinable @inline(__always)
+  public func modify(_ content: UnsafeMutablePointer<InteractionContent>, _ body: (inout Value) -> Void) {
+    if offset >= 0 { body(&place(content).pointee) } else { body(&content.pointee[keyPath: computed]) }
+  }
+
+  @inlinable @inline(__always)
   func place(_ content: UnsafeMutablePointer<InteractionContent>) -> UnsafeMutablePointer<Value> {
     UnsafeMutableRawPointer(content).advanced(by: offset).assumingMemoryBound(to: Value.self)
   }

@@ -66,14 +66,16 @@ package struct Row {
     try int64(column) / 1000 + PostgresType.epochMilliseconds
   }
 
+  package func texts(_ column: Int) throws(PostgresError) -> [String] { try texts(column) { $0 } }
+
   /// A NULL among them, which no server writes, is empty.
-  package func texts(_ column: Int) throws(PostgresError) -> [String] {
-    try array(column, elementType: PostgresType.text).map { String(decoding: $0, as: UTF8.self) }
+  package func texts<T>(_ column: Int, _ make: (String) -> T) throws(PostgresError) -> [T] {
+    try array(column, elementType: PostgresType.text) { make(String(decoding: $0, as: UTF8.self)) }
   }
 
   /// A NULL among them is 0.
   package func doubles(_ column: Int) throws(PostgresError) -> [Double] {
-    try array(column, elementType: PostgresType.float8).map {
+    try array(column, elementType: PostgresType.float8) {
       $0.count == 8 ? Double(bitPattern: $0.bigEndian(at: 0)) : 0
     }
   }
@@ -91,7 +93,9 @@ package struct Row {
   }
 
   /// The elements of an array, row after row where it has several dimensions; a NULL has no bytes.
-  private func array(_ column: Int, elementType: Int32) throws(PostgresError) -> [UnsafeRawBufferPointer] {
+  private func array<T>(
+    _ column: Int, elementType: Int32, _ make: (UnsafeRawBufferPointer) -> T
+  ) throws(PostgresError) -> [T] {
     let bytes = try bytes(column)
     guard bytes.count >= 12 else { throw unexpected(column) }
     let dimensions = bytes.bigEndian(at: 0, Int32.self)
@@ -101,13 +105,15 @@ package struct Row {
     else {
       throw unexpected(column)
     }
-    var elements: [UnsafeRawBufferPointer] = []
+    var elements: [T] = []
     var place = 12 + 8 * Int(dimensions)
+    // Each takes 4 bytes at least, whatever the array says that it has.
+    elements.reserveCapacity(min(Int(max(bytes.bigEndian(at: 12, Int32.self), 0)), (bytes.count - place) / 4))
     while place < bytes.count {
       guard place + 4 <= bytes.count else { throw unexpected(column) }
       let size = max(Int(bytes.bigEndian(at: place, Int32.self)), 0)
       guard place + 4 + size <= bytes.count else { throw unexpected(column) }
-      elements.append(UnsafeRawBufferPointer(rebasing: bytes[place + 4..<place + 4 + size]))
+      elements.append(make(UnsafeRawBufferPointer(rebasing: bytes[place + 4..<place + 4 + size])))
       place += 4 + size
     }
     return elements

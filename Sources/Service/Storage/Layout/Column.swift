@@ -98,11 +98,14 @@ enum ColumnCodec: Sendable {
     case .float8(let number): number.set(content, BoundedColumns.score(try row.double(column)))
     case .bool(let flag): flag.set(content, try row.bool(column))
     case .intentNames(let intents):
-      intents.set(content, try row.texts(column).map { Intent(name: $0, confidence: 0) })
+      intents.set(content, try row.texts(column) { Intent(name: $0, confidence: 0) })
     case .intentConfidences(let intents):
       // Where other programs have written more of one than of the other, those that have both count.
-      let pairs = zip(intents.get(content), try row.doubles(column))
-      intents.set(content, pairs.map { Intent(name: $0.name, confidence: BoundedColumns.score($1)) })
+      let confidences = try row.doubles(column)
+      intents.modify(content) { intents in
+        intents.removeLast(max(intents.count - confidences.count, 0))
+        for place in intents.indices { intents[place].confidence = BoundedColumns.score(confidences[place]) }
+      }
     }
   }
 }
