@@ -131,7 +131,7 @@ import Testing
           let query = try list.checked(tenant: .b, now: .now)
           let hints = PageHints()
           var taken: [Int] = []
-          for _ in 0..<2 {
+          for _ in 0..<3 {
             let before = reader.trips.count
             try await reader.connection.run { (session) throws(PostgresError) in
               _ = try PageReader(query, tenant: tenant, .standard, partitions, hints).page(on: session)
@@ -143,20 +143,20 @@ import Testing
         // The first time opens the connection.
         _ = try await trips(1)
         for partitions in [KnownPartitions(), .init(count: 5), .init(count: 500)] {
-          #expect(try await trips(50, partitions) == [1, 1])
+          #expect(try await trips(50, partitions) == [1, 1, 1])
           // A page that is not full asks for earlier months as well: the next one at once.
-          #expect(try await trips(100, partitions) == [2, 1])
+          #expect(try await trips(100, partitions) == [2, 1, 1])
           for size in [Int32(50), 100] {
-            #expect(try await trips(size, partitions) { $0.conversationID = conversation } == [1, 1])
+            #expect(try await trips(size, partitions) { $0.conversationID = conversation } == [1, 1, 1])
           }
-          #expect(try await trips(50, partitions) { $0.modelUsed = model } == [1, 1])
-          // The newest do not fill the page; posting lists; and the rows that they name. The next time without the newest.
+          #expect(try await trips(50, partitions) { $0.modelUsed = model } == [1, 1, 1])
+          // The newest do not fill the page; posting lists; and the rows that they name. After two such pages without the newest.
           for view in [InteractionView.basic, .full] {
-            #expect(try await trips(100, partitions, view: view) { $0.modelUsed = model } == [3, 2])
+            #expect(try await trips(100, partitions, view: view) { $0.modelUsed = model } == [3, 3, 2])
           }
           // Of two fields the rarer one's postings are read after that.
           let ofTwo = try await trips(100, partitions) { ($0.modelUsed, $0.handoffTriggered) = (model, true) }
-          #expect(ofTwo == [4, 3])
+          #expect(ofTwo == [4, 4, 3])
         }
         let ids = given.map(\.id)
         #expect(
