@@ -103,7 +103,8 @@ struct CommitQueue<Submission>: ~Copyable {
   mutating func enqueue(_ submission: Submission, of tenant: TenantKey, size: Queue.Size) -> Enqueued {
     if isClosed { return .closed }
     guard let ticket = queue.enqueue(submission, of: tenant, size: size) else { return .full }
-    return .waits(ticket, wake: tenant == givesWay?.tenant ? wakeWriter() : wakeGivingWay() ?? wakeWriter())
+    let isOfOther = givesWay.map { $0.tenant != tenant } ?? false
+    return .waits(ticket, wake: (isOfOther ? wakeGivingWay() : nil) ?? wakeWriter())
   }
 
   /// Takes it off the queue; nil where a writer has it already.
