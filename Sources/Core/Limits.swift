@@ -130,13 +130,15 @@ public enum Limits {
   public static let readsWaitingPerTenantMax = readsWaitingMax / 2
   /// A read that holds a connection for longer than this goes on among those that scan rows.
   public static let keyedReadMillisecondsMax = 250
-  /// What others have locked is waited for so long by a read, on its connection: it ends there before it would go on among
-  /// those that scan rows, whose few connections it would hold while it waits.
+  /// A read waits for this long for what others have locked. It ends before it would go on among the reads that scan rows,
+  /// because it would hold one of their few connections while it waits.
   public static let readLockMillisecondsMax = keyedReadMillisecondsMax - 50
-  /// Once more after a pause without a connection: such a read takes about a second.
+  /// The read then waits for this long without a connection, and tries once more. All of it takes about a second.
   public static let readLockPauseMilliseconds = 600
   /// What others have locked is waited for so long by a record.
   public static let recordLockMillisecondsMax = 1000
+  /// A tenant that records alone leaves the database to others' reads for no longer than this after a batch.
+  public static let recordGivingWayMillisecondsMax = 100
   /// A batch takes milliseconds; a writer that has been at one for longer than this is stuck.
   public static let batchSecondsMax: Int64 = 10
   /// The server is not ready when every batch has failed for this long.

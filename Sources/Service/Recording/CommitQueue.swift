@@ -6,8 +6,8 @@
 /// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not
 /// woken for less than a full batch: what gathers meanwhile makes its commit cheaper for each row.
 ///
-/// A tenant that records alone gives way to the reads of others: its next batch begins so much later as it is told to
-/// leave them, unless another tenant records.
+/// A tenant that records alone gives way to the reads of others: its next batch begins later, by the time that the queue is
+/// told, unless another tenant records.
 ///
 /// A writer without a connection takes nothing while another has one.
 struct CommitQueue<Submission>: ~Copyable {
@@ -126,8 +126,8 @@ struct CommitQueue<Submission>: ~Copyable {
   mutating func isFree(_ writer: Int, at now: Instant) -> Step {
     if let place = idle.firstIndex(of: writer) { idle.remove(at: place) }
     guard !queue.isEmpty else { return Step(rest(writer)) }
-    if let step = giveWay(writer, at: now) { return step }
     if let step = park(writer, at: now) { return step }
+    if let step = giveWay(writer, at: now) { return step }
     if let step = wait(writer, at: now) { return step }
     guard writers[writer].isConnected != nil else {
       writers[writer].activity = .awake
@@ -251,7 +251,10 @@ struct CommitQueue<Submission>: ~Copyable {
 
   /// Another tenant's rows do not wait for one that gives way.
   private mutating func wakeGivingWay() -> Int? {
-    guard let writer = writers.firstIndex(where: { $0.activity == .givingWay }) else { return nil }
+    let givingWay = writers.indices.filter { writers[$0].activity == .givingWay }
+    guard let writer = givingWay.first(where: { writers[$0].isConnected == true }) ?? givingWay.first else {
+      return nil
+    }
     noteWoken(writer)
     return writer
   }

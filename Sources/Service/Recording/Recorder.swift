@@ -1,9 +1,9 @@
 import Core
 import Synchronization
 
-/// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one
-/// transaction. A call is answered after that COMMIT. No timer: an idle server commits one row at
-/// once, a busy one hundreds together. `CommitQueue` decides who writes what, and when.
+/// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one transaction. A call is answered
+/// after that COMMIT. No timer: an idle server commits one row at once, a busy one hundreds together. Only a tenant that records
+/// alone waits while others read. `CommitQueue` decides who writes what, and when.
 ///
 /// It owns the queue, which is bounded in rows and bytes and fair by tenant, and the writing connections.
 final class Recorder: Sendable {
@@ -128,12 +128,18 @@ final class Recorder: Sendable {
       switch action {
       case .write(let batch):
         let rows = batch.flatMap(\.rows)
+        let tenant = Self.onlyTenant(of: rows)
+        // What came before does not count.
+        if let tenant { _ = readTime(tenant.name) }
         let began = ContinuousClock.now
         let outcomes = await writer.write(rows)
         let isConnected = await writer.isConnected()
         note(outcomes, of: rows)
         let end = ContinuousClock.now
-        let givingWay = givingWay(after: batch, thatTook: end - began)
+        let givingWay = tenant.flatMap { tenant in
+          Self.timeToGiveWay(after: outcomes, thatTook: end - began, readTime: readTime(tenant.name))
+            .map { (tenant.key, $0) }
+        }
         action = tell { $0.written(by: place, isConnected: isConnected, givingWay: givingWay, at: end) }
         complete(batch, outcomes)
       case .connect:
@@ -154,15 +160,22 @@ final class Recorder: Sendable {
     }
   }
 
-  /// A tenant whose rows fill a whole batch leaves the database to others' reads for as long as they have taken, but no
-  /// longer than its batch: so those keep their share of a machine that a flood of records has no end of work for.
-  private func givingWay(
-    after batch: [Submission], thatTook batchTime: Duration
-  ) -> (tenant: TenantKey, time: Duration)? {
-    guard let first = batch.first?.rows.first, batch.allSatisfy({ $0.rows.first?.tenant == first.tenant }) else {
-      return nil
-    }
-    return (first.tenant, min(batchTime, readTime(first.tenantName)))
+  /// Whose rows are the whole batch, even of one row; nil for a batch of several tenants.
+  static func onlyTenant(of rows: [RecordRow]) -> NumberedTenant? {
+    guard let first = rows.first, rows.allSatisfy({ $0.tenant == first.tenant }) else { return nil }
+    return NumberedTenant(key: first.tenant, name: first.tenantName)
+  }
+
+  /// For how long a tenant leaves the database to others' reads after a batch of its own: for as long as those took meanwhile,
+  /// but no longer than the batch, nor than a bound, for a batch may have waited for a lock or for PostgreSQL to come back. So
+  /// the reads keep their share of a machine that a flood of records would otherwise fill.
+  ///
+  /// - Returns: nil after a batch that the database could not write.
+  static func timeToGiveWay(
+    after outcomes: [BatchWriter.Outcome], thatTook batchTime: Duration, readTime: Duration
+  ) -> Duration? {
+    let isWritten = outcomes.contains { if case .told = $0 { true } else { false } }
+    return isWritten ? min(batchTime, readTime, .milliseconds(Limits.recordGivingWayMillisecondsMax)) : nil
   }
 
   /// Tells the queue of a writer's event, and wakes the other writer that it names.

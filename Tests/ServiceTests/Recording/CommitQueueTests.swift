@@ -109,6 +109,22 @@ import Testing
     #expect(queue.isFree(0, at: Self.at(51)) == .write([1, 2]))
   }
 
+  /// Whichever writer has lost its connection meanwhile.
+  @Test func anotherTenantsRowsAreWrittenByAWriterThatHasItsConnection() {
+    var queue = Self.idleQueue()
+    enqueue(0, &queue, rows: 100)
+    #expect(queue.isFree(1, at: Self.at(0)) == .write([0]))
+    enqueue(1, &queue, rows: 100)
+    #expect(queue.isFree(0, at: Self.at(1)) == .write([1]))
+    enqueue(2, &queue)
+    let end = queue.written(
+      by: 1, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
+    #expect(end == .sleep(until: Self.at(100)))
+    #expect(queue.written(by: 0, isConnected: false, at: Self.at(51)) == .sleep(until: Self.at(1051)))
+    #expect(enqueue(3, &queue, of: TenantKey(rawValue: 2)) == 1)
+    #expect(queue.isFree(1, at: Self.at(52)) == .write([2, 3]))
+  }
+
   @Test func nobodyGivesWayOnceTheQueueIsClosed() {
     var queue = Self.idleQueue(writers: 1)
     enqueue(0, &queue)
@@ -352,8 +368,8 @@ private struct World: ~Copyable {
   private var written: Set<Int> = []
   private var now = 0
   private var tenantOf: [Int: TenantKey] = [:]
-  /// When no tenant gives way any more.
-  private var givingWayEnd = 0
+  /// The tenant that gives way, and when it does no longer.
+  private var givesWay = (tenant: TenantKey(rawValue: 0), end: 0)
   private let start = ContinuousClock.now
 
   init(random: SeededGenerator) { self.random = random }
@@ -387,9 +403,11 @@ private struct World: ~Copyable {
 
   /// Every writer is at work, or one that is free will look again in good time.
   private var isSeenTo: Bool {
-    writers.allSatisfy { if case .writing = $0 { true } else { false } }
+    let isOfOneThatGivesWay = waiting.allSatisfy { tenantOf[$0] == givesWay.tenant }
+    let latest = isOfOneThatGivesWay ? max(now + 5, givesWay.end) : now + 5
+    return writers.allSatisfy { if case .writing = $0 { true } else { false } }
       || writers.contains {
-        if case .asleep(let until?) = $0 { until > now && until <= max(now + 5, givingWayEnd) } else { false }
+        if case .asleep(let until?) = $0 { until > now && until <= latest } else { false }
       }
   }
 
@@ -402,8 +420,9 @@ private struct World: ~Copyable {
     let tenants = Set(batch.map { tenantOf[$0]! })
     guard tenants.count == 1, Bool.random(using: &random) else { return nil }
     let time = Int.random(in: 0...20, using: &random)
-    givingWayEnd = max(givingWayEnd, now) + time
-    return (tenants.first!, .milliseconds(time))
+    let tenant = tenants.first!
+    givesWay = (tenant, (givesWay.tenant == tenant ? max(givesWay.end, now) : now) + time)
+    return (tenant, .milliseconds(time))
   }
 
   private mutating func step(_ writer: Int) -> String? {
