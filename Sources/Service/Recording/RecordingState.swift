@@ -3,10 +3,10 @@ import Core
 /// Whether recording works, by what became of the last batches: a full disk or a session that may only read lets every look at
 /// the database pass, and fails every batch. A trigger or a constraint of others may refuse every row.
 ///
-/// No interaction that meets the rules is refused by the tables as migrations make them. What others have added to them may
-/// refuse one client's rows alone, and at a quiet hour nobody else records: the server must not shut everybody out for these. A
-/// client's token is of one tenant. So refusals count only once they have met rows of two tenants and no row of anybody's has
-/// gone in since the first. Where a single tenant's are refused, its errors and the log tell.
+/// The tables as migrations make them refuse no interaction that meets the rules. What others have added to them may refuse one
+/// client's rows alone, at an hour when nobody else records: the server must not shut everybody out for these. A client's token
+/// is of one tenant. So refusals count only where two tenants have each met them for long, and no row of anybody's has gone in
+/// since. Where a single tenant's rows are refused, its errors and the log tell.
 struct RecordingState {
   typealias Instant = ContinuousClock.Instant
 
@@ -27,15 +27,16 @@ struct RecordingState {
     var first: Instant
     var last: Instant
     var cause: String
-    /// Whose rows were refused: two are enough.
-    var tenants: Set<TenantKey> = []
   }
+
+  /// Two tenants are enough, and some may stop to record.
+  private static let tenantsMax = 16
 
   /// Recording has failed for this long when it counts as broken. It does no longer when nothing has failed for as long, for
   /// whoever heeds health sends no records that could tell.
   private let failingMax: Duration
   private var failures: Trouble?
-  private var refusals: Trouble?
+  private var refusals: [TenantKey: Trouble] = [:]
 
   init(failingMax: Duration) {
     self.failingMax = failingMax
@@ -43,12 +44,17 @@ struct RecordingState {
 
   mutating func ended(_ outcome: Outcome, at now: Instant) {
     switch outcome {
-    case .written: (failures, refusals) = (nil, nil)
+    case .written: (failures, refusals) = (nil, [:])
     case .answered: failures = nil
     case .refused(let cause, let tenants):
       failures = nil
-      refusals = trouble(refusals, cause, at: now)
-      for tenant in tenants where refusals!.tenants.count < 2 { refusals!.tenants.insert(tenant) }
+      for tenant in tenants {
+        if refusals[tenant] == nil, refusals.count >= Self.tenantsMax {
+          refusals = refusals.filter { now - $0.value.last < failingMax }
+          if refusals.count >= Self.tenantsMax { continue }
+        }
+        refusals[tenant] = trouble(refusals[tenant], cause, at: now)
+      }
     case .failed(let cause): failures = trouble(failures, cause, at: now)
     }
   }
@@ -67,9 +73,13 @@ struct RecordingState {
     if let failures, isLasting(failures, at: now) {
       return "no batch has been written for \((now - failures.first).components.seconds) s (\(failures.cause))"
     }
-    if let refusals, refusals.tenants.count > 1, isLasting(refusals, at: now) {
-      return
-        "the database has refused every row, of several tenants, for \((now - refusals.first).components.seconds) s (\(refusals.cause)); look for a trigger or a constraint of parley.interactions that parley has not made"
+    let lasting = refusals.values.filter { isLasting($0, at: now) }.sorted { $0.first < $1.first }
+    if lasting.count > 1 {
+      let (seconds, cause) = ((now - lasting[1].first).components.seconds, lasting[1].cause)
+      return """
+        the database has refused every row, of several tenants, for \(seconds) s (\(cause)); look for a trigger or a \
+        constraint of parley.interactions that parley has not made
+        """
     }
     return nil
   }

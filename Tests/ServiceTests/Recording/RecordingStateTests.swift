@@ -42,10 +42,12 @@ import Testing
     #expect(state.fault(at: start + .milliseconds(9999)) == nil)
     // A repeat of what is there says nothing of what goes in.
     state.ended(.answered, at: start + .seconds(8))
-    state.ended(refusal, at: start + .seconds(9))
+    for refusal in [refusal, othersRefusal] { state.ended(refusal, at: start + .seconds(9)) }
     #expect(state.fault(at: start + .seconds(10))?.contains("a trigger says no") == true)
     #expect(state.fault(at: start + .seconds(19)) == nil, "nothing was refused for as long")
     state.ended(refusal, at: start + .seconds(20))
+    #expect(state.fault(at: start + .seconds(20)) == nil, "of one tenant")
+    state.ended(othersRefusal, at: start + .seconds(20))
     #expect(state.fault(at: start + .seconds(20)) != nil)
     state.ended(.written, at: start + .seconds(21))
     #expect(state.fault(at: start + .seconds(21)) == nil)
@@ -61,6 +63,29 @@ import Testing
     state.ended(othersRefusal, at: start + .seconds(102))
     state.ended(othersRefusal, at: start + .seconds(112))
     #expect(state.fault(at: start + .seconds(112)) == nil, "a row has gone in between")
+  }
+
+  /// Nor where another tenant has one row refused meanwhile.
+  @Test mutating func isNotBrokenByTheRefusalsOfOneTenantAndOneOfAnother() {
+    for second in 0...100 {
+      state.ended(refusal, at: start + .seconds(second))
+      if second == 50 { state.ended(othersRefusal, at: start + .seconds(second)) }
+      #expect(state.fault(at: start + .seconds(second)) == nil)
+    }
+  }
+
+  /// Also where more tenants than it keeps in mind are refused in every batch.
+  @Test mutating func isBrokenWhenTheRowsOfVeryManyTenantsAreRefused() {
+    for second in 0...10 {
+      let tenants = Set((0..<1000).map { TenantKey(rawValue: $0) })
+      state.ended(.refused(cause: "a trigger says no", tenants: tenants), at: start + .seconds(second))
+    }
+    #expect(state.fault(at: start + .seconds(10)) != nil)
+    // Those that stop make room for others.
+    for second in 25...35 {
+      for refusal in [refusal, othersRefusal] { state.ended(refusal, at: start + .seconds(second)) }
+    }
+    #expect(state.fault(at: start + .seconds(35)) != nil)
   }
 
   @Test mutating func refusalsOfTenantsThatAreFarApartAreNotOne() {
