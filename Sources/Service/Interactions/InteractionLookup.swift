@@ -137,19 +137,37 @@ final class InteractionLookup: Sendable {
   ) async -> Result<Found?, PostgresError> {
     let ids = batch.waiters.map(\.id)
     let together = await find(ids, of: batch.tenant, on: connection, within: limit)
-    guard case .failure(let error) = together, error.mayBeOfOneRow, ids.count > 1 else {
+    guard case .failure(let error) = together, let parts = Self.parts(of: ids, after: error, isLastTry: limit == nil)
+    else {
       return together.map { found in found.map { Found(interactions: $0) } }
     }
-    // Each alone: a damaged row fails the gets of no other.
     var found = Found()
-    for id in ids {
-      switch await find([id], of: batch.tenant, on: connection, within: limit) {
-      case .success(let one?): found.interactions.merge(one) { $1 }
+    for ids in parts {
+      switch await find(ids, of: batch.tenant, on: connection, within: limit) {
+      case .success(let some?): found.interactions.merge(some) { $1 }
       case .success(nil): return .success(nil)
-      case .failure(let error): found.failures[id] = error
+      case .failure(let error): for id in ids { found.failures[id] = error }
       }
     }
     return .success(found)
+  }
+
+  /// What is looked for apart once that together has failed: a damaged row fails the gets of no other, nor a locked month those
+  /// of other months.
+  ///
+  /// - Returns: nil where nothing is to be gained by that.
+  private static func parts(
+    of ids: [InteractionID], after error: PostgresError, isLastTry: Bool
+  ) -> [[InteractionID]]? {
+    var parts: [[InteractionID]] = []
+    if error.mayBeOfOneRow {
+      parts = ids.map { [$0] }
+    } else if error.isLockTimeout, isLastTry {
+      let months = Array(Dictionary(grouping: ids) { Months(covering: $0...$0, now: .now) }.values)
+      // Each that is locked takes its time.
+      if months.count <= monthsApartMax { parts = months }
+    }
+    return parts.count > 1 ? parts : nil
   }
 
   private func find(
@@ -186,12 +204,17 @@ final class InteractionLookup: Sendable {
     var bundle = CompletionBundle<Interaction?>(turnCount: 8)
     for waiter in batch.waiters {
       let outcome = found.flatMap { (found) -> Completion<Interaction?>.Outcome in
-        found.failures[waiter.id].map { .failure($0.rpcError) } ?? .success(found.interactions[waiter.id])
+        found.failures[waiter.id].map { .failure($0.ofRead) } ?? .success(found.interactions[waiter.id])
       }
       bundle.add(outcome, to: waiter.completion)
     }
     bundle.send()
   }
+}
+
+extension PostgresError {
+  /// What a caller is told whose read it has failed.
+  fileprivate var ofRead: RPCError { isLockTimeout ? .readLocked(cause: rpcError.cause ?? message) : rpcError }
 }
 
 extension ReaderSession {

@@ -112,9 +112,22 @@ import Testing
     }
   }
 
-  /// So such a read never comes to the few connections of those that scan rows.
-  @Test func endsBeforeItWouldCountAsAScan() {
-    let configuration = PostgresStore.Configuration(url: "")
-    #expect(configuration.readLockMax < configuration.keyedReadMax)
+  /// Gets of one tenant that come together share a statement.
+  @Test(.notDistributed(.partitionsOfRows)) func getsOfOtherMonthsAreFoundThoughTheySharedAStatement() async throws {
+    let (old, new) = (Interaction.sample(at: Self.old), Interaction.sample())
+    try await withStore(readLockMax: .milliseconds(50)) { store, session in
+      for interaction in [old, new] { _ = try await store.record(interaction, for: .a).get() }
+      try session.sql("BEGIN; \(Self.month)")
+      let calls = Calls(64) { call throws(RPCError) in
+        try await store.interaction(call % 2 == 0 ? old.id : new.id, of: .a)?.id
+      }
+      for (call, answer) in await calls.all().enumerated() {
+        switch answer {
+        case .success(let id): #expect(call % 2 == 1 && id == new.id)
+        case .failure(let error): #expect(call % 2 == 0 && isLocked(error), "call \(call)")
+        }
+      }
+      try session.unlock()
+    }
   }
 }
