@@ -107,6 +107,20 @@ import Testing
     }
   }
 
+  @Test(.notDistributed(.partitionsOfRows)) func waitsForNoMonthThatSomebodyHasLocked() async throws {
+    try await TestDatabase.with { database in
+      try await database.withStore { _ = try await $0.record(.sample()).get() }
+      let session = try database.session()
+      try session.sql("BEGIN; LOCK TABLE parley.interactions_early IN ACCESS EXCLUSIVE MODE")
+      try await check(database.url).checkAfterMigrating()
+      // The others are looked at all the same.
+      try database.sql("CREATE POLICY everything ON parley.rollups FOR SELECT TO parley_reader USING (true)")
+      let refusal = await refusal { try await check(database.url).checkAfterMigrating() }
+      #expect(refusal?.contains("row security is not in force on parley.rollups:") == true, "\(refusal ?? "")")
+      try session.unlock()
+    }
+  }
+
   @Test func doesNotRefuseADatabaseThatIsReadOnlyForNow() async throws {
     try await TestDatabase.with { database in
       let name = try database.sql("SELECT current_database()")[0][0]
