@@ -22,8 +22,8 @@ BEGIN
         RETURN true;
       END IF;
     EXCEPTION
-      -- It is locked, or was dropped meanwhile.
-      WHEN lock_not_available OR undefined_table THEN NULL;
+      -- It is locked, or was dropped meanwhile: then its name has become a number, which is no SQL.
+      WHEN lock_not_available OR undefined_table OR syntax_error THEN NULL;
     END;
   END LOOP;
   RETURN false;

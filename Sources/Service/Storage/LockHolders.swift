@@ -5,8 +5,8 @@ extension Statement {
   fileprivate static let lockHolders = Statement("lock_holders", PackageResources.lock_holders_sql)
 }
 
-/// Whose locks keep reads from what they need, as the log has it. PostgreSQL is asked once a second at most, however many
-/// reads fail.
+/// Tells for the log who holds the locks that reads wait for. PostgreSQL is asked once a second at most, however many reads
+/// fail.
 final class LockHolders: Sendable {
   private struct Known {
     var words: String?
@@ -21,7 +21,7 @@ final class LockHolders: Sendable {
   func words(on connection: ReaderConnection) async -> String? {
     let isDue = known.withLock { known in
       guard known.until.map({ $0 <= .now }) ?? true else { return false }
-      known.until = .now + Self.pause
+      known = Known(until: .now + Self.pause)
       return true
     }
     guard isDue else { return known.withLock(\.words) }

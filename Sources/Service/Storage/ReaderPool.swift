@@ -73,7 +73,7 @@ final class ReaderPool: Sendable {
   /// How long what is locked is left alone before it is tried again.
   static var lockPause: Duration { .milliseconds(Limits.readLockPauseMilliseconds) }
 
-  /// What the caller is told whose read has waited in vain for what others have locked, with whose it is for the log.
+  /// What the caller is told whose read has waited in vain for a lock. Its cause, for the log, names who holds the lock.
   func rpcError(ofLock error: PostgresError, on lease: Lease) async -> RPCError {
     let cause = error.rpcError.cause ?? error.message
     let holders = await lockHolders.words(on: lease.connection)

@@ -15,7 +15,9 @@ enum ReadPlan: CaseIterable {
   /// compile it in each execution, for tenths of a second.
   /// No read takes PostgreSQL's parallel workers: they are the whole server's, so one tenant's scan would keep more
   /// processors busy than it has connections.
-  static let readerDefaults = keyedPlans + [("max_parallel_workers_per_gather", "0")]
+  static let readerDefaults = keyedPlans + [withoutWorkers]
+
+  private static let withoutWorkers = (name: "max_parallel_workers_per_gather", value: "0")
 
   private static let keyedPlans: [(name: String, value: String)] = [
     ("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_sort", "off"),
@@ -33,7 +35,8 @@ enum ReadPlan: CaseIterable {
 
   /// What a transaction sets on the nodes that tables are distributed over, which plan each statement for its values.
   fileprivate var nodeSettings: [(String, String)] {
-    self == .fresh ? [] : Self.readerDefaults.dropFirst().map { ($0.name, $0.value) }
+    let plan = self == .fresh ? [] : Array(Self.keyedPlans.dropFirst())
+    return (plan + [Self.withoutWorkers]).map { ($0.name, $0.value) }
   }
 }
 
