@@ -227,11 +227,27 @@ public struct Migrator: Sendable {
       try await lease.holding { try await makeIndex(name, step.text, tag) }
       return try await finish(place, of: migrations, tag)
     }
-    return try await ask { [lockTimeout] (connection) throws(PostgresError) in
-      try connection.inMigrationTransaction(tag, lockTimeout) { (connection) throws(PostgresError) in
-        try connection.take(place, of: migrations, tag)
+    return try await againAfterInternalErrors {
+      try await ask { [lockTimeout] (connection) throws(PostgresError) in
+        try connection.inMigrationTransaction(tag, lockTimeout) { (connection) throws(PostgresError) in
+          try connection.take(place, of: migrations, tag)
+        }
       }
     }
+  }
+
+  /// Runs a transaction a few times. Roles are the whole cluster's, and on the nodes of Citus those of all databases there: where
+  /// two databases are migrated at once and both grant the readers' role, PostgreSQL may fail one of them with an internal error.
+  private func againAfterInternalErrors<R>(_ transaction: () async throws -> R) async throws -> R {
+    for _ in 0..<3 {
+      do {
+        return try await transaction()
+      } catch let error as PostgresError where error.sqlState == "XX000" {
+        logger.warning("a migration's step is tried again", metadata: ["reason": "\(error.message)"])
+        try await Task.sleep(for: min(.milliseconds(200), pauseMax) * Double.random(in: 0.5...1))
+      }
+    }
+    return try await transaction()
   }
 
   private func makeIndex(_ name: String, _ text: String, _ tag: String) async throws {

@@ -160,7 +160,7 @@ public struct DatabaseCheck: Sendable {
     var exposed = Set(tables)
     for (table, statement) in Statement.showsRows {
       switch await rows(statement, { (row) throws(PostgresError) in try row.bool(0) }) {
-      case .success(let answer): if answer == [true] { exposed.insert(table) }
+      case .success(let answer): if !answer.isEmpty { exposed.insert(table) }
       case .failure(let error) where error.isLockTimeout:
         logger.warning("row security was not tried on a table that is locked", metadata: ["table": "\(table)"])
       case .failure(let error): return .failure(error)
@@ -207,12 +207,10 @@ private struct DatabaseFacts {
 extension Statement {
   fileprivate static let databaseFacts = Statement("database_check", PackageResources.database_check_sql)
   fileprivate static let unboundTables = Statement("database_check_reader", PackageResources.database_check_reader_sql)
-  /// Whether the table shows a row.
+  /// Whether the table shows a row: one row if it does, which Citus can tell, too.
   fileprivate static let showsRows = ["interactions", "rollups", "postings", "deltas"].map { name in
-    (
-      table: "parley.\(name)",
-      statement: Statement("database_check_\(name)", "SELECT EXISTS (SELECT FROM parley.\(name))")
-    )
+    let text = "SELECT true WHERE EXISTS (SELECT 1 FROM parley.\(name))"
+    return (table: "parley.\(name)", statement: Statement("database_check_\(name)", text))
   }
   fileprivate static let setProbe = Statement("probe_set", "SELECT set_config('parley.probe', 'kept', true)")
   fileprivate static let getProbe = Statement("probe_get", "SELECT current_setting('parley.probe', true) = 'kept'")

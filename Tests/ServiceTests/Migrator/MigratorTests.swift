@@ -34,6 +34,31 @@ import Testing
     }
   }
 
+  /// As where another database grants the same role at the same time.
+  @Test(arguments: [3, 4]) func triesAStepAgainThatMeetsAnInternalError(errors: Int) async throws {
+    try await TestDatabase.with { database in
+      // What a sequence has given stays given after an error.
+      try database.sql("CREATE SEQUENCE public.tries")
+      let newer = Migration.all(
+        and: "newer",
+        .transaction(
+          """
+          DO $$ BEGIN
+            IF nextval('public.tries') <= \(errors) THEN
+              RAISE EXCEPTION 'tuple concurrently updated' USING ERRCODE = 'XX000';
+            END IF;
+          END $$;
+          """, locks: ""))
+      if errors <= 3 {
+        #expect(try await database.migrator().migrate(newer).applied == ["newer"])
+      } else {
+        let error = await #expect(throws: Migrator.Failure.self) { try await database.migrator().migrate(newer) }
+        #expect(error?.description.contains("tuple concurrently updated") == true)
+      }
+      #expect(try database.sql("SELECT last_value FROM public.tries") == [["4"]])
+    }
+  }
+
   @Test func refusesAMigrationThatChangedSinceItWasApplied() async throws {
     try await TestDatabase.with { database in
       let changed = [Migration.all[0].replacing("parley", with: "parley ")] + Migration.all.dropFirst()
