@@ -59,13 +59,13 @@ import Testing
   @Test(.notDistributed(.countedStatements)) func asksAgainWhereARequestToCancelIsDropped() async throws {
     try await TestDatabase.with { database in
       let session = try database.session()
-      let dropped = Mutex(0)
+      let requests = Mutex(0)
       let relay = try PostgresRelay(session) { direction, bytes in
         // protocol.html, CancelRequest: its length, and 80877102.
         guard direction == .toServer, bytes.starts(with: [0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e]) else { return true }
-        return dropped.withLock { dropped in
-          dropped += 1
-          return dropped > 2
+        return requests.withLock { requests in
+          requests += 1
+          return requests > 2
         }
       }
       defer { relay.close() }
@@ -84,7 +84,8 @@ import Testing
         return
       }
       #expect(error.code == .cancelled)
-      #expect(dropped.withLock(\.self) == 3)
+      // On a busy machine another may be sent before the one that PostgreSQL has taken shows.
+      #expect(requests.withLock(\.self) >= 3)
       try session.unlock()
     }
   }
