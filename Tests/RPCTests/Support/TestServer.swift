@@ -25,7 +25,8 @@ struct TestServer: Sendable {
   static func with<R>(
     configure: (inout ParleyServer.Configuration) -> Void = { _ in }, _ body: (TestServer) async throws -> R
   ) async throws -> R {
-    try await TestDatabase.withStore { store, database in
+    // Reads that wait for a lock wait all together, however long it takes a busy machine to look at them.
+    try await TestDatabase.withStore(keyedReadMax: .seconds(600)) { store, database in
       try await withFolder { folder in
         let running = try await RunningServer.start(
           [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store,
