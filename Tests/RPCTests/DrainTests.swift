@@ -8,7 +8,8 @@ import Testing
 @Suite(.timeLimit(.minutes(5)))
 struct DrainTests {
   @Test func callsInFlightAreAnsweredAndNoOthersTaken() async throws {
-    try await TestServer.with { server in
+    // The reads wait together, however long it takes a busy machine to look at them.
+    try await TestServer.with(keyedReadMax: .seconds(600)) { server in
       let id = try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let connections = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]
@@ -65,7 +66,7 @@ struct DrainTests {
 
   /// What was answered reaches a peer that reads slowly: closing does not cut it off.
   @Test func largeAnswersAreSentWhole() async throws {
-    try await TestServer.with { server in
+    try await TestServer.with(keyedReadMax: .seconds(600)) { server in
       try await server.recordLargePage()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let connections = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]

@@ -22,11 +22,12 @@ struct TestServer: Sendable {
   var unix: Address { running.addresses[0] }
   var tcp: Address { running.addresses[1] }
 
+  /// - Parameter keyedReadMax: how long a read may take before it waits for the connection of those that scan rows.
   static func with<R>(
-    configure: (inout ParleyServer.Configuration) -> Void = { _ in }, _ body: (TestServer) async throws -> R
+    keyedReadMax: Duration? = nil, configure: (inout ParleyServer.Configuration) -> Void = { _ in },
+    _ body: (TestServer) async throws -> R
   ) async throws -> R {
-    // Reads that wait for a lock wait all together, however long it takes a busy machine to look at them.
-    try await TestDatabase.withStore(keyedReadMax: .seconds(600)) { store, database in
+    try await TestDatabase.withStore(keyedReadMax: keyedReadMax) { store, database in
       try await withFolder { folder in
         let running = try await RunningServer.start(
           [.unix(path: "\(folder)/s"), .tcp(host: "127.0.0.1", port: 0)], store: store,
