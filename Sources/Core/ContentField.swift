@@ -30,6 +30,7 @@ public struct Accessor<Value: Sendable>: Sendable {
     if offset >= 0 { place(content).pointee = value } else { content.pointee[keyPath: computed] = value }
   }
 
+  /// Changes the value where it is, without a copy.
   @inlinable @inline(__always)
   public func modify(_ content: UnsafeMutablePointer<InteractionContent>, _ body: (inout Value) -> Void) {
     if offset >= 0 { body(&place(content).pointee) } else { body(&content.pointee[keyPath: computed]) }

@@ -13,6 +13,7 @@ enum ReadPlan: CaseIterable {
   ///
   /// A plan that sorts all the same, such as that of the rows of some ids, counts as very costly then: PostgreSQL would
   /// compile it in each execution, for tenths of a second.
+  ///
   /// No read takes PostgreSQL's parallel workers: they are the whole server's, so one tenant's scan would keep more
   /// processors busy than it has connections.
   static let readerDefaults = keyedPlans + [withoutWorkers]

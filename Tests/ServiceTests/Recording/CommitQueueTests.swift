@@ -33,6 +33,18 @@ import Testing
     return wake
   }
 
+  /// With one writer, which leaves submission 1 of the only tenant until 100 ms.
+  private func queueThatGivesWay() -> Queue {
+    var queue = Self.idleQueue(writers: 1)
+    enqueue(0, &queue)
+    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
+    enqueue(1, &queue)
+    let end = queue.written(
+      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
+    #expect(end == .sleep(until: Self.at(100)))
+    return queue
+  }
+
   @Test func anIdleWriterCommitsALoneCallAtOnce() {
     var queue = Self.idleQueue()
     #expect(enqueue(1, &queue) == 1)
@@ -98,13 +110,7 @@ import Testing
   }
 
   @Test func anotherTenantsRowsDoNotWaitForOneThatGivesWay() {
-    var queue = Self.idleQueue(writers: 1)
-    enqueue(0, &queue)
-    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
-    enqueue(1, &queue)
-    let end = queue.written(
-      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
-    #expect(end == .sleep(until: Self.at(100)))
+    var queue = queueThatGivesWay()
     #expect(enqueue(2, &queue, of: TenantKey(rawValue: 2)) == 0)
     #expect(queue.isFree(0, at: Self.at(51)) == .write([1, 2]))
   }
@@ -126,13 +132,7 @@ import Testing
   }
 
   @Test func nobodyGivesWayOnceTheQueueIsClosed() {
-    var queue = Self.idleQueue(writers: 1)
-    enqueue(0, &queue)
-    #expect(queue.isFree(0, at: Self.at(0)) == .write([0]))
-    enqueue(1, &queue)
-    let end = queue.written(
-      by: 0, isConnected: true, givingWay: (Self.tenant, .milliseconds(50)), at: Self.at(50))
-    #expect(end == .sleep(until: Self.at(100)))
+    var queue = queueThatGivesWay()
     #expect(queue.close() == [0])
     #expect(queue.isFree(0, at: Self.at(51)) == .write([1]))
     #expect(queue.written(by: 0, isConnected: true, at: Self.at(52)) == .stop)
