@@ -8,10 +8,18 @@ package struct Parameters: Equatable, Sendable {
     if bytesExpected > 0 { bytes.reserveCapacity(bytesExpected) }
   }
 
-  package mutating func add(_ value: Int16) { add(bigEndian: value) }
-  package mutating func add(_ value: Int32) { add(bigEndian: value) }
-  package mutating func add(_ value: Int64) { add(bigEndian: value) }
-  package mutating func add(_ value: Double) { add(bigEndian: value.bitPattern) }
+  package mutating func add(_ value: Int16) {
+    begin(byteCount: 2)
+    append(value)
+  }
+
+  package mutating func add(_ value: Int32) {
+    count += 1
+    appendBytes(of: (UInt32(4).bigEndian, value.bigEndian))
+  }
+
+  package mutating func add(_ value: Int64) { add(UInt64(bitPattern: value)) }
+  package mutating func add(_ value: Double) { add(value.bitPattern) }
 
   package mutating func add(_ value: Bool) {
     begin(byteCount: 1)
@@ -110,9 +118,10 @@ package struct Parameters: Equatable, Sendable {
     self.count = count
   }
 
-  private mutating func add(bigEndian value: some FixedWidthInteger) {
-    begin(byteCount: value.bitWidth / 8)
-    append(value)
+  private mutating func add(_ value: UInt64) {
+    count += 1
+    let (high, low) = (UInt32(value >> 32), UInt32(truncatingIfNeeded: value))
+    appendBytes(of: (UInt32(8).bigEndian, high.bigEndian, low.bigEndian))
   }
 
   private mutating func begin(byteCount: Int) {
@@ -127,7 +136,10 @@ package struct Parameters: Equatable, Sendable {
     }
   }
 
-  private mutating func append(_ value: some FixedWidthInteger) {
-    withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
+  private mutating func append(_ value: some FixedWidthInteger) { appendBytes(of: value.bigEndian) }
+
+  /// Appends the bytes of a value or a tuple. What a number weighs comes with it, for each append costs the same.
+  private mutating func appendBytes<Values>(of values: Values) {
+    withUnsafeBytes(of: values) { bytes.append(contentsOf: $0) }
   }
 }

@@ -80,7 +80,9 @@ extension Rollups {
 }
 
 extension RecordRow {
-  init(_ interaction: Interaction, tenant: NumberedTenant) { self.init(interaction, tenant: tenant, .standard) }
+  convenience init(_ interaction: Interaction, tenant: NumberedTenant) {
+    self.init(interaction, tenant: tenant, .standard)
+  }
 }
 
 extension ConnectionBudget {

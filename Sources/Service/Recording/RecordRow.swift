@@ -1,8 +1,9 @@
 import Core
 import Postgres
 
-/// One interaction on its way into its row, encoded once.
-struct RecordRow: Sendable {
+/// One interaction on its way into its row, encoded once. (A class, for a batch is sorted and taken apart several times on
+/// its way: a row is then one reference.)
+final class RecordRow: Sendable {
   let key: Key
   let encoded: EncodedInteraction
   let entry: ChangeEntry

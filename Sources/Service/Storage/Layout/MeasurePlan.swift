@@ -185,10 +185,10 @@ extension MeasurePlan {
 struct MeasureInputs: Equatable {
   /// No input is negative, so -1 stands for an unknown one. (An array would cost each interaction an allocation, and half
   /// as much again as to read its change record.)
-  private var numbers = SIMD8<Int64>(repeating: -1)
+  private var numbers = [8 of Int64](repeating: -1)
 
-  /// So many there can be: where more are declared, make `numbers` wider.
-  static let countMax = SIMD8<Int64>.scalarCount
+  /// So many there can be: where more are declared, make `numbers` longer.
+  static let countMax = 8
 
   init(_ interaction: Interaction, _ plan: MeasurePlan) {
     interaction.content.withFields { content in
@@ -240,6 +240,10 @@ struct MeasureInputs: Equatable {
       let number = numbers[place]
       writer.add(plan.written == 0 ? UInt64(max(number, 0)) : UInt64(bitPattern: number) &+ 1)
     }
+  }
+
+  static func == (a: MeasureInputs, b: MeasureInputs) -> Bool {
+    a.numbers.indices.allSatisfy { a.numbers[$0] == b.numbers[$0] }
   }
 
   /// nil: unknown.
