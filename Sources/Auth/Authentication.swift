@@ -16,12 +16,12 @@ public struct Authentication: Interceptor {
       return .wait { [verifier] (context) throws(RPCError) in
         var context = context
         let claims = try await verifier.claims(from: context.metadata)
-        context.claims = claims
+        context.caller = .authenticated(claims)
         context.peer?.authenticated(as: claims.tenant)
         return context
       }
     }
-    context.claims = claims
+    context.caller = .authenticated(claims)
     context.peer?.authenticated(as: claims.tenant)
     return .goOn
   }

@@ -362,10 +362,10 @@ struct CallRunnerTests {
   }
 }
 
-extension CallRunnerTests.Stage: Interceptor {
+extension CallRunnerTests.Stage: CallObserver {
   func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
     loop.advanceTime(by: beginTakes)
-    context.claims = claims
+    if let claims { context.caller = .authenticated(claims) }
     if let refusal { throw refusal }
     return waits ? .wait { $0 } : .goOn
   }

@@ -16,6 +16,8 @@ final class RunningCall {
   /// It waits for room for its response.
   fileprivate var isWaiting = false
   fileprivate var cancellation: Cancellation?
+  /// Its place among those that run.
+  fileprivate var place: Int?
   /// nil once it was answered.
   fileprivate var answer: ((Response) -> Void)?
 
@@ -48,6 +50,7 @@ final class RunningCall {
 /// does not read fills a bounded memory.
 final class CallRunner {
   private let interceptors: [any Interceptor]
+  private let observers: [any CallObserver]
   private let limits: CallLimits
   private let unread: UnreadResponses
   private let loop: any EventLoop
@@ -56,7 +59,8 @@ final class CallRunner {
   private var executor: TurnExecutor
   private var tenant: Tenant?
   private var hasTenants = false
-  private var running: [ObjectIdentifier: RunningCall] = [:]
+  /// In no order.
+  private var running: [RunningCall] = []
   /// Those that wait for room, in their order, and those that wait no longer until their turn would come.
   private var waiting = CircularBuffer<RunningCall>()
   /// Of requests whose work is not done, those among them that nobody waits for any longer.
@@ -86,6 +90,7 @@ final class CallRunner {
   /// - Parameter turns: those of the connection's event loop.
   init(interceptors: [any Interceptor], memory: CallMemory, unread: UnreadResponses, turns: LoopTurns) {
     self.interceptors = interceptors
+    self.observers = interceptors.compactMap { $0 as? any CallObserver }
     self.limits = CallLimits(memory)
     self.unread = unread
     self.loop = turns.loop
@@ -146,7 +151,7 @@ final class CallRunner {
     call.handle = nil
     call.cancellation?()
     stopWaiting(call)
-    running.removeValue(forKey: ObjectIdentifier(call))
+    unwatch(call)
     // Those behind it may have room. One that has begun gives its room back when its work is done.
     if hasWaited { startWaiting() }
   }
@@ -160,7 +165,7 @@ final class CallRunner {
     }
     deferred.removeAll()
     onRoom = nil
-    for call in Array(running.values) { cancel(call) }
+    for call in running { cancel(call) }
     timer?.scheduled.cancel()
     timer = nil
   }
@@ -229,7 +234,7 @@ final class CallRunner {
     guard call.isWaiting else { return }
     call.isWaiting = false
     release(call)
-    running.removeValue(forKey: ObjectIdentifier(call))
+    unwatch(call)
   }
 
   /// Keeps a request that its handler has not come to.
@@ -341,33 +346,45 @@ final class CallRunner {
   private func isDone(_ call: RunningCall, _ response: Response) {
     call.releaseMemory()
     bytesInFlight -= call.bytes
+    // Nobody needs it any longer: to take it touches no reference count.
+    let context = exchange(&call.context, with: .none)
     let isAbandoned = call.answer == nil
-    if isAbandoned {
-      for interceptor in interceptors { interceptor.abandoned(call.method, call.context, response.reply) }
-    }
-    finish(call, response)
+    if isAbandoned { for observer in observers { observer.abandoned(call.method, context, response.reply) } }
+    finish(call, context, response)
     responseBytesExpected -= call.responseBytesMax
     startWaiting()
     if isAbandoned { onRoom?() }
   }
 
-  private func finish(_ call: RunningCall, _ response: Response) {
+  private func finish(_ call: RunningCall, _ response: Response) { finish(call, call.context, response) }
+
+  private func finish(_ call: RunningCall, _ context: CallContext, _ response: Response) {
     guard let answer = call.answer else { return }
     call.answer = nil
     call.handle = nil
     call.cancellation = nil
-    running.removeValue(forKey: ObjectIdentifier(call))
-    // Taken out of the call once, for each copy touches many reference counts.
-    let (method, context) = (call.method, call.context)
-    for interceptor in interceptors { interceptor.answered(method, context, response.reply) }
+    unwatch(call)
+    for observer in observers { observer.answered(call.method, context, response.reply) }
     answer(response)
   }
 
   // MARK: Deadlines
 
   private func watch(_ call: RunningCall) {
-    running[ObjectIdentifier(call)] = call
+    if call.place == nil {
+      call.place = running.count
+      running.append(call)
+    }
     if let deadline = call.deadline { watch(deadline) }
+  }
+
+  private func unwatch(_ call: RunningCall) {
+    guard let place = call.place else { return }
+    call.place = nil
+    let last = running.removeLast()
+    guard last !== call else { return }
+    running[place] = last
+    last.place = place
   }
 
   private func watch(_ deadline: NIODeadline) {
@@ -380,7 +397,7 @@ final class CallRunner {
   private func endOverdue() {
     timer = nil
     let now = loop.now
-    for call in Array(running.values) {
+    for call in running {
       guard let deadline = call.deadline, deadline <= now else { continue }
       // Which would complete it itself.
       let cancellation = call.cancellation
@@ -389,6 +406,6 @@ final class CallRunner {
       cancellation?()
     }
     startWaiting()
-    if let next = running.values.lazy.compactMap(\.deadline).min() { watch(next) }
+    if let next = running.lazy.compactMap(\.deadline).min() { watch(next) }
   }
 }

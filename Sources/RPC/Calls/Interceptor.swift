@@ -8,7 +8,10 @@ import Synchronization
 public protocol Interceptor: Sendable {
   /// Lets the call go on, with what this adds to its context; throws to refuse it.
   func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception
+}
 
+/// A step that is also told how calls end.
+public protocol CallObserver: Interceptor {
   /// The call was answered. (One that its caller gave up is not.)
   func answered(_ method: Method, _ context: CallContext, _ reply: Reply)
 
@@ -24,12 +27,10 @@ public enum Interception: Sendable {
 
 extension Interceptor {
   public func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception { .goOn }
-  public func answered(_ method: Method, _ context: CallContext, _ reply: Reply) {}
-  public func abandoned(_ method: Method, _ context: CallContext, _ reply: Reply) {}
 }
 
 /// Logs calls that failed for a reason that operators should know.
-public final class FailureLog: Interceptor {
+public final class FailureLog: CallObserver {
   private let logger: Logger
   private let tally = Mutex(FailureTally())
 
@@ -69,7 +70,7 @@ public struct Authorization: Interceptor {
   public func intercept(_ method: Method, _ context: inout CallContext) throws(RPCError) -> Interception {
     guard let scope = method.scope else { return .goOn }
     guard let claims = context.claims else { throw .internal(cause: "the call was not authenticated") }
-    context.caller = try gate.authorize(claims, for: scope)
+    context.caller = .authorized(try gate.authorize(claims, for: scope))
     return .goOn
   }
 }

@@ -5,14 +5,14 @@ public import Messages
 ///
 /// A feature makes the methods it has, and a `Dispatcher` is given all of them; nothing else in the server knows of a
 /// method. Every protocol calls every method, whatever its shape.
-public struct Method: Sendable {
-  public var name: MethodName
+public final class Method: Sendable {
+  public let name: MethodName
   /// What the caller's token has to allow; nil: anybody may call, without a token.
-  public var scope: Scope?
+  public let scope: Scope?
   /// How large a response may be, where that is much; 0 where it is little. A large one waits for room when the peer
   /// does not read.
-  public var responseBytesMax: Int
-  public var handler: Handler
+  public let responseBytesMax: Int
+  public let handler: Handler
 
   public enum Handler: Sendable {
     /// One message in, one out. It gets the encoded request.
@@ -68,17 +68,34 @@ public struct CallContext: Sendable {
   public let peer: (any CallPeer)?
   /// Of its request, where that is one message, and what it came with.
   public let bytes: Int
-  /// Who calls, once that is known; nil for a method that anybody may call.
-  public package(set) var claims: Claims?
-  /// The same, once the caller is known to have the method's scope.
-  public package(set) var caller: Authorized?
+  /// Who calls.
+  package var caller = Caller.unknown
   /// What of the memory for calls it has reserved.
   var memory: CallMemory.Share?
+
+  static let none = CallContext(metadata: Metadata())
 
   public init(metadata: Metadata, peer: (any CallPeer)? = nil, bytes: Int = 0) {
     self.metadata = metadata
     self.peer = peer
     self.bytes = bytes
+  }
+
+  package enum Caller: Sendable {
+    /// It is not known yet, or anybody may call the method.
+    case unknown
+    case authenticated(Claims)
+    /// It has the method's scope.
+    case authorized(Authorized)
+  }
+
+  /// Who calls, once that is known; nil for a method that anybody may call.
+  public var claims: Claims? {
+    switch caller {
+    case .unknown: nil
+    case .authenticated(let claims): claims
+    case .authorized(let authorized): authorized.claims
+    }
   }
 
   /// The id by which its caller will ask for it, if it gave one.
@@ -88,8 +105,8 @@ public struct CallContext: Sendable {
   @usableFromInline
   var authorizedCaller: Authorized {
     get throws(RPCError) {
-      guard let caller else { throw .internal(cause: "the call was not authorized") }
-      return caller
+      guard case .authorized(let authorized) = caller else { throw .internal(cause: "the call was not authorized") }
+      return authorized
     }
   }
 }
