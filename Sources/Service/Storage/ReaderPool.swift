@@ -12,12 +12,10 @@ final class ReaderPool: Sendable {
   struct Lease: Sendable {
     let connection: ReaderConnection
     fileprivate let lease: PoolQueue<Waiter>.Lease
-    fileprivate let tenant: Tenant
     fileprivate let since: ContinuousClock.Instant
   }
 
   fileprivate struct Waiter {
-    var tenant: Tenant
     var take: @Sendable (Acquired) -> Void
   }
 
@@ -85,8 +83,8 @@ final class ReaderPool: Sendable {
     of tenant: Tenant, _ kind: ReadKind, _ take: @escaping @Sendable (Acquired) -> Void
   ) -> Cancellation {
     let now = ContinuousClock.now
-    switch state.withLock({ $0.queue.acquire(Waiter(tenant: tenant, take: take), of: tenant, kind, at: now) }) {
-    case .lease(let lease): take(.success(self.lease(lease, to: tenant, at: now)))
+    switch state.withLock({ $0.queue.acquire(Waiter(take: take), of: tenant, kind, at: now) }) {
+    case .lease(let lease): take(.success(self.lease(lease, at: now)))
     case .full: take(.failure(.overloaded("too many reads wait")))
     case .waits(let ticket):
       return { self.state.withLock { $0.queue.cancel(ticket) }?.take(.failure(.cancelled)) }
@@ -102,10 +100,10 @@ final class ReaderPool: Sendable {
     if case .failure(let error) = result { isConnected = !error.isConnectionLost }
     let now = ContinuousClock.now
     let (next, triesAgain) = state.withLock {
-      $0.readTime.add(now - lease.since, of: lease.tenant)
+      $0.readTime.add(now - lease.since, of: lease.lease.tenant)
       return $0.queue.release(lease.lease, isConnected: isConnected, at: now)
     }
-    for (waiter, lease) in next { waiter.take(.success(self.lease(lease, to: waiter.tenant, at: now))) }
+    for (waiter, lease) in next { waiter.take(.success(self.lease(lease, at: now))) }
     return triesAgain
   }
 
@@ -116,8 +114,8 @@ final class ReaderPool: Sendable {
   /// it was asked for another one in between.
   func readTime(besides tenant: Tenant) -> Duration { state.withLock { $0.readTime.take(besides: tenant) } }
 
-  private func lease(_ lease: PoolQueue<Waiter>.Lease, to tenant: Tenant, at now: ContinuousClock.Instant) -> Lease {
-    Lease(connection: connections[lease.connection], lease: lease, tenant: tenant, since: now)
+  private func lease(_ lease: PoolQueue<Waiter>.Lease, at now: ContinuousClock.Instant) -> Lease {
+    Lease(connection: connections[lease.connection], lease: lease, since: now)
   }
 }
 

@@ -69,6 +69,37 @@ import Testing
     #expect(ReadKind.allCases.map { queue.waitingCount($0) } == [1, 20, 20])
   }
 
+  @Test func whileSeveralTenantsReadEachHasAQuarterOfTheConnectionsForListsAtMost() {
+    var queue = Self.queue(8)
+    guard case .lease = queue.acquire("", of: Self.b, .get, at: Self.at(0)) else {
+      Issue.record("b waits")
+      return
+    }
+    let lists = (0..<2).map { _ in lease(&queue, .list) }
+    wait("a's third list", &queue, .list)
+    wait("a's scan", &queue, .scan)
+    #expect(lease(&queue, .get) != nil, "its gets do not wait for that")
+    guard case .lease = queue.acquire("", of: Self.b, .list, at: Self.at(0)) else {
+      Issue.record("b waits for a's lists")
+      return
+    }
+    #expect(release(lists[0], &queue).next == ["a's third list"])
+    #expect(release(lists[1], &queue).next == ["a's scan"])
+  }
+
+  @Test func aTenantThatReadsAloneAgainHasAllConnectionsButOneForLists() {
+    var queue = Self.queue(8)
+    guard case .lease(let get) = queue.acquire("", of: Self.b, .get, at: Self.at(0)) else {
+      Issue.record("b waits")
+      return
+    }
+    _ = release(get, &queue)
+    let lists = (0..<2).map { _ in lease(&queue, .list) }
+    for place in 0..<20 { wait("\(place)", &queue, .list) }
+    let next = queue.release(lists[0]!, isConnected: true, at: Self.at(1001)).next
+    #expect(next.map(\.waiter) == (0..<6).map { "\($0)" })
+  }
+
   @Test func everyKindIsServedWhileTheOthersFloodIn() {
     for connections in 1...4 {
       var queue = Self.queue(connections)

@@ -16,6 +16,9 @@ enum ReadKind: Int, CaseIterable {
 /// connections, and together with the other lists and statistics, of three connections and more, all but one: gets do
 /// not wait for the end of the others, nor lists and statistics for the end of a scan.
 ///
+/// While several tenants read, the lists, statistics and scans of each have a quarter of the connections at most. More at a time
+/// would take the processor from everybody else's reads, which a free connection does not help.
+///
 /// A connection that could not be made rests while another of the pool is of use.
 struct PoolQueue<Waiter>: ~Copyable {
   typealias Instant = ContinuousClock.Instant
@@ -24,6 +27,7 @@ struct PoolQueue<Waiter>: ~Copyable {
   struct Lease: Equatable {
     var connection: Int
     var kind: ReadKind
+    var tenant: Tenant
   }
 
   struct Ticket {
@@ -38,12 +42,20 @@ struct PoolQueue<Waiter>: ~Copyable {
   }
 
   static var restPause: Duration { .seconds(1) }
+  /// Several tenants read for so long after a read of another tenant than the one before it.
+  static var sharedTime: Duration { .seconds(1) }
 
   private let connectionCount: Int
   private let scansMax: Int
+  /// Lists, statistics and scans of one tenant, while several tenants read.
+  private let sharedMax: Int
   private var queues: [FairQueue<Tenant, Waiter>]
   /// The reads under way, of each kind.
   private var counts = ReadKind.allCases.map { _ in 0 }
+  /// Those among them that are no gets.
+  private var countsByTenant: [Tenant: Int] = [:]
+  private var lastTenant: Tenant?
+  private var sharedUntil: Instant?
   /// The kind that was served longest ago stands first.
   private var turns = ReadKind.allCases
   /// The one that was used last is used first, so that no more are opened than are needed.
@@ -55,6 +67,7 @@ struct PoolQueue<Waiter>: ~Copyable {
   init(connectionCount: Int, scansMax: Int, waitingMax: Int, waitingPerTenantMax: Int) {
     self.connectionCount = connectionCount
     self.scansMax = scansMax
+    sharedMax = max(1, connectionCount / 4)
     queues = ReadKind.allCases.map { _ in
       FairQueue(sizeMax: .init(count: waitingMax), tenantSizeMax: .init(count: waitingPerTenantMax))
     }
@@ -68,8 +81,12 @@ struct PoolQueue<Waiter>: ~Copyable {
   /// - Parameter waiter: is kept only where it has to wait.
   mutating func acquire(_ waiter: Waiter, of tenant: Tenant, _ kind: ReadKind, at now: Instant) -> Acquired {
     wakeRested(at: now)
+    if let lastTenant, lastTenant != tenant { sharedUntil = now + Self.sharedTime }
+    lastTenant = tenant
     // Nobody waits while there is a connection for it, so this is nobody else's.
-    if mayStart(kind), let connection = idle.popLast() { return .lease(lease(connection, kind)) }
+    if mayStart(kind), mayHave(kind, at: now)(tenant), let connection = idle.popLast() {
+      return .lease(lease(connection, kind, to: tenant))
+    }
     guard let ticket = queues[kind.rawValue].enqueue(waiter, of: tenant) else { return .full }
     return .waits(Ticket(kind: kind, ticket: ticket))
   }
@@ -87,6 +104,10 @@ struct PoolQueue<Waiter>: ~Copyable {
     _ lease: Lease, isConnected: Bool, at now: Instant
   ) -> (next: [(waiter: Waiter, lease: Lease)], triesAgain: Bool) {
     counts[lease.kind.rawValue] -= 1
+    if lease.kind != .get {
+      let count = countsByTenant[lease.tenant]! - 1
+      countsByTenant[lease.tenant] = count > 0 ? count : nil
+    }
     isUseful[lease.connection] = isConnected
     let triesAgain = !isConnected && isUseful.contains(true)
     if triesAgain {
@@ -96,18 +117,20 @@ struct PoolQueue<Waiter>: ~Copyable {
     }
     wakeRested(at: now)
     var next: [(Waiter, Lease)] = []
-    while !idle.isEmpty, let (waiter, kind) = nextWaiter() {
-      next.append((waiter, self.lease(idle.removeLast(), kind)))
+    while !idle.isEmpty, let (waiter, kind, tenant) = nextWaiter(at: now) {
+      next.append((waiter, self.lease(idle.removeLast(), kind, to: tenant)))
     }
     return (next, triesAgain)
   }
 
-  private mutating func nextWaiter() -> (Waiter, ReadKind)? {
+  private mutating func nextWaiter(at now: Instant) -> (Waiter, ReadKind, Tenant)? {
     for place in turns.indices where mayStart(turns[place]) {
       let kind = turns[place]
-      guard let waiter = queues[kind.rawValue].next() else { continue }
+      let mayHave = mayHave(kind, at: now)
+      let turn = queues[kind.rawValue].nextTurn(countMax: 1, where: mayHave)
+      guard let turn else { continue }
       turns.append(turns.remove(at: place))
-      return (waiter, kind)
+      return (turn.elements[0], kind, turn.tenant)
     }
     return nil
   }
@@ -119,9 +142,16 @@ struct PoolQueue<Waiter>: ~Copyable {
     return (kind == .list || scans < scansMax) && (connectionCount < 3 || others < connectionCount - 1)
   }
 
-  private mutating func lease(_ connection: Int, _ kind: ReadKind) -> Lease {
+  /// Which tenants may have one more. One that waits for this has a read under way, at whose end it is looked at again.
+  private func mayHave(_ kind: ReadKind, at now: Instant) -> (Tenant) -> Bool {
+    guard kind != .get, let sharedUntil, now < sharedUntil else { return { _ in true } }
+    return { [countsByTenant, sharedMax] in countsByTenant[$0, default: 0] < sharedMax }
+  }
+
+  private mutating func lease(_ connection: Int, _ kind: ReadKind, to tenant: Tenant) -> Lease {
     counts[kind.rawValue] += 1
-    return Lease(connection: connection, kind: kind)
+    if kind != .get { countsByTenant[tenant, default: 0] += 1 }
+    return Lease(connection: connection, kind: kind, tenant: tenant)
   }
 
   /// Once none of the others is of use, none rests: each is tried for whoever asks.
