@@ -1,10 +1,10 @@
 /// Decides which writer commits what, and when: the scheduler of group commit. Pure: what happens goes in, with its time;
 /// what is to be done comes out.
 ///
-/// A free writer commits all that waits in one transaction. While one batch is under way few more rows wait for its
-/// end, for two small commits cost twice as much as one; from `secondBatchRowsMin` on, or once another writer has waited
-/// for `patience` with the batch that was begun last, that writer takes them. A writer that has begun to wait is not
-/// woken for less than a full batch: what gathers meanwhile makes its commit cheaper for each row.
+/// If no batch is under way, a free writer commits all that waits in one transaction. While a batch is under way, few rows wait
+/// for its end, because two small commits cost twice as much as one. Another writer takes them when they are
+/// `secondBatchRowsMin` or more, or when it has waited for `patience` and the batch that was begun last has taken as long. A
+/// writer that has begun to wait is not woken for less than a full batch, because more rows make its commit cheaper for each.
 ///
 /// A tenant that records alone gives way to the reads of others: its next batch begins later, by the time that the queue is
 /// told, unless another tenant records.
@@ -21,7 +21,7 @@ struct CommitQueue<Submission>: ~Copyable {
     case write([Submission])
     /// It is needed: connect, and tell by `connected`.
     case connect
-    /// Sleep until it is woken, or until that time, and tell by `isFree`.
+    /// Sleep until it is woken, or until that time, and tell by `becameFree`.
     case sleep(until: Instant?)
     case stop
   }
@@ -123,7 +123,7 @@ struct CommitQueue<Submission>: ~Copyable {
   // MARK: Writers' events
 
   /// A writer has begun, or was woken, or has slept for as long as it was to.
-  mutating func isFree(_ writer: Int, at now: Instant) -> Step {
+  mutating func becameFree(_ writer: Int, at now: Instant) -> Step {
     if let place = idle.firstIndex(of: writer) { idle.remove(at: place) }
     guard !queue.isEmpty else { return Step(rest(writer)) }
     if let step = park(writer, at: now) { return step }
@@ -151,13 +151,13 @@ struct CommitQueue<Submission>: ~Copyable {
     }
     writers[writer].activity = .awake
     writers[writer].isConnected = isConnected
-    return isFree(writer, at: now)
+    return becameFree(writer, at: now)
   }
 
   /// A writer has its connection, or could not make it.
   mutating func connected(_ writer: Int, _ isConnected: Bool, at now: Instant) -> Step {
     writers[writer].isConnected = isConnected
-    return isFree(writer, at: now)
+    return becameFree(writer, at: now)
   }
 
   // MARK: Its state

@@ -1,11 +1,12 @@
 import Core
 import Synchronization
 
-/// Group commit: calls queue here, and whenever a writer is free it commits all that wait in one transaction. A call is answered
-/// after that COMMIT. No timer: an idle server commits one row at once, a busy one hundreds together. Only a tenant that records
-/// alone waits while others read. `CommitQueue` decides who writes what, and when.
+/// Group commit: calls queue here, and a free writer commits those that wait in one transaction. A call gets its response after
+/// that COMMIT. An idle server commits one row at once, a busy one hundreds together. Rows wait for a time in two cases: few rows
+/// wait some milliseconds for the end of a batch under way, and a tenant that records alone waits while others read.
+/// `CommitQueue` decides who writes what, and when; README.md explains it.
 ///
-/// It owns the queue, which is bounded in rows and bytes and fair by tenant, and the writing connections.
+/// The recorder owns the queue, which is bounded in rows and bytes and fair by tenant, and the writing connections.
 final class Recorder: Sendable {
   /// The interactions of one call, and where their outcome goes.
   private struct Submission {
@@ -123,7 +124,7 @@ final class Recorder: Sendable {
   /// Does what the queue says, where the writer's connection does its work, so that a commit wakes no thread but that one.
   private func run(_ writer: BatchWriter, _ place: Int, on thread: isolated any Actor) async {
     // One connection for writing is made before anybody needs it, the others when they are needed.
-    var action: Queue.Action = place == 0 ? .connect : tell { $0.isFree(place, at: .now) }
+    var action: Queue.Action = place == 0 ? .connect : tell { $0.becameFree(place, at: .now) }
     while true {
       switch action {
       case .write(let batch):
@@ -154,7 +155,7 @@ final class Recorder: Sendable {
         }
         await sleep(place)
         alarm?.cancel()
-        action = tell { $0.isFree(place, at: .now) }
+        action = tell { $0.becameFree(place, at: .now) }
       case .stop: return
       }
     }
