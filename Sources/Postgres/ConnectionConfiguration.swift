@@ -31,7 +31,7 @@ package struct ConnectionConfiguration: Sendable {
   }
 
   /// Asks for the process that serves the session, and whether the tables are distributed.
-  var sessionFacts: String {
+  var sessionQuery: String {
     let isDistributed = distributionMark.map { mark in
       // By the catalog, for to_regproc fails where the user may not use the schema, and who that is is told elsewhere.
       """

@@ -12,7 +12,7 @@ struct PreparedSet {
   mutating func insert(_ statement: Statement) { prepared.insert(statement) }
   mutating func remove(_ statement: Statement) { prepared.remove(statement) }
 
-  mutating func isSent(_ statement: Statement) {
+  mutating func markSent(_ statement: Statement) {
     guard statement.hasManyForms else { return }
     sentCount += 1
     lastSent[statement] = sentCount

@@ -228,7 +228,7 @@ package final class Session: StatementRunner {
       }
       try connection.send(command, byName: isNaming)
       expected.append((index, .rows))
-      if isNaming { prepared.isSent(statement) }
+      if isNaming { prepared.markSent(statement) }
     }
     // A pooler has names of its own for them, and sees to their number.
     while !isPooled, let surplus = prepared.takeSurplus() {
@@ -300,9 +300,9 @@ package final class Session: StatementRunner {
 
   private func connect() throws(PostgresError) -> LibpqConnection {
     let connection = try LibpqConnection(configuration.keywords(of: role), wait)
-    let facts = try connection.query(configuration.sessionFacts).first ?? []
-    isPooled = facts.first != "\(connection.processID)"
-    hasDistributedTables = facts.last == "t"
+    let answer = try connection.query(configuration.sessionQuery).first ?? []
+    isPooled = answer.first != "\(connection.processID)"
+    hasDistributedTables = answer.last == "t"
     if !isPooled { try connection.query(configuration.settings(of: role, isLocal: false)) }
     return connection
   }

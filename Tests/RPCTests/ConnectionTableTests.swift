@@ -44,7 +44,7 @@ struct ConnectionTableTests {
     let connections = try (0..<3).map { _ in try #require(try stage.connect()) }
     #expect(connections.map(stage.isOpen) == [false, true, true])
     // One that has shown its protocol counts no more.
-    connections[1].isActive()
+    connections[1].touch()
     let last = try #require(try stage.connect())
     #expect(([connections[1], connections[2], last]).allSatisfy(stage.isOpen))
   }
@@ -52,8 +52,8 @@ struct ConnectionTableTests {
   @Test func strangerWhoseLastCallIsLongestAgoMakesRoom() throws {
     let stage = Stage(connectionsMax: 3)
     let connections = try (0..<3).map { _ in try #require(try stage.connect()) }
-    for connection in connections { connection.isActive() }
-    connections[0].isActive()
+    for connection in connections { connection.touch() }
+    connections[0].touch()
     let last = try #require(try stage.connect())
     #expect(connections.map(stage.isOpen) == [true, false, true])
     #expect(stage.isOpen(last))
@@ -69,7 +69,7 @@ struct ConnectionTableTests {
     stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin - 4))
     #expect(try stage.connect() == nil, "none has been idle for long enough")
     stage.loop.advanceTime(by: .seconds(5))
-    known[0].isActive()
+    known[0].touch()
     let stranger = try #require(try stage.connect())
     #expect(known.map(stage.isOpen) == [true, false, true])
     // Rather one that was never known.
@@ -83,7 +83,7 @@ struct ConnectionTableTests {
     known.authenticated()
     for _ in 0..<10 {
       stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin - 1))
-      known.isInUse()
+      known.noteUse()
       #expect(try stage.connect() == nil)
     }
     stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin))
@@ -94,9 +94,9 @@ struct ConnectionTableTests {
     let stage = Stage(connectionsMax: 2)
     let known = try (0..<2).map { _ in try #require(try stage.connect()) }
     for connection in known {
-      connection.isActive()
+      connection.touch()
       connection.authenticated()
-      connection.isActive()
+      connection.touch()
     }
     #expect(try stage.connect() == nil)
     #expect(known.allSatisfy(stage.isOpen))
@@ -130,7 +130,7 @@ struct ConnectionTableTests {
       return connection
     }
     stage.loop.advanceTime(by: .seconds(Limits.knownIdleSecondsMin))
-    for connection in known.dropLast() { connection.isInUse() }
+    for connection in known.dropLast() { connection.noteUse() }
     let tries = try (1...4).first { _ in try stage.connect() != nil }
     #expect(tries == 3)
     #expect(known.dropLast().allSatisfy(stage.isOpen) && !stage.isOpen(known.last!))
@@ -148,7 +148,7 @@ struct ConnectionTableTests {
     var connections = try (0..<14).map { _ in try known(as: greedy) }
     #expect(connections.allSatisfy(stage.isOpen))
     // Each further one takes the place of the one that was used longest ago, though it has calls under way.
-    connections[0].isInUse()
+    connections[0].noteUse()
     for place in 1...3 {
       connections.append(try known(as: greedy))
       #expect(!stage.isOpen(connections[place]))
@@ -179,7 +179,7 @@ struct ConnectionTableTests {
   @Test func strangersOfAnotherListenerMakeRoomBeyondItsPart() throws {
     let stage = Stage(listeners: 2, connectionsMax: 16)
     let strangers = try (0..<14).map { _ in try #require(try stage.connect(0)) }
-    for stranger in strangers { stranger.isActive() }
+    for stranger in strangers { stranger.touch() }
     for _ in 0..<6 { try #require(try stage.connect(1)).authenticated() }
     #expect(strangers.map(stage.isOpen) == Array(repeating: false, count: 4) + Array(repeating: true, count: 10))
   }
@@ -192,7 +192,7 @@ struct ConnectionTableTests {
     for step in 0..<3_000 {
       switch Int.random(in: 0..<5, using: &chance) {
       case 0, 1: if let new = try stage.connect(.random(in: 0..<3, using: &chance)) { open.append(new) }
-      case 2: open.randomElement(using: &chance)?.isActive()
+      case 2: open.randomElement(using: &chance)?.touch()
       case 3: open.randomElement(using: &chance)?.authenticated()
       default: if let gone = open.randomElement(using: &chance) { stage.close(gone) }
       }

@@ -39,15 +39,15 @@ final class RunningCall {
 
   fileprivate var responseBytesMax: Int { method.responseBytesMax }
 
-  /// Its response is one interaction, not a page of them: it does not wait behind pages that the peer does not read.
+  /// It has a small response, so it does not wait behind large responses that the peer does not read.
   fileprivate var mayPass: Bool { responseBytesMax < Limits.frameBytesMax / 4 }
 }
 
 /// Runs the calls of one connection on its event loop: each takes every interceptor's step and then its handler's, until
 /// its response, its deadline or the connection's end, and is answered exactly once. Used on that event loop alone.
 ///
-/// A call that may have a large response waits until those before it were read, so that a peer that asks and
-/// does not read fills a bounded memory.
+/// A call that may have a large response waits until the peer has read enough of the responses before it. So the memory for
+/// responses that a peer does not read is bounded.
 final class CallRunner {
   private let interceptors: [any Interceptor]
   private let observers: [any CallObserver]
@@ -313,8 +313,8 @@ final class CallRunner {
     let completion = Completion<Response>(on: executor) { outcome in
       let (runner, call) = bound.value
       switch outcome {
-      case .success(let response): runner.isDone(call, response)
-      case .failure(let error): runner.isDone(call, Response(error))
+      case .success(let response): runner.workEnded(call, response)
+      case .failure(let error): runner.workEnded(call, Response(error))
       }
     }
     call.cancellation = nil
@@ -343,7 +343,7 @@ final class CallRunner {
   }
 
   /// The work of a call has ended, whether anybody waits for it or not.
-  private func isDone(_ call: RunningCall, _ response: Response) {
+  private func workEnded(_ call: RunningCall, _ response: Response) {
     call.releaseMemory()
     bytesInFlight -= call.bytes
     // Nobody needs it any longer: to take it touches no reference count.

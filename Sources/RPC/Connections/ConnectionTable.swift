@@ -190,24 +190,24 @@ final class AcceptedConnection: CallPeer {
 
   func authenticated(as tenant: Tenant) {
     guard !isKnown, !known.exchange(true, ordering: .relaxed) else { return }
-    noteUse()
+    setLastUse()
     table.authenticate(self, as: tenant)
   }
 
   /// It has shown its protocol, or made a call.
-  func isActive() {
-    if isKnown { noteUse() } else { table.touch(self) }
+  func touch() {
+    if isKnown { setLastUse() } else { table.touch(self) }
   }
 
   var lastUse: NIODeadline { .uptimeNanoseconds(lastUseNanoseconds.load(ordering: .relaxed)) }
 
-  private func noteUse() {
+  private func setLastUse() {
     lastUseNanoseconds.store(channel.eventLoop.now.uptimeNanoseconds, ordering: .relaxed)
   }
 
   /// Calls are under way, or responses unread: it is not idle.
-  func isInUse() {
-    if isKnown { noteUse() }
+  func noteUse() {
+    if isKnown { setLastUse() }
   }
 
   func closed() {

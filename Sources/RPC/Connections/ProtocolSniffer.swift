@@ -60,7 +60,7 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
 
   private func decided() {
     timer?.cancel()
-    if isUndecided { connection.isActive() }
+    if isUndecided { connection.touch() }
     isUndecided = false
   }
 

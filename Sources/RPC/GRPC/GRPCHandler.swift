@@ -132,7 +132,7 @@ final class GRPCHandler: ChannelDuplexHandler {
   /// From time to time: what is due.
   private func look() {
     guard isActive else { return }
-    if state.streamCount > 0 { connection.isInUse() }
+    if state.streamCount > 0 { connection.noteUse() }
     state.look(
       .init(reads: reads, responseBytesTaken: session.takenBytes, responsesWaiting: session.waitingStreams),
       at: clock.now)
@@ -145,7 +145,7 @@ final class GRPCHandler: ChannelDuplexHandler {
     guard isActive, !edge.isEnding else { return }
     switch event {
     case .opened(let stream, let fields, let isLast):
-      connection.isActive()
+      connection.touch()
       session.forEachField(fields) { state.header($0, $1) }
       state.opened(stream, isLast: isLast, at: now)
     case .data(let stream, let bytes): state.received(bytes, on: stream)

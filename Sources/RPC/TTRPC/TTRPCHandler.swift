@@ -165,7 +165,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
   }
 
   private func start(_ call: Call, stream: UInt32, _ shape: ServerSession.Shape) {
-    connection.isActive()
+    connection.touch()
     do throws(RPCError) {
       if let timeout = call.timeout, timeout <= .zero { throw .deadlineExceeded }
       let method = try method(of: call)
@@ -334,7 +334,7 @@ final class TTRPCHandler: ChannelDuplexHandler {
     let unread = unreadBytes(context)
     let stalled = stallWatch.stalled(isWaiting: unread > 0, moved: writtenBytes - unread, at: clock.now)
     if stalled >= unreadResponseTimeout { return closeUnread(context) }
-    if unread > 0 || session.callsInFlight > 0 { connection.isInUse() }
+    if unread > 0 || session.callsInFlight > 0 { connection.noteUse() }
     let isIdle = session.callsInFlight == 0 && !connection.isKnown
     if idleWatch.stalled(isWaiting: isIdle, moved: session.framesRead, at: clock.now) >= strangerIdleTime {
       logger.info("closing a connection", metadata: ["reason": "it is idle, and made no call with a valid token"])
