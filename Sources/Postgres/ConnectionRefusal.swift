@@ -1,8 +1,8 @@
 import CLibpq
 import Glibc
 
-/// Why PostgreSQL takes no connection, where to wait does not help. libpq tells the SQLSTATE of a connection that was refused
-/// in its verbose words alone, so this connects once more to find out.
+/// Why PostgreSQL refuses a connection, where waiting does not help. libpq tells the SQLSTATE of a refused connection only in its
+/// verbose message, so this connects once more to find out.
 package enum ConnectionRefusal: Sendable {
   /// libpq cannot read the connection string.
   case unreadableURL(String)
@@ -13,12 +13,12 @@ package enum ConnectionRefusal: Sendable {
   private static let connectMillisecondsMax: CInt = 5000
 
   /// nil where the connection is made, and for any other reason that it is not. It blocks its thread.
-  package init?(url: String) {
-    if let fault = Self.fault(inURL: url) {
-      self = .unreadableURL(fault)
+  package init?(_ configuration: ConnectionConfiguration) {
+    if let mistake = ConnectionConfiguration.mistake(in: configuration.url) {
+      self = .unreadableURL(mistake)
       return
     }
-    let keywords = ConnectionConfiguration(url: url, applicationName: "parley").keywords(of: .owner)
+    let keywords = configuration.keywords(of: .owner)
     let names = keywords.map { strdup($0.0) } + [nil]
     let values = keywords.map { strdup($0.1) } + [nil]
     defer { for text in names + values { free(text) } }
@@ -35,18 +35,6 @@ package enum ConnectionRefusal: Sendable {
       guard PQconnectionNeedsPassword(connection) == 1 else { return nil }
       self = .userRefused("it asks for a password, and the connection string has none")
     }
-  }
-
-  /// What libpq finds wrong with a URI or a keyword string. (Anything else names a database.)
-  private static func fault(inURL url: String) -> String? {
-    guard url.contains("=") || url.hasPrefix("postgres://") || url.hasPrefix("postgresql://") else { return nil }
-    var message: UnsafeMutablePointer<CChar>?
-    if let options = PQconninfoParse(url, &message) {
-      PQconninfoFree(options)
-      return nil
-    }
-    defer { PQfreemem(message) }
-    return message.map { String(cString: $0).split(separator: "\n").joined(separator: " ") } ?? "not enough memory"
   }
 
   private static func connects(_ connection: OpaquePointer) -> Bool {

@@ -11,8 +11,9 @@ package struct Statement: Hashable, Sendable {
   package static func == (a: Self, b: Self) -> Bool { a.name == b.name }
   package func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
-  package init(_ label: String, _ text: [UInt8]) {
-    self.init(label, String(decoding: text, as: UTF8.self))
+  /// - Parameter file: the content of an SQL file.
+  package init(_ label: String, _ file: [UInt8]) {
+    self.init(label, sqlText(file))
   }
 
   package init(_ label: String, _ text: String, hasManyForms: Bool = false) {
@@ -48,6 +49,14 @@ package struct Command: Sendable {
     self.statement = statement
     self.parameters = parameters
   }
+}
+
+/// The SQL of a file, without the comment that it begins with. A COPY is sent with its whole text each time, and so is every
+/// statement where none is prepared.
+package func sqlText(_ file: [UInt8]) -> String {
+  var text = String(decoding: file, as: UTF8.self)[...]
+  while text.hasPrefix("--") { text = text.drop { $0 != "\n" }.dropFirst() }
+  return String(text)
 }
 
 /// As a literal of SQL, whatever the text.

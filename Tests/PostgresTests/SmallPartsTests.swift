@@ -4,6 +4,14 @@ import Testing
 
 @testable import Postgres
 
+@Suite struct SQLTextTests {
+  @Test func leavesOutTheCommentThatAFileBeginsWithAlone() {
+    let file = "-- What it is for,\n-- in two lines.\nSELECT 1 -- one\n-- and\n+ 2\n"
+    #expect(sqlText(Array(file.utf8)) == "SELECT 1 -- one\n-- and\n+ 2\n")
+    #expect(sqlText(Array("SELECT 1".utf8)) == "SELECT 1")
+  }
+}
+
 @Suite struct FifoTests {
   @Test func keepsTheOrder() {
     var random = SeededGenerator()

@@ -12,37 +12,13 @@ enum PageSource: CaseIterable {
   /// The number of the parameter that tells how many rows the page has at most, the last in front of the filter's values.
   fileprivate var limitParameter: Int { self == .candidates ? 3 : 4 }
 
-  /// As interaction_page.sql has it for `{source}`: what is behind FROM, up to the filter's conditions.
+  /// What interaction_page.sql has for `{source}`.
   fileprivate var text: String {
-    let range = "tenant = $1::int4 AND id >= $2::uuid AND id < $3::uuid {months}"
-    return switch self {
-    case .all:
-      """
-      parley.interactions
-      WHERE \(range)
-      """
+    switch self {
+    case .all: sqlText(PackageResources.interaction_page_of_all_sql)
     case .newest:
-      """
-      (
-        SELECT * FROM parley.interactions
-        WHERE \(range)
-        ORDER BY id DESC
-        LIMIT \(Limits.interactionsLookedThrough)
-      ) AS newest
-      WHERE true
-      """
-    case .candidates:
-      // OFFSET 0 keeps the conditions outside from being what the planner goes by.
-      """
-      (
-        SELECT interactions.*
-        FROM unnest($2::uuid[]) AS candidate
-        CROSS JOIN LATERAL (
-          SELECT * FROM parley.interactions WHERE tenant = $1::int4 AND id = candidate {months} OFFSET 0
-        ) AS interactions
-      ) AS candidates
-      WHERE true
-      """
+      sql(PackageResources.interaction_page_of_newest_sql, ["count": "\(Limits.interactionsLookedThrough)"])
+    case .candidates: sqlText(PackageResources.interaction_page_of_candidates_sql)
     }
   }
 }

@@ -10,9 +10,9 @@ extension Statement {
     "change_add_distributed", PackageResources.change_add_distributed_sql)
 
   static func addChangeText(name: String, number: String, additions: String, lockMax: String) -> String {
-    String(decoding: PackageResources.change_add_sql, as: UTF8.self).replacing("{name}", with: name)
-      .replacing("{number}", with: number).replacing("{additions}", with: additions)
-      .replacing("{lock_max}", with: lockMax)
+    sql(
+      PackageResources.change_add_sql,
+      ["name": name, "number": number, "additions": additions, "lock_max": lockMax])
   }
 }
 

@@ -15,7 +15,7 @@ public struct DatabaseCheck: Sendable {
   /// The oldest PostgreSQL that every test runs on. (Migrations need at least 14, for the bodies of SQL functions.)
   private static let oldestVersion: Int32 = 15
 
-  private let url: String
+  private let configuration: ConnectionConfiguration
   private let owner: OwnerConnection
   private let reader: ReaderConnection
   private let logger: Logger
@@ -23,8 +23,7 @@ public struct DatabaseCheck: Sendable {
 
   /// - Parameter preparedStatements: how the server is to prepare them.
   public init(url: String, preparedStatements: PreparedStatements = .auto, logger: Logger) {
-    self.url = url
-    let configuration = ConnectionConfiguration(url: url, readLockMax: .milliseconds(Limits.readLockMillisecondsMax))
+    configuration = ConnectionConfiguration(url: url, readLockMax: .milliseconds(Limits.readLockMillisecondsMax))
     owner = OwnerConnection(configuration, logger: logger)
     reader = ReaderConnection(configuration, logger: logger)
     self.logger = logger
@@ -34,42 +33,41 @@ public struct DatabaseCheck: Sendable {
   /// What must be so before anything is written. Throws `Failure`.
   public func checkBeforeMigrating() async throws {
     let found = await owner.runRepeatable { (connection) throws(PostgresError) in
-      try DatabaseFacts(connection.run(Command(.databaseFacts)))
+      try DatabaseProperties(connection.run(Command(.databaseCheck)))
     }
     if case .failure(let error) = found, error.isConnectionLost { try await checkConnection() }
-    let facts = try answer(found)
-    guard facts.version >= Self.oldestVersion * 10_000 else {
+    let database = try answer(found)
+    guard database.version >= Self.oldestVersion * 10_000 else {
       throw Failure(
-        description: "PostgreSQL is version \(facts.versionName), and parley needs \(Self.oldestVersion) or later")
+        description: "PostgreSQL is version \(database.versionName), and parley needs \(Self.oldestVersion) or later")
     }
-    guard facts.encoding == "UTF8" else {
-      throw Failure(
-        description:
-          "the database \(facts.database) is encoded in \(facts.encoding), which cannot hold every text; create one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-      )
-    }
-    guard facts.isRowSecurityOn else {
+    guard database.encoding == "UTF8" else {
       throw Failure(
         description:
-          "row_security is off for the user \(facts.user), so that every read would fail; \(facts.rowSecurityReset.map { "run: \($0)" } ?? "take it out of the connection string's options or of postgresql.conf")"
+          "the database \(database.name) is encoded in \(database.encoding), which cannot hold every text; create one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
       )
     }
-    guard facts.hasSchema || !facts.isReadOnly else {
+    guard database.isRowSecurityOn else {
       throw Failure(
         description:
-          "the database \(facts.database) is read-only and has no schema of parley's yet, which cannot be made in it; connect to the primary, or run: ALTER DATABASE \(facts.database) RESET default_transaction_read_only"
+          "row_security is off for the user \(database.user), so that every read would fail; \(database.rowSecurityReset.map { "run: \($0)" } ?? "take it out of the connection string's options or of postgresql.conf")"
       )
     }
-    if facts.isReadOnly {
+    guard database.hasSchema || !database.isReadOnly else {
+      throw Failure(
+        description:
+          "the database \(database.name) is read-only and has no schema of parley's yet, which cannot be made in it; connect to the primary, or run: ALTER DATABASE \(database.name) RESET default_transaction_read_only"
+      )
+    }
+    if database.isReadOnly {
       logger.warning("the database is read-only, a standby perhaps: nothing can be recorded until it is writable")
     }
     try await checkTransactions()
   }
 
-  /// Tells what no wait can heal from a PostgreSQL that is not there yet.
+  /// Throws where PostgreSQL refuses the connection for a reason that waiting does not mend.
   private func checkConnection() async throws {
-    let url = url
-    let refusal = await owner.run { (_) throws(PostgresError) in ConnectionRefusal(url: url) }
+    let refusal = await owner.run { [configuration] (_) throws(PostgresError) in ConnectionRefusal(configuration) }
     switch try answer(refusal) {
     case nil: return
     case .unreadableURL(let message)?:
@@ -176,14 +174,15 @@ public struct DatabaseCheck: Sendable {
   }
 }
 
-private struct DatabaseFacts {
+/// What the check goes by, from database_check.sql.
+private struct DatabaseProperties {
   var version: Int32
   var versionName: String
   var encoding: String
   var isRowSecurityOn: Bool
   var isReadOnly: Bool
   var user: String
-  var database: String
+  var name: String
   var hasSchema: Bool
   /// The statements that turn row security on again; nil where none is known.
   var rowSecurityReset: String?
@@ -198,18 +197,17 @@ private struct DatabaseFacts {
     isRowSecurityOn = try row.bool(3)
     isReadOnly = try row.bool(4)
     user = try row.text(5)
-    database = try row.text(6)
+    name = try row.text(6)
     hasSchema = try row.bool(7)
     rowSecurityReset = row.isNull(8) ? nil : try row.text(8)
   }
 }
 
 extension Statement {
-  fileprivate static let databaseFacts = Statement("database_check", PackageResources.database_check_sql)
+  fileprivate static let databaseCheck = Statement("database_check", PackageResources.database_check_sql)
   fileprivate static let unboundTables = Statement("database_check_reader", PackageResources.database_check_reader_sql)
-  /// Whether the table shows a row: one row if it does, which Citus can tell, too.
   fileprivate static let showsRows = ["interactions", "rollups", "postings", "deltas"].map { name in
-    let text = "SELECT true WHERE EXISTS (SELECT 1 FROM parley.\(name))"
+    let text = sql(PackageResources.database_check_table_sql, ["table": "parley.\(name)"])
     return (table: "parley.\(name)", statement: Statement("database_check_\(name)", text))
   }
   fileprivate static let setProbe = Statement("probe_set", "SELECT set_config('parley.probe', 'kept', true)")

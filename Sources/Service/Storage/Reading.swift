@@ -45,7 +45,7 @@ extension Statement {
   /// reader_begin.sql for each way to plan.
   private static let beginReading = Dictionary(
     uniqueKeysWithValues: ReadPlan.allCases.map { plan in
-      let text = String(decoding: PackageResources.reader_begin_sql, as: UTF8.self)
+      let text = sqlText(PackageResources.reader_begin_sql)
       let settings = plan.settings.map { "set_config('\($0)', '\($1)', true)," }.joined(separator: "\n    ")
       return (plan, Statement("reader_begin_\(plan)", text.replacing("{plan}", with: settings)))
     })
@@ -55,7 +55,7 @@ extension Statement {
   /// reader_begin_distributed.sql for each way to plan.
   private static let beginDistributedReading = Dictionary(
     uniqueKeysWithValues: ReadPlan.allCases.map { plan in
-      let text = String(decoding: PackageResources.reader_begin_distributed_sql, as: UTF8.self)
+      let text = sqlText(PackageResources.reader_begin_distributed_sql)
       let settings = plan.nodeSettings.map { "'\($0) = \($1)'" }.joined(separator: ", ")
       return (plan, Statement("reader_begin_distributed_\(plan)", text.replacing("{plan}", with: settings)))
     })

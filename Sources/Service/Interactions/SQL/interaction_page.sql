@@ -1,4 +1,5 @@
--- One page and the row after it, newest first. PageStatements.swift has the parts in braces.
+-- One page and the row after it, newest first. PageStatements.swift gives the parts in braces; {source} is one of the files
+-- interaction_page_of_….sql.
 SELECT {viewed_columns} {is_light}
 -- The time range and the page's cursor are bounds on the key.
 FROM {source}

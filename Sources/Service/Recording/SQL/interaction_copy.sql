@@ -1,1 +1,2 @@
+-- Inserts the interactions of a batch.
 COPY parley.interactions ({columns}) FROM STDIN (FORMAT binary)

@@ -9,7 +9,7 @@ extension Statement {
   static let readChangeRecords = Statement("change_records_read", PackageResources.change_records_read_sql)
 }
 
-let copyChangeRecords = String(decoding: PackageResources.change_records_copy_sql, as: UTF8.self)
+let copyChangeRecords = sqlText(PackageResources.change_records_copy_sql)
 
 extension Command {
   fileprivate static func readStaleHours(of tenant: TenantKey) -> Command {

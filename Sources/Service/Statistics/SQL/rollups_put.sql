@@ -1,3 +1,4 @@
+-- Writes rollups, in place of those that have the same keys.
 INSERT INTO parley.rollups (
   tenant, grain, start, model_used, message_type, handoff_triggered, handoff_reason, confidence_bin, sums
 )

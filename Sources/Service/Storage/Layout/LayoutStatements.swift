@@ -97,7 +97,7 @@ struct LayoutStatements: Sendable {
   }
 }
 
-/// A statement's text with something in place of each `{name}`.
-func sql(_ text: [UInt8], _ values: [String: String]) -> String {
-  values.reduce(String(decoding: text, as: UTF8.self)) { $0.replacing("{\($1.key)}", with: $1.value) }
+/// The SQL of a file with something in place of each `{name}`.
+func sql(_ file: [UInt8], _ values: [String: String]) -> String {
+  values.reduce(sqlText(file)) { $0.replacing("{\($1.key)}", with: $1.value) }
 }
