@@ -23,17 +23,18 @@ struct ConnectionLifeTests {
     if case .announceEnd(let data) = action { data } else { nil }
   }
 
-  @Test func silentPeerIsAskedOnceAndThenClosed() {
+  @Test func peerThatAcknowledgesNoKeepalivePingIsClosed() {
     var life = life()
     #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: start) == nil)
     #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(59)) == nil)
     #expect(isPing(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(60))))
     #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(79)) == nil)
     #expect(
-      life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(80)) == .close(reason: "the peer is silent"))
+      life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(80))
+        == .close(reason: "the peer did not acknowledge the keepalive ping"))
   }
 
-  @Test func peerThatAnswersIsAskedAgainAfterItsNextSilence() {
+  @Test func peerThatAcknowledgesIsPingedAgainWhenItIsIdleAgain() {
     var life = life()
     _ = life.look(reads: 1, streams: 1, streamsEver: 1, at: start)
     #expect(isPing(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(60))))
@@ -47,7 +48,7 @@ struct ConnectionLifeTests {
     #expect(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(9)) == nil)
     let ping = try #require(announcement(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(10))))
     #expect(!life.isEnding)
-    // Another PING's answer says nothing of it.
+    // The acknowledgement of another PING says nothing of it.
     #expect(life.acknowledged(~ping) == nil)
     #expect(life.acknowledged(ping) == .end)
     #expect(life.isEnding)
@@ -72,7 +73,7 @@ struct ConnectionLifeTests {
     }
   }
 
-  @Test func peerIsAskedForASignOfLifeWhileItEnds() throws {
+  @Test func peerIsSentKeepalivePingsWhileItsConnectionEnds() throws {
     var life = life(keepalive: 5, timeout: 5, age: 10)
     _ = life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(9))
     let ping = try #require(announcement(life.look(reads: 1, streams: 1, streamsEver: 1, at: start + .seconds(10))))

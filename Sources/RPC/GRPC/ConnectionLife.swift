@@ -1,14 +1,14 @@
 import Core
 
-/// When a gRPC connection is asked for a sign of life, asked to end, and closed. Pure; its owner, who looks
-/// from time to time, does what it says.
+/// Decides when a gRPC connection is sent a keepalive ping, is asked to end, and is closed. It is pure: its owner calls `look`
+/// from time to time and does what it returns.
 ///
-/// A connection ends in three steps (RFC 9113, section 6.8): a GOAWAY that refuses no stream yet, with a PING
-/// behind it; when the answer to that shows that the peer knows, or is late, further streams are refused; and when
-/// the last stream is answered, a GOAWAY with the last stream that was taken.
+/// A connection ends in three steps (RFC 9113, section 6.8). First the server sends a GOAWAY that refuses no stream yet, and a
+/// PING behind it. When the peer has acknowledged the PING, or is late, the server refuses further streams. When the last
+/// stream has its response, the server sends a GOAWAY with the last stream that it took.
 struct ConnectionLife {
   enum Action: Hashable {
-    /// Send a PING with this.
+    /// Send a keepalive ping with this.
     case ping(UInt64)
     /// Send a GOAWAY that refuses no stream, and a PING with this.
     case announceEnd(UInt64)
@@ -29,8 +29,8 @@ struct ConnectionLife {
   private let keepalivePing = UInt64.random(in: .min ... .max)
   private var endPing: UInt64 { ~keepalivePing }
   private var state = State.open
-  private var silence = StallWatch()
-  private var idleness = StallWatch()
+  private var readWatch = StallWatch()
+  private var idleWatch = StallWatch()
   private var readsAtPing: Int?
 
   init(_ configuration: GRPCConnectionConfiguration, at now: ContinuousClock.Instant) {
@@ -50,10 +50,10 @@ struct ConnectionLife {
   mutating func look(
     reads: Int, streams: Int, streamsEver: Int, at now: ContinuousClock.Instant
   ) -> Action? {
-    let silent = silence.stalled(isWaiting: true, moved: reads, at: now)
-    let idle = idleness.stalled(isWaiting: streams == 0, moved: streamsEver, at: now)
-    if silent >= .seconds(configuration.keepaliveSeconds + configuration.keepaliveTimeoutSeconds) {
-      return .close(reason: "the peer is silent")
+    let unread = readWatch.stalled(isWaiting: true, moved: reads, at: now)
+    let idle = idleWatch.stalled(isWaiting: streams == 0, moved: streamsEver, at: now)
+    if unread >= .seconds(configuration.keepaliveSeconds + configuration.keepaliveTimeoutSeconds) {
+      return .close(reason: "the peer did not acknowledge the keepalive ping")
     }
     switch state {
     case .announced(let since):
@@ -69,7 +69,7 @@ struct ConnectionLife {
       if let most = configuration.ageSecondsMax, now - opened >= .seconds(most) { return announce(at: now) }
       if let most = configuration.idleSecondsMax, idle >= .seconds(most) { return announce(at: now) }
     }
-    guard silent >= .seconds(configuration.keepaliveSeconds), readsAtPing != reads else { return nil }
+    guard unread >= .seconds(configuration.keepaliveSeconds), readsAtPing != reads else { return nil }
     readsAtPing = reads
     return .ping(keepalivePing)
   }
@@ -80,7 +80,7 @@ struct ConnectionLife {
     return announce(at: now)
   }
 
-  /// The peer has answered a PING.
+  /// The peer has acknowledged a PING.
   mutating func acknowledged(_ ping: UInt64) -> Action? {
     guard case .announced(let since) = state, ping == endPing else { return nil }
     state = .ending(since: since)
