@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Recounts a file of interactions on its own and holds `parley` against it.
+"""Imports a file of interactions, and compares `parley`'s lists and statistics with what this computes from the file.
 
-usage: recount.py PARLEY_BINARY FILE.jsonl TENANT
+usage: check.py PARLEY_BINARY FILE.jsonl TENANT
 
 PARLEY_ADDRESS and PARLEY_TOKEN in the environment name the server and a token for TENANT, with the
 scopes analytics:view and interactions:record. TENANT holds nothing but what this imports. Everything

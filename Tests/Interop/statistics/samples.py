@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes up interactions of two tenants, one JSON object a line, as `parley import` and recount.py read them.
+"""Makes up interactions of two tenants, one JSON object a line, as `parley import` and check.py read them.
 
 usage: samples.py COUNT SEED
 
 The same seed makes the same lines. Of each tenant half; no two of a tenant fall into one millisecond. Times lie around
-the months that recount.py asks for, also on their edges and outside.
+the months that check.py asks for, also on their edges and outside.
 """
 
 import json
