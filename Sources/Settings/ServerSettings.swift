@@ -26,7 +26,7 @@ package enum ServerSettings {
     SettingDeclaration(
       "listen", .texts, valueName: "address", allowed: Address.form,
       standard: "\(standardAddress), and with --data also DIR/parley.sock",
-      help: "Listen here; may be repeated, in the environment with commas.")
+      help: "Listen on this address; may be repeated, in the environment with commas.")
   ) { Address($0) }
 
   package static let data = Setting<String?>.text(
@@ -46,7 +46,7 @@ package enum ServerSettings {
 
   package static let jwtSecretFile = Setting<String?>.text(
     "jwt-secret-file", "file", allowed: "a file with at least 32 bytes",
-    standard: "without any key, DIR/jwt.secret with --data",
+    standard: "DIR/jwt.secret, with --data and no other key",
     help: "Verify HS256 tokens with the secret in this file.")
 
   package static let jwtPublicKeyFiles = Setting<[String]>(
@@ -64,22 +64,22 @@ package enum ServerSettings {
 
   package static let jwtLeeway = Setting<Int>.whole(
     "jwt-leeway", "seconds", in: 0...300, standard: TokenVerifier.Configuration(keys: []).leewaySeconds,
-    help: "How many seconds the clock of who signs tokens may be ahead or behind.")
+    help: "Allow the token issuer's clock to differ by this many seconds.")
 
   package static let connections = Setting<Int?>.whole(
     "connections", "count", in: ConnectionBudget.least...ConnectionBudget.greatest,
     standard: "\(ConnectionBudget.standard.total), or five more than --readers",
-    help: "How many connections to PostgreSQL this server makes at most.")
+    help: "Make at most this many connections to PostgreSQL.")
 
   package static let readers = Setting<Int?>.whole(
     "readers", "count", in: 1...64,
     standard: "\(ConnectionBudget.standard.readers), or what --connections leaves",
-    help: "How many of them are for reads, which is how many run at once.")
+    help: "Use this many of the connections for reads, so that as many reads run at once.")
 
   package static let preparedStatements = Setting<PreparedStatements>(
     SettingDeclaration(
       "prepared-statements", .onOrOff, valueName: "choice", allowed: "one of on, off and auto",
-      standard: "auto, which is off behind a pooler", help: "Prepare statements by name."),
+      standard: "auto, which is off behind a pooler", help: "Prepare SQL statements by name."),
     standard: .auto
   ) { PreparedStatements(rawValue: $0) }
 
@@ -93,27 +93,27 @@ package enum ServerSettings {
   package static let reflection = Setting<Bool>(
     SettingDeclaration(
       "reflection", .trueOrFalse, valueName: "choice", allowed: "true or false", standard: "false",
-      help: "Answer gRPC reflection, so that tools such as grpcurl know the schema."),
+      help: "Serve gRPC reflection, so that tools such as grpcurl know the schema."),
     standard: false
   ) { Bool($0) }
 
   package static let grpcMaxAge = Setting<Int?>.whole(
     "grpc-max-age", "seconds", in: seconds, standard: "never",
-    help: "Close a gRPC connection after this many seconds, gently.")
+    help: "Close a gRPC connection gracefully after this many seconds.")
 
   package static let grpcMaxIdle = Setting<Int?>.whole(
     "grpc-max-idle", "seconds", in: seconds, standard: "never",
-    help: "Close a gRPC connection without calls after this many seconds.")
+    help: "Close a gRPC connection gracefully after this many seconds without calls.")
 
   package static let grpcKeepalive = Setting<Int>.whole(
     "grpc-keepalive", "seconds", in: seconds, standard: Int(server.grpc.keepaliveSeconds),
-    help: "Send a keepalive ping to a gRPC peer that was silent for this many seconds.")
+    help: "Send a keepalive ping to a gRPC peer that has sent nothing for this many seconds.")
 
   package static let logLevel = Setting<Logger.Level>(
     SettingDeclaration(
       "log-level", valueName: "level",
       allowed: "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))", standard: "info",
-      help: "Log what is at least this important."),
+      help: "Log messages of this level and of higher ones."),
     standard: .info
   ) { Logger.Level(rawValue: $0) }
 

@@ -20,10 +20,10 @@ struct BenchFairness: AsyncParsableCommand {
   @OptionGroup var target: BenchTarget
   @OptionGroup var pace: BenchPace
 
-  @Option(help: "How many connections get.")
+  @Option(help: "Make this many connections for gets.")
   var getConnections = 4
 
-  @Option(help: "How many gets are under way on each.")
+  @Option(help: "Keep this many gets under way on each connection.")
   var getInFlight = 16
 
   @Flag(help: "Print one JSON object.")

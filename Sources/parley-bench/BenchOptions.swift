@@ -38,7 +38,7 @@ struct BenchTarget: ParsableArguments {
   @Option(help: "How many tenants.")
   var tenants = 1
 
-  @Option(help: "What the tenants' names begin with; a number follows.")
+  @Option(help: "The beginning of the tenants' names; a number follows it.")
   var tenantPrefix = "bench-"
 
   @Option(help: "The tenants' shares of the calls, such as 25,25,25,25 (by Zipf's law).")
@@ -110,33 +110,34 @@ struct BenchTarget: ParsableArguments {
   }
 }
 
-/// How the calls are put upon the server.
+/// How the calls are made.
 struct BenchPace: ParsableArguments {
   @Option(name: .customLong("protocol"), help: "ttrpc or grpc.")
   var transport = TransportArgument.ttrpc
 
-  @Option(help: "How many connections.")
+  @Option(help: "Make this many connections.")
   var connections = 16
 
-  @Option(help: "How many calls are under way on each.")
+  @Option(help: "Keep this many calls under way on each connection.")
   var inFlight = 64
 
-  @Option(help: "Measure for so many seconds (10).")
+  @Option(help: "Measure for this many seconds (10).")
   var duration: Double?
 
-  @Option(help: "Make so many calls, or record so many interactions, instead.")
+  @Option(help: "Make this many calls, or record this many interactions, instead.")
   var count: Int?
 
-  @Option(help: "Calls due each second, whether the server keeps up or not; latency counts from when a call was due.")
+  @Option(
+    help: "Make this many calls a second, even if the server cannot keep up; latency counts from when one was due.")
   var rate: Double?
 
-  @Option(help: "Seconds before measuring begins (1; 0 with --count and --arrivals).")
+  @Option(help: "Begin to measure after this many seconds (1; 0 with --count and --arrivals).")
   var warmup: Double?
 
-  @Option(help: "Seconds a call may take.")
+  @Option(help: "The deadline of a call, in seconds.")
   var timeout = 30
 
-  @Option(help: "The seed of what is made up; the same seed makes the same contents.")
+  @Option(help: "The seed of random contents; the same seed makes the same contents.")
   var seed: UInt64 = 1
 
   func plan(_ address: Address, batch: Int = 1, arrivals: Arrivals? = nil, speedup: Double = 1) throws -> LoadPlan {
@@ -182,7 +183,8 @@ struct BenchOutput: ParsableArguments {
   var json = false
 
   @Option(
-    help: ArgumentHelp("What bench limits --json printed: also print this run's figures over those.", valueName: "file")
+    help: ArgumentHelp(
+      "A file with the output of bench limits --json: also print this run's figures over those.", valueName: "file")
   )
   var limits: String?
 

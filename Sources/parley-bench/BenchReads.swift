@@ -123,10 +123,10 @@ struct BenchMixed: AsyncParsableCommand {
 
 /// Interactions that are there.
 struct BenchKnownIDs: ParsableArguments {
-  @Option(help: ArgumentHelp("Get those of this file, one id a line, instead of those listed.", valueName: "file"))
+  @Option(help: ArgumentHelp("Get the ids of this file, one a line, instead of listed ones.", valueName: "file"))
   var ids: String?
 
-  @Option(help: "How many to list at most, of each tenant.")
+  @Option(help: "List at most this many ids of each tenant.")
   var idsMax = 20_000
 
   func ids(of token: String, at address: Address) async throws -> [InteractionID] {
@@ -176,15 +176,15 @@ struct BenchKnownIDs: ParsableArguments {
 
 /// Which pages are listed.
 struct BenchFilter: ParsableArguments {
-  @Option(help: "What is listed: see above (none).")
+  @Option(help: "The filter of the lists, as explained above (none).")
   var filter = "none"
 
   @Option(
     help: ArgumentHelp(
-      "List what came before random times of so long before now, such as 30d (the newest).", valueName: "time"))
+      "List pages that end at random times within this span before now, such as 30d (the newest).", valueName: "time"))
   var within: String?
 
-  @Flag(help: "With their texts.")
+  @Flag(help: "List the texts, too.")
   var texts = false
 
   private static let variants = 1000

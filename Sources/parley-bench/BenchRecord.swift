@@ -29,12 +29,12 @@ struct BenchRecord: AsyncParsableCommand {
 
 /// What is recorded.
 struct BenchRecords: ParsableArguments {
-  @Option(help: "How many interactions a call records; above 1 by RecordInteractions.")
+  @Option(help: "Record this many interactions with a call; more than one by RecordInteractions.")
   var batch = 1
 
   @Option(
     help: ArgumentHelp(
-      "Spread the times of --count interactions over so long before now, such as 30d (they are now).",
+      "Spread the times of --count interactions over this span before now, such as 30d (all are now).",
       valueName: "time"))
   var span: String?
 
@@ -44,11 +44,11 @@ struct BenchRecords: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Calls arrive as in this CSV file (TIMESTAMP,ContextTokens,GeneratedTokens), with contents of those sizes.",
+      "Make calls at the times of this CSV file (TIMESTAMP,ContextTokens,GeneratedTokens), with texts of those sizes.",
       valueName: "file"))
   var arrivals: String?
 
-  @Option(help: "Arrivals come so many times faster.")
+  @Option(help: "Let the calls of --arrivals come this many times faster.")
   var speedup = 1.0
 
   func readArrivals() throws -> Arrivals? {

@@ -6,9 +6,9 @@ import Glibc
 /// `parley-bench` by another name: the load harness is no part of the server's program.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Put a load upon a server and measure it (runs parley-bench).")
+    commandName: "bench", abstract: "Put load on a server and measure it (runs parley-bench).")
 
-  @Argument(parsing: .captureForPassthrough, help: "What parley-bench takes; see parley bench --help.")
+  @Argument(parsing: .captureForPassthrough, help: "The arguments of parley-bench; see parley bench --help.")
   var arguments: [String] = []
 
   func run() throws {

@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandSupport
 import Core
 
-/// Which interactions.
+/// The flags that select interactions.
 struct FilterOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: "Only of this conversation.")
   var conversation: String?
@@ -17,7 +17,7 @@ struct FilterOptions: ParsableArguments {
   var handoff: Bool?
 
   @Option(
-    parsing: .unconditional, help: "Only with this hand-off reason; an empty one is that of all without a hand-off.")
+    parsing: .unconditional, help: "Only with this hand-off reason. Without a hand-off the reason is empty.")
   var reason: String?
 
   @Option(parsing: .unconditional, help: "Only with at least this confidence, 0 to 1.")

@@ -10,10 +10,10 @@ struct Import: AsyncParsableCommand {
     abstract: "Record the interactions of a file of JSON lines.",
     discussion: """
       A line has the schema's field names, with created_at (RFC 3339) or created_at_ms, token counts flat or in \
-      token_usage, and estimated_cost_nanos or estimated_cost_usd. A line without an id needs its time: it gets an id \
-      made of its content, so that importing a file again, or the rest of it after a break, adds nothing twice. Bad \
-      lines, and those whose tenant is not the token's, are reported with their number; the rest is imported. The \
-      status is 1 if there were any.
+      token_usage, and estimated_cost_nanos or estimated_cost_usd. A line without an id needs a time. Its id is then \
+      derived from its content, so that importing a file again, or the rest of it after an interruption, adds nothing \
+      twice. Bad lines, and lines of another tenant than the token's, are reported with their numbers; the others are \
+      imported. The exit status is 1 if there were any.
       """)
 
   @Argument(help: "The file, or - for standard input.")
@@ -21,7 +21,7 @@ struct Import: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Only the lines whose tenant field is this, and record them for the token's tenant.", valueName: "name"))
+      "Import only the lines with this tenant, and record them for the token's tenant.", valueName: "name"))
   var onlyTenant: String?
 
   @OptionGroup var client: ClientOptions

@@ -5,27 +5,28 @@ import Service
 
 struct Migrate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Bring a database's schema to what this version needs; serve does so itself.",
+    abstract: "Migrate a database's schema to what this version needs; serve does so itself.",
     discussion: """
-      Servers that run go on meanwhile and afterwards. A lock that others hold is waited for two seconds at a time, \
-      so that nobody who comes behind waits longer. A migration that was broken off goes on where it was.
+      Running servers go on during the migration and after it. The migration waits for a lock for two seconds at a \
+      time, so that programs which queue behind it wait no longer. A migration that was interrupted continues where \
+      it stopped.
       """)
 
   @OptionGroup var database: DatabaseOptions
 
-  @Flag(help: "Show what would be done, step by step and with what each locks, and change nothing.")
+  @Flag(help: "Show each step and what it locks, and change nothing.")
   var plan = false
 
   @Flag(
     help: """
-      Distribute the tables by tenant over the nodes of Citus, which the database has as an extension. Stop the servers \
-      before; deploy/CITUS.md says more. Distributed tables stay so without this flag.
+      Distribute the tables by tenant over the nodes of Citus, whose extension the database must have. Stop the servers \
+      first: see deploy/CITUS.md. Later migrations keep the tables distributed without this flag.
       """)
   var citus = false
 
   @Option(
     help: ArgumentHelp(
-      "Then let only those start that know this version of the schema or a later one. Stop older servers first.",
+      "After the migration, let only servers start that know this schema version or a later one. Stop older ones first.",
       valueName: "version"))
   var require: Int32?
 

@@ -51,13 +51,13 @@ struct List: AsyncParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: "How many at once, 1 to \(Limits.pageSizeMax) (default: \(Limits.pageSizeDefault)).")
+    help: "How many interactions, 1 to \(Limits.pageSizeMax) (default: \(Limits.pageSizeDefault)).")
   var pageSize: Int32?
 
-  @Option(help: "Where to go on: the token that the page before ended with.")
+  @Option(help: "Continue with the next page: the token that the last page ended with.")
   var pageToken: String?
 
-  @Option(help: "basic, or full with the texts.")
+  @Option(help: "basic, or full, which includes the texts.")
   var view = View.basic
 
   @OptionGroup var client: ClientOptions
@@ -109,7 +109,7 @@ struct ShowStats: AsyncParsableCommand {
 
   @OptionGroup var filter: FilterOptions
 
-  @Option(help: "Also a series over time: hour or day.")
+  @Option(help: "Also show a series by hour or day.")
   var interval: Interval?
 
   @OptionGroup var client: ClientOptions

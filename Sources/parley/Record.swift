@@ -8,8 +8,8 @@ struct Record: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Record one interaction, from flags or from JSON on standard input.",
     discussion: """
-      Without --conversation a JSON object with the schema's field names is read from standard input. The token tells \
-      whose interaction it is.
+      Without --conversation it reads a JSON object with the schema's field names from standard input. The interaction is \
+      recorded for the token's tenant.
       """)
 
   @OptionGroup var client: ClientOptions

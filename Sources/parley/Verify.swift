@@ -8,13 +8,14 @@ struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Compare every rollup and posting list with the interactions.",
     discussion: """
-      It goes day by day, and compares the day's statistics by plain SQL, too. Servers may run meanwhile. The status is 1 \
-      if one differs, if a stale hour could not be compared (--repair rebuilds it), or if rows belong to no tenant.
+      It checks one day after the other, and also compares the day's statistics with those that plain SQL computes. \
+      Servers may run meanwhile. The exit status is 1 if something differs, if a stale hour could not be compared \
+      (--repair rebuilds it), or if rows belong to no tenant.
       """)
 
   @OptionGroup var database: DatabaseOptions
 
-  @Option(help: "Of one tenant (of all).")
+  @Option(help: "Check only this tenant (all tenants).")
   var tenant: String?
 
   @Option(help: "From this time on, by whole hours: RFC 3339, or a date (UTC).", transform: Timestamp.init(argument:))
@@ -23,7 +24,7 @@ struct Verify: AsyncParsableCommand {
   @Option(help: "Before this time.", transform: Timestamp.init(argument:))
   var to: Timestamp?
 
-  @Flag(help: "Have what differs rebuilt from the interactions.")
+  @Flag(help: "Rebuild what differs from the interactions.")
   var repair = false
 
   func run() async throws {
