@@ -187,7 +187,7 @@ def test_a_pause_the_service_asks_for_is_kept(
         def record_many(self, *arguments: Any, **options: Any) -> Any:
             tries.append(time.monotonic())
             if len(tries) == 1:
-                raise Unavailable("the database is away", retry_delay=1.5)
+                raise Unavailable("the database is not available", retry_delay=1.5)
             if len(tries) == 2:
                 return [Unavailable("and still is", retry_delay=0.7)]
             return super().record_many(*arguments, **options)
