@@ -49,7 +49,7 @@ let package = Package(
     .target(
       name: "Messages", dependencies: ["CMessages", "CZlib", "Core"], resources: [.embedInCode("Resources")],
       swiftSettings: strict),
-    // Protocols, the methods' registry, and the way of a call. It knows no feature.
+    // Protocols, the registry of methods, and how a call is run. It knows no feature.
     .target(
       name: "RPC",
       dependencies: [
@@ -151,8 +151,9 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict,
-      // malloc, for a record's memory is allocated on one thread and freed on another: glibc's takes locks for that, which cost
-      // 17 % of the server's CPU per record. Debug builds keep glibc's, beside which sanitizers work.
+      // jemalloc replaces glibc's malloc, because a record's memory is allocated on one thread and freed on another. glibc's
+      // malloc takes locks for that, which cost 17 % of the server's CPU per record. Debug builds keep glibc's malloc, because
+      // sanitizers work only with it.
       linkerSettings: [.linkedLibrary("jemalloc", .when(platforms: [.linux], configuration: .release))]),
     .target(
       name: "ParleyClient",
@@ -252,7 +253,7 @@ var strict: [SwiftSetting] {
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
-    // The way of a call goes through several modules, whose generic code is to be compiled for its types as within one.
+    // A call goes through several modules. This compiles their generic code for its concrete types, as within one module.
     // Without it a record took 8 % more of the server's CPU.
     .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
   ]

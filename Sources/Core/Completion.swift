@@ -22,10 +22,11 @@ public typealias Cancellation = @Sendable () -> Void
 
 /// What an operation calls with its outcome: a callback, and the executor that it runs on.
 ///
-/// An operation completes it exactly once, perhaps before the operation has returned. It is the one style of every
-/// handler: an operation takes a completion and returns a `Cancellation`. `complete(by:)` makes an operation of an
-/// async function, and `withCompletion(_:)` an async function of an operation. (A task for each call costs about
-/// 1 µs, so operations of the hot path have none.)
+/// An operation takes a completion and returns a `Cancellation`. It completes exactly once, perhaps before it has returned.
+/// All unary handlers and the store's operations are such operations, because a task for each call would cost about 1 µs.
+/// Two kinds of work are async functions instead: streaming handlers, because they wait for each message of their streams,
+/// and `Interception.wait`, because only a call with a new token needs it. `complete(by:)` makes an operation of an async
+/// function, and `withCompletion(_:)` an async function of an operation.
 public struct Completion<Value: Sendable>: Sendable {
   public typealias Outcome = Result<Value, RPCError>
 

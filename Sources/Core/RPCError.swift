@@ -141,7 +141,7 @@ extension RPCError {
 
   public static func databaseUnavailable(cause: String) -> RPCError {
     RPCError(
-      .unavailable, .databaseUnavailable, "the database is away; retry with the same id",
+      .unavailable, .databaseUnavailable, "the database is not available; retry with the same id",
       retryAfter: .seconds(1), cause: cause)
   }
 

@@ -138,7 +138,7 @@ extension RPCError {
     switch reason {
     case .deadlineExceeded:
       error.message = "the deadline passed before the read was done; nothing was changed: try again"
-    case .databaseUnavailable: error.message = "the database is away; nothing was changed: try again"
+    case .databaseUnavailable: error.message = "the database is not available; nothing was changed: try again"
     default: break
     }
     return error

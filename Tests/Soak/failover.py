@@ -88,7 +88,7 @@ class Tenant:
         self.foreign = []
 
     def call(self, work):
-        """- Returns: nothing where the server or the database is away."""
+        """- Returns: nothing where the server or the database does not respond."""
         try:
             if self._connection is None:
                 self._connection = Connection(self._address, self._token, timeout=30)

@@ -3,7 +3,7 @@ public import Core
 /// Of each interaction of a call, in the order given; or the error that all of them share.
 public typealias RecordOutcome = Completion<[Result<Recorded, RPCError>]>.Outcome
 
-/// Keeps interactions for ever and answers from them. `Store` implements it on PostgreSQL.
+/// Keeps interactions for ever and reads them. `PostgresStore` implements it.
 ///
 /// Each operation returns what cancels it: it stops its work in the database, where it can, and fails.
 public protocol InteractionStore: Sendable {

@@ -74,7 +74,7 @@ final class RebuildJob: Job {
     let goesOn = failures.withLock { $0.failed(hours, of: tenant, at: clock.now()) }
     if goesOn, hours.count == 1 {
       logger.warning(
-        "an hour cannot be rebuilt and is put off; its rows answer",
+        "an hour could not be rebuilt and is tried again later; its rows are read meanwhile",
         metadata: [
           "tenant_key": "\(tenant.rawValue)", "hour": "\(InteractionID(lowerBoundOfHour: hours.lowerBound).time)",
           "reason": "\(error.message)",

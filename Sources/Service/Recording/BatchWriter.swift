@@ -13,7 +13,7 @@ import Postgres
 /// If the database refuses a row, that row fails alone: the batch is halved until the row is found. If the connection is lost
 /// in COMMIT, nobody knows whether it happened: the batch is written again, and the ids show what is there.
 ///
-/// What others have locked is waited for so long, and no longer: then the batch is halved, too, with little patience, and the
+/// A batch waits a bounded time for what others have locked. Then it is halved as well, each part waits only briefly, and the
 /// rows that still wait fail alone. `LockedRows` puts off what is locked.
 ///
 /// The transaction checks the number that each tenant is taken to have. If the registry has another one, as after a failover,
@@ -271,7 +271,7 @@ final class BatchWriter: Sendable {
           return written.map { $0 ?? .failed(WriteFailure(error)) }
         }
         logger.warning(
-          "writing a batch again", metadata: ["rows": "\(piece.rows.count)", "reason": "\(error.message)"])
+          "a batch failed and is tried again", metadata: ["rows": "\(piece.rows.count)", "reason": "\(error.message)"])
         try? await Task.sleep(for: .milliseconds(50 << failures))
         // It may have been committed.
         piece.asksFirst = piece.asksFirst || error.isConnectionLost

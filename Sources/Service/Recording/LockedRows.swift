@@ -2,11 +2,14 @@ import Core
 import Postgres
 import Synchronization
 
-/// What rows waited for that somebody has locked, until their time was over: a key, a tenant's month, or a tenant as a
-/// whole. Each is put off for a growing while, in which its rows are answered without PostgreSQL; then one writer tries
-/// them, while the others do not. So such rows do not hold one writer after the other.
+/// Remembers the locks of other sessions that rows have waited for in vain: on a key, on a tenant's month, or on a tenant as a
+/// whole.
 ///
-/// It is bounded, and may forget: to try too much costs time, never truth.
+/// What is locked is put off for a pause, which grows with each failed try. During the pause its rows fail at once, without a
+/// round trip to PostgreSQL. Then one writer tries them, while the other writer still lets them fail. So the rows behind one
+/// lock never hold up both writers.
+///
+/// The memory is bounded and may forget a lock. That costs time, because rows wait again, but no result becomes wrong.
 final class LockedRows: Sendable {
   /// What is taken to be locked.
   enum Scope: Hashable {

@@ -6,31 +6,31 @@ extension Statement {
   fileprivate static let takeStaleHours = Statement("stale_hours_take", PackageResources.stale_hours_take_sql)
 }
 
-/// What became of the wish to rebuild a tenant's stale hours.
+/// The outcome of a transaction that was to rebuild some of a tenant's stale hours.
 enum Rebuilt {
-  /// Some were; over so many hours those are spread that are left.
+  /// Some were rebuilt. The stale hours that are left lie in a range of so many hours.
   case hours(left: Int)
-  /// None of those that were wanted is stale.
+  /// None of the hours that were wanted is stale.
   case nothing
-  /// A newer server has left something there in a format of its own: only such a one can rebuild them. Their rows answer
-  /// meanwhile.
+  /// A newer server has written rollups or change records of these hours in a newer format, and only such a server can rebuild
+  /// them. Reads use the rows of these hours meanwhile.
   case leftToNewer
 }
 
-/// Which of a tenant's stale hours are wanted at once.
+/// Which of a tenant's stale hours one transaction is to rebuild.
 struct RebuildPiece {
-  /// None but these.
+  /// Only hours in these ranges.
   var within = StaleHours.everyHour
-  /// Nor any of these.
+  /// No hours in these ranges.
   var except = StaleHours()
-  /// No more than so many, stale or not, one after the other.
+  /// At most so many consecutive hours, including those between that are not stale.
   var hoursMax = Int.max
-  /// And of so many interactions, but for those of a single hour.
+  /// At most so many interactions. A single hour may have more.
   var interactionsMax = Limits.rebuildInteractionsMax
-  /// Those that were tried; nil while none were.
+  /// The hours that were tried; nil before.
   var tried: Range<Int32>?
 
-  /// The first of them with what lies between, up to the next that is not wanted.
+  /// From the first stale hour that is wanted to the last, or to the next range that is not wanted.
   func span(of stale: StaleHours) -> Range<Int32>? {
     let others = except.ranges.reduce(stale) { $0.without($1) }
     guard let wanted = others.within(within).first, let last = others.within(within).last else { return nil }

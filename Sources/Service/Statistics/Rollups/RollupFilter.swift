@@ -1,7 +1,7 @@
 import Core
 import Postgres
 
-/// A filter as rollups can meet it.
+/// A filter that rollups can answer.
 struct RollupFilter {
   var modelUsed: String?
   var messageType: String?
@@ -12,8 +12,8 @@ struct RollupFilter {
 
   init() {}
 
-  /// nil for a filter that rollups do not know how to meet: by conversation, by intent, or by a confidence
-  /// that is no edge of the histogram.
+  /// nil for a filter that has no rollups: by a conversation, by an intent, or by a bound of confidence that is not an edge of
+  /// the histogram.
   init?(_ filter: InteractionFilter) {
     guard filter.conversationID == nil, filter.intent == nil else { return nil }
     modelUsed = filter.modelUsed

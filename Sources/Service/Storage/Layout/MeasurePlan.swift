@@ -217,8 +217,8 @@ struct MeasureInputs: Equatable {
     }
   }
 
-  /// From a change record of that generation. It is of interactions that had no such field where it lacks an input: that is
-  /// unknown, or 0 where nothing can be unknown.
+  /// Reads the inputs of one interaction from a change record of a generation. A record of an older generation lacks the newer
+  /// inputs, because its interactions had no such fields: an optional input is then unknown, and any other one is 0.
   init(_ reader: inout VarintReader, generation: Int, _ plan: MeasurePlan) throws(Unreadable) {
     let held = plan.generations[generation].inputs
     var place = 0
