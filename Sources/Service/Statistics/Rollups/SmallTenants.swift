@@ -1,17 +1,17 @@
 import Core
 import Synchronization
 
-/// Tenants that had so few interactions, when somebody last asked, that their rows tell their statistics at once. It is how
-/// statistics are found fast, not whether they are right.
+/// Remembers tenants whose last statistics covered so few interactions that it is faster to read the rows first. Statistics
+/// are right in either case.
 final class SmallTenants: Sendable {
-  /// From when on they had so few.
+  /// The start of the range that had so few.
   private let starts = Mutex<[Tenant: Timestamp]>([:])
 
   func contains(_ tenant: Tenant, from start: Timestamp) -> Bool {
     starts.withLock { $0[tenant].map { $0 <= start } ?? false }
   }
 
-  /// - Parameter exactUpTo: that many are few.
+  /// - Parameter exactUpTo: at most so many are few.
   func remember(_ tenant: Tenant, _ report: StatsReport, exactUpTo: Int) {
     let isSmall = report.totals.totalInteractions <= Int64(exactUpTo)
     starts.withLock { starts in

@@ -2,10 +2,10 @@ import Core
 import Postgres
 
 extension ReaderSession {
-  /// Statistics in one round trip from rollups; in two if the range has so few interactions that their rows tell the
-  /// percentiles exactly. Stale hours take more.
+  /// Computes statistics from rollups in one round trip; from rows in a second one if there are at most `exactUpTo`
+  /// interactions, because rows give exact percentiles. Stale hours take more round trips.
   ///
-  /// - Parameter isSmall: they are likely to be as few; then their rows are read first, up to so many.
+  /// - Parameter isSmall: there are probably at most `exactUpTo` interactions, so that their rows are read first, and no more.
   func stats(
     _ query: GetStats.Checked, of tenant: NumberedTenant, _ layout: RecordLayout, exactUpTo: Int, isSmall: Bool = false
   ) throws(PostgresError) -> StatsReport {
@@ -19,7 +19,7 @@ extension ReaderSession {
       do throws(PostgresError) {
         if let report = try reader.report(on: self, of: tenant, exactUpTo: exactUpTo) { return report }
       } catch {
-        // A page of the rollups that PostgreSQL cannot read is as good as a damaged sum.
+        // A page of the table that PostgreSQL cannot read is treated like a damaged rollup.
         guard error.mayBeOfOneRow else { throw error }
       }
     }

@@ -13,11 +13,11 @@ struct StatsReader {
   private let tenant: TenantKey
   private let layout: RecordLayout
   private let filter: RollupFilter
-  /// Those that rollups answer for.
+  /// The hours that rollups are read for.
   private let hours: Range<Int32>
   private let now: InteractionID
 
-  /// nil where only rows can answer: for some filters, and for a range too short.
+  /// nil where the statistics have to come from rows: for some filters, and for a range that is too short for rollups.
   init?(
     _ query: GetStats.Checked, tenant: TenantKey, layout: RecordLayout = .standard, now: Timestamp = .now
   ) {
@@ -41,10 +41,11 @@ struct StatsReader {
     hours = first..<last
   }
 
-  /// Computes the report in one round trip, which serves where no hour is stale; where one is, in as many as it takes.
+  /// Computes the report: in one round trip if no hour is stale, otherwise in several.
   ///
-  /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
-  /// - Returns: nil also for what is better left to PostgreSQL: very many groups, and damage wherever one looks.
+  /// - Parameter exactUpTo: the result is nil for at most so many interactions, because their rows give exact percentiles.
+  /// - Returns: nil also where PostgreSQL is to compute the report from rows: for very many groups, and if many rollups are
+  ///   damaged.
   func report(
     on session: ReaderSession, of tenant: NumberedTenant, exactUpTo: Int
   ) throws(PostgresError) -> StatsReport? {
@@ -58,7 +59,7 @@ struct StatsReader {
 
   /// Adds up the range as if no hour of it were stale.
   ///
-  /// - Returns: nil where one is, or something cannot be read, or there is too much of it.
+  /// - Returns: nil if an hour is stale, if something cannot be read, or if there are too many rollups.
   private func freshTally(
     on session: ReaderSession, of tenant: NumberedTenant
   ) throws(PostgresError) -> StatsTally? {
@@ -99,11 +100,12 @@ struct StatsReader {
 
   private static let rollupsMax = Int32(Limits.rollupsReadMax)
 
-  /// So often a report is begun, if more and more rollups cannot be read.
+  /// A report is begun so often at most, if each time more rollups turn out to be unreadable.
   private static let attemptsMax = 4
 
-  /// - Parameter exactUpTo: nil is answered for so few interactions, whose percentiles rows can tell exactly.
-  /// - Returns: nil also for what is better left to PostgreSQL: very many groups, and damage wherever one looks.
+  /// - Parameter exactUpTo: the result is nil for at most so many interactions, because their rows give exact percentiles.
+  /// - Returns: nil also where PostgreSQL is to compute the report from rows: for very many groups, and if many rollups are
+  ///   damaged.
   func report(
     on connection: ReadTransaction, exactUpTo: Int
   ) throws(PostgresError) -> StatsReport? {
@@ -119,9 +121,9 @@ struct StatsReader {
 
   /// Adds up the range.
   ///
-  /// - Parameter unreadable: hours whose rollups cannot be read, as an attempt before this found out.
-  /// - Returns: hours that turn out to be unreadable, too, because of which the tally is none; and no tally where there is
-  ///   too much for one.
+  /// - Parameter unreadable: hours whose rollups an earlier attempt could not read.
+  /// - Returns: further hours whose rollups cannot be read; if there are any, the tally is not to be used. The tally is nil if
+  ///   there are too many rollups.
   private func tally(
     besides unreadable: StaleHours, on connection: ReadTransaction
   ) throws(PostgresError) -> (tally: StatsTally?, unreadable: StaleHours) {
@@ -165,7 +167,7 @@ struct StatsReader {
     InteractionID(lowerBoundOfHour: hours.lowerBound)..<InteractionID(lowerBoundOfHour: hours.upperBound)
   }
 
-  /// Rollups of a range that are added up in the same way.
+  /// Rollups of a range that are used in the same way.
   private struct Part {
     enum Use { case add, remove, series }
     var use: Use
@@ -186,8 +188,8 @@ struct StatsReader {
     }
   }
 
-  /// - Parameter more: is told the hours of rollups that cannot be read.
-  /// - Returns: false where there are too many to be read.
+  /// - Parameter more: gets the hours of rollups that cannot be read.
+  /// - Returns: false if there are too many rollups.
   private func read(
     _ hours: Range<Int32>, _ stale: StaleHours, _ tally: inout StatsTally, _ more: inout StaleHours,
     _ connection: ReadTransaction
@@ -200,8 +202,8 @@ struct StatsReader {
     }
   }
 
-  /// Whole days by their own sums, the hours around them by theirs: what the range leaves of a day is added,
-  /// or what it does not is taken away from the whole, whichever is less.
+  /// Whole days are read as rollups of days, and the hours around them as rollups of hours. Of a day at an edge of the range,
+  /// either the hours inside are added, or the whole day is added and the hours outside are subtracted, whichever are fewer.
   private func parts(_ hours: Range<Int32>, stale: StaleHours) -> [Part] {
     // A series of hours over everything has sums of its own; by a filter it is read hour by hour.
     let isSeriesApart = query.interval == .hour && filter.selectsAll

@@ -8,7 +8,7 @@ struct StatsTally {
   private var groups: [StatsGroupKey: Sums] = [:]
   private var points: [Int64: Sums] = [:]
 
-  /// More groups came than are held in memory; then this is not the whole, and rows answer.
+  /// There are more groups than are held in memory. Then the tally is incomplete, and the statistics come from rows.
   private(set) var isOverfull = false
 
   init(_ query: GetStats.Checked, _ plan: MeasurePlan) {
@@ -80,7 +80,8 @@ struct StatsTally {
     return report
   }
 
-  /// Most interactions first, then by the bytes of the key; past the most that are told, the rest together.
+  /// The groups with most interactions first, and then by the bytes of their keys. If there are too many, the smallest ones are
+  /// added up in one group, the remainder.
   private func groups(_ sums: [ExactText: Sums]) throws(PostgresError) -> [StatsGroup] {
     let sorted = sums.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
     let told = sorted.count > Limits.statsGroupsMax ? sorted.prefix(Limits.statsGroupsMax - 1) : sorted[...]

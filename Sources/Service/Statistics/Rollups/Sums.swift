@@ -8,7 +8,7 @@ struct Sums {
   /// By their places in the plan; wider than in a response, for no number of costs may pass it.
   private var numbers: [Int128]
   private var distributions: [TimeHistogram]
-  /// The newest that was read of what is in it.
+  /// The newest generation of the sums that were read into this one.
   private var generation = 0
 
   init(_ plan: MeasurePlan) {
@@ -57,7 +57,7 @@ struct Sums {
     generation = max(generation, other.generation)
   }
 
-  /// As answers tell them. A sum past 64 bits is refused as PostgreSQL refuses it.
+  /// As responses have them. A sum beyond 64 bits is refused as PostgreSQL refuses it.
   func stats() throws(PostgresError) -> Stats {
     var narrow: [Int64] = []
     narrow.reserveCapacity(numbers.count)
