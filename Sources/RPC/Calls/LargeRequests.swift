@@ -17,18 +17,26 @@ final class LargeRequests: Sendable {
     var isRunning = false
   }
 
-  /// A third of the processor time that an event loop has, where both want all of it.
-  private static let niceness: CInt = 5
-
   private let thread: @Sendable (@escaping Work) -> Void
   private let state = Mutex(State())
 
   /// - Parameter thread: runs work on another thread.
-  init(
-    thread: @escaping @Sendable (@escaping Work) -> Void = { work in NIOThreadPool.singleton.submit { _ in work() } }
-  ) {
+  init(thread: @escaping @Sendable (@escaping Work) -> Void = LargeRequests.runBehindLoops) {
     self.thread = thread
   }
+
+  /// Runs work on a thread that nothing else uses. Where the processors are busy, the event loops come first, and with them
+  /// other tenants' small calls.
+  private static let runBehindLoops: @Sendable (@escaping Work) -> Void = { work in
+    NIOThreadPool.singleton.submit { _ in
+      _ = setpriority(ofThread, 0, niceness)
+      work()
+    }
+  }
+
+  private static let ofThread = __priority_which_t(PRIO_PROCESS.rawValue)
+  /// The process's and five more, which is a third of the processor time that an event loop has where both want all of it.
+  static let niceness = min(getpriority(ofThread, id_t(getpid())) + 5, 19)
 
   func add(of lane: Lane, _ work: @escaping Work) {
     let isToRun = state.withLock { state in
@@ -40,8 +48,6 @@ final class LargeRequests: Sendable {
   }
 
   private func run() {
-    // Of this thread: where the processors are busy, the event loops come first, and with them other tenants' small calls.
-    _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
     while let work = next() { work() }
   }
 

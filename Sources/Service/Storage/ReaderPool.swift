@@ -83,7 +83,13 @@ final class ReaderPool: Sendable {
     of tenant: Tenant, _ kind: ReadKind, _ take: @escaping @Sendable (Acquired) -> Void
   ) -> Cancellation {
     let now = ContinuousClock.now
-    switch state.withLock({ $0.queue.acquire(Waiter(take: take), of: tenant, kind, at: now) }) {
+    let (acquired, next) = state.withLock { state -> (PoolQueue<Waiter>.Acquired, [PoolQueue<Waiter>.Served]) in
+      let acquired = state.queue.acquire(Waiter(take: take), of: tenant, kind, at: now)
+      guard case .waits = acquired else { return (acquired, []) }
+      return (acquired, state.queue.serve(at: now))
+    }
+    hand(out: next, at: now)
+    switch acquired {
     case .lease(let lease): take(.success(self.lease(lease, at: now)))
     case .full: take(.failure(.overloaded("too many reads wait")))
     case .waits(let ticket):
@@ -99,12 +105,16 @@ final class ReaderPool: Sendable {
     var isConnected = true
     if case .failure(let error) = result { isConnected = !error.isConnectionLost }
     let now = ContinuousClock.now
-    let (next, triesAgain) = state.withLock {
-      $0.readTime.add(now - lease.since, of: lease.lease.tenant)
-      return $0.queue.release(lease.lease, isConnected: isConnected, at: now)
+    let (triesAgain, next) = state.withLock { state in
+      state.readTime.add(now - lease.since, of: lease.lease.tenant)
+      return (state.queue.release(lease.lease, isConnected: isConnected, at: now), state.queue.serve(at: now))
     }
-    for (waiter, lease) in next { waiter.take(.success(self.lease(lease, at: now))) }
+    hand(out: next, at: now)
     return triesAgain
+  }
+
+  private func hand(out leases: [PoolQueue<Waiter>.Served], at now: ContinuousClock.Instant) {
+    for (waiter, lease) in leases { waiter.take(.success(self.lease(lease, at: now))) }
   }
 
   /// The reads that wait for a connection.

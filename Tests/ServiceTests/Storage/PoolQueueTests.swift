@@ -18,8 +18,10 @@ import Testing
   }
 
   /// A connection at once.
-  private func lease(_ queue: inout Queue, _ kind: ReadKind = .get, at time: Int = 0) -> Queue.Lease? {
-    guard case .lease(let lease) = queue.acquire("", of: Self.a, kind, at: Self.at(time)) else { return nil }
+  private func lease(
+    _ queue: inout Queue, _ kind: ReadKind = .get, of tenant: Tenant = a, at time: Int = 0
+  ) -> Queue.Lease? {
+    guard case .lease(let lease) = queue.acquire("", of: tenant, kind, at: Self.at(time)) else { return nil }
     return lease
   }
 
@@ -37,8 +39,8 @@ import Testing
   private func release(
     _ lease: Queue.Lease?, _ queue: inout Queue, isConnected: Bool = true
   ) -> (next: [String], triesAgain: Bool) {
-    let (next, triesAgain) = queue.release(lease!, isConnected: isConnected, at: Self.at(0))
-    return (next.map(\.waiter), triesAgain)
+    let triesAgain = queue.release(lease!, isConnected: isConnected, at: Self.at(0))
+    return (queue.serve(at: Self.at(0)).map(\.waiter), triesAgain)
   }
 
   @Test func usesTheConnectionThatWasUsedLast() {
@@ -69,35 +71,56 @@ import Testing
     #expect(ReadKind.allCases.map { queue.waitingCount($0) } == [1, 20, 20])
   }
 
-  @Test func whileSeveralTenantsReadEachHasAQuarterOfTheConnectionsForListsAtMost() {
+  @Test func whileSeveralTenantsReadEachHasAQuarterOfTheConnectionsForLists() {
     var queue = Self.queue(8)
-    guard case .lease = queue.acquire("", of: Self.b, .get, at: Self.at(0)) else {
-      Issue.record("b waits")
-      return
-    }
+    #expect(lease(&queue, of: Self.b) != nil)
     let lists = (0..<2).map { _ in lease(&queue, .list) }
     wait("a's third list", &queue, .list)
-    wait("a's scan", &queue, .scan)
-    #expect(lease(&queue, .get) != nil, "its gets do not wait for that")
-    guard case .lease = queue.acquire("", of: Self.b, .list, at: Self.at(0)) else {
-      Issue.record("b waits for a's lists")
-      return
-    }
+    #expect(lease(&queue) != nil, "its gets do not wait for that")
+    #expect(lease(&queue, .scan) != nil, "nor do its scans")
+    wait("b's list", &queue, of: Self.b, .list)
+    #expect(queue.serve(at: Self.at(0)).map(\.waiter) == ["b's list"], "nor do others' lists")
     #expect(release(lists[0], &queue).next == ["a's third list"])
-    #expect(release(lists[1], &queue).next == ["a's scan"])
+  }
+
+  @Test func aTenantWhoseListsFloodInGetsItsScanInTurn() {
+    var queue = Self.queue(5)
+    let scan = lease(&queue, .scan, of: Self.b)
+    #expect(lease(&queue, .list) != nil)
+    for place in 0..<3 { wait("b's scan \(place)", &queue, of: Self.b, .scan) }
+    wait("a's scan", &queue, .scan)
+    for _ in 0..<3 { wait("a's list", &queue, .list) }
+    #expect(release(scan, &queue).next == ["b's scan 0"])
+    #expect(release(scan, &queue).next == ["a's scan"])
   }
 
   @Test func aTenantThatReadsAloneAgainHasAllConnectionsButOneForLists() {
     var queue = Self.queue(8)
-    guard case .lease(let get) = queue.acquire("", of: Self.b, .get, at: Self.at(0)) else {
-      Issue.record("b waits")
-      return
-    }
-    _ = release(get, &queue)
+    _ = release(lease(&queue, of: Self.b), &queue)
     let lists = (0..<2).map { _ in lease(&queue, .list) }
     for place in 0..<20 { wait("\(place)", &queue, .list) }
-    let next = queue.release(lists[0]!, isConnected: true, at: Self.at(1001)).next
-    #expect(next.map(\.waiter) == (0..<6).map { "\($0)" })
+    #expect(queue.serve(at: Self.at(1001)).map(\.waiter) == (0..<5).map { "\($0)" })
+    #expect(lists.allSatisfy { $0 != nil })
+  }
+
+  @Test func aReadUnderWayCountsAsReadingHoweverLongItTakes() {
+    var queue = Self.queue(4)
+    #expect(lease(&queue, .scan, of: Self.b) != nil)
+    #expect(lease(&queue, .list, at: 60_000) != nil)
+    #expect(lease(&queue, .list, at: 60_000) == nil)
+  }
+
+  @Test func nobodyOvertakesWhoHasWaitedForLonger() {
+    var queue = Self.queue(4)
+    _ = release(lease(&queue, of: Self.b), &queue)
+    #expect(lease(&queue, .list) != nil)
+    wait("first", &queue, .list)
+    // Its tenant reads alone by now: there is a connection for it.
+    guard case .waits = queue.acquire("second", of: Self.a, .list, at: Self.at(1001)) else {
+      Issue.record("the second overtakes the first")
+      return
+    }
+    #expect(queue.serve(at: Self.at(1001)).map(\.waiter) == ["first", "second"])
   }
 
   @Test func everyKindIsServedWhileTheOthersFloodIn() {
@@ -110,7 +133,8 @@ import Testing
       }
       var served: [String: Int] = [:]
       for _ in 0..<30 {
-        for (waiter, lease) in queue.release(leases.removeFirst(), isConnected: true, at: Self.at(0)).next {
+        _ = queue.release(leases.removeFirst(), isConnected: true, at: Self.at(0))
+        for (waiter, lease) in queue.serve(at: Self.at(0)) {
           served[waiter, default: 0] += 1
           leases.append(lease)
         }
@@ -149,7 +173,7 @@ import Testing
     #expect(release(first, &queue).next == ["waits"])
     // Once its rest is over it is tried again.
     #expect(lease(&queue, at: 999) == nil)
-    #expect(lease(&queue, at: 1000) == second)
+    #expect(queue.serve(at: Self.at(1000)).map(\.lease) == [second!])
   }
 
   @Test func whereNoneIsOfUseEachIsTriedForWhoeverAsks() {

@@ -12,12 +12,12 @@ enum ReadKind: Int, CaseIterable {
 
 /// Decides which read has which connection of a pool, as a value without a clock of its own. Connections are numbers.
 ///
-/// Reads that wait are served tenant by tenant in turn, and kind by kind. Those that scan rows have at most `scansMax`
-/// connections, and together with the other lists and statistics, of three connections and more, all but one: gets do
-/// not wait for the end of the others, nor lists and statistics for the end of a scan.
+/// Reads that wait are served tenant by tenant in turn, and kind by kind. Scans use at most `scansMax` connections. Where there
+/// are three connections or more, one is kept for gets. So gets do not wait for the end of other reads, nor do lists and
+/// statistics wait for the end of a scan.
 ///
-/// While several tenants read, the lists, statistics and scans of each have a quarter of the connections at most. More at a time
-/// would take the processor from everybody else's reads, which a free connection does not help.
+/// While several tenants read, each has a quarter of the connections at most for its lists and statistics, and as many for its
+/// scans. More would take the processor from everybody else's reads, which a free connection does not help.
 ///
 /// A connection that could not be made rests while another of the pool is of use.
 struct PoolQueue<Waiter>: ~Copyable {
@@ -35,6 +35,9 @@ struct PoolQueue<Waiter>: ~Copyable {
     fileprivate var ticket: FairQueue<Tenant, Waiter>.Ticket
   }
 
+  /// Who waited, and what it gets.
+  typealias Served = (waiter: Waiter, lease: Lease)
+
   enum Acquired {
     case lease(Lease)
     case waits(Ticket)
@@ -47,13 +50,13 @@ struct PoolQueue<Waiter>: ~Copyable {
 
   private let connectionCount: Int
   private let scansMax: Int
-  /// Lists, statistics and scans of one tenant, while several tenants read.
+  /// The reads of one tenant and one kind, other than gets, while several tenants read.
   private let sharedMax: Int
   private var queues: [FairQueue<Tenant, Waiter>]
   /// The reads under way, of each kind.
   private var counts = ReadKind.allCases.map { _ in 0 }
-  /// Those among them that are no gets.
-  private var countsByTenant: [Tenant: Int] = [:]
+  /// The same by tenant, without gets.
+  private var countsByTenant: [[Tenant: Int]] = ReadKind.allCases.map { _ in [:] }
   private var lastTenant: Tenant?
   private var sharedUntil: Instant?
   /// The kind that was served longest ago stands first.
@@ -83,8 +86,8 @@ struct PoolQueue<Waiter>: ~Copyable {
     wakeRested(at: now)
     if let lastTenant, lastTenant != tenant { sharedUntil = now + Self.sharedTime }
     lastTenant = tenant
-    // Nobody waits while there is a connection for it, so this is nobody else's.
-    if mayStart(kind), mayHave(kind, at: now)(tenant), let connection = idle.popLast() {
+    // Where others wait already, it waits with them: `serve` has their connections.
+    if queues[kind.rawValue].isEmpty, mayStart(kind), mayHave(kind, at: now)(tenant), let connection = idle.popLast() {
       return .lease(lease(connection, kind, to: tenant))
     }
     guard let ticket = queues[kind.rawValue].enqueue(waiter, of: tenant) else { return .full }
@@ -96,18 +99,11 @@ struct PoolQueue<Waiter>: ~Copyable {
     queues[ticket.kind.rawValue].remove(ticket.ticket)
   }
 
-  /// Takes a connection back, and gives out those that are free.
+  /// Takes a connection back.
   ///
-  /// - Returns: who gets which; and whether a read that got nowhere for want of a connection is to be tried again, on
-  ///   another.
-  mutating func release(
-    _ lease: Lease, isConnected: Bool, at now: Instant
-  ) -> (next: [(waiter: Waiter, lease: Lease)], triesAgain: Bool) {
-    counts[lease.kind.rawValue] -= 1
-    if lease.kind != .get {
-      let count = countsByTenant[lease.tenant]! - 1
-      countsByTenant[lease.tenant] = count > 0 ? count : nil
-    }
+  /// - Returns: whether a read that got nowhere for want of a connection is to be tried again, on another.
+  mutating func release(_ lease: Lease, isConnected: Bool, at now: Instant) -> Bool {
+    count(lease, by: -1)
     isUseful[lease.connection] = isConnected
     let triesAgain = !isConnected && isUseful.contains(true)
     if triesAgain {
@@ -115,12 +111,19 @@ struct PoolQueue<Waiter>: ~Copyable {
     } else {
       idle.append(lease.connection)
     }
+    return triesAgain
+  }
+
+  /// Gives out the connections that are free. To be called whenever a read waits or a connection was given back.
+  ///
+  /// - Returns: who gets which.
+  mutating func serve(at now: Instant) -> [Served] {
     wakeRested(at: now)
-    var next: [(Waiter, Lease)] = []
+    var next: [Served] = []
     while !idle.isEmpty, let (waiter, kind, tenant) = nextWaiter(at: now) {
-      next.append((waiter, self.lease(idle.removeLast(), kind, to: tenant)))
+      next.append((waiter, lease(idle.removeLast(), kind, to: tenant)))
     }
-    return (next, triesAgain)
+    return next
   }
 
   private mutating func nextWaiter(at now: Instant) -> (Waiter, ReadKind, Tenant)? {
@@ -142,16 +145,28 @@ struct PoolQueue<Waiter>: ~Copyable {
     return (kind == .list || scans < scansMax) && (connectionCount < 3 || others < connectionCount - 1)
   }
 
-  /// Which tenants may have one more. One that waits for this has a read under way, at whose end it is looked at again.
+  /// Which tenants may have one more. One that may not has a read of that kind under way, at whose end it is looked at again.
   private func mayHave(_ kind: ReadKind, at now: Instant) -> (Tenant) -> Bool {
-    guard kind != .get, let sharedUntil, now < sharedUntil else { return { _ in true } }
-    return { [countsByTenant, sharedMax] in countsByTenant[$0, default: 0] < sharedMax }
+    if kind == .get { return { _ in true } }
+    let isShared = sharedUntil.map { now < $0 } ?? false
+    return { [countsByTenant, sharedMax] tenant in
+      countsByTenant[kind.rawValue][tenant, default: 0] < sharedMax
+        || !isShared && countsByTenant.allSatisfy { $0.keys.allSatisfy { $0 == tenant } }
+    }
   }
 
   private mutating func lease(_ connection: Int, _ kind: ReadKind, to tenant: Tenant) -> Lease {
-    counts[kind.rawValue] += 1
-    if kind != .get { countsByTenant[tenant, default: 0] += 1 }
-    return Lease(connection: connection, kind: kind, tenant: tenant)
+    let lease = Lease(connection: connection, kind: kind, tenant: tenant)
+    count(lease, by: 1)
+    return lease
+  }
+
+  private mutating func count(_ lease: Lease, by difference: Int) {
+    let (kind, tenant) = (lease.kind.rawValue, lease.tenant)
+    counts[kind] += difference
+    guard lease.kind != .get else { return }
+    let count = countsByTenant[kind][tenant, default: 0] + difference
+    countsByTenant[kind][tenant] = count > 0 ? count : nil
   }
 
   /// Once none of the others is of use, none rests: each is tried for whoever asks.
