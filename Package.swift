@@ -194,7 +194,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ServiceTests",
-      dependencies: ["Core", "Postgres", "Service", "TestSupport", .product(name: "Logging", package: "swift-log")],
+      dependencies: [
+        "Core", "Postgres", "RPC", "Service", "TestSupport", .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "RPCTests",

@@ -1,3 +1,14 @@
+/// A request as a caller sends it, which knows its method, the scope that needs, and the rules it must meet.
+public protocol Request: Sendable {
+  associatedtype Checked: Sendable
+
+  static var method: MethodName { get }
+  static var scope: Scope { get }
+
+  /// The request with every rule checked and every default filled in.
+  func checked(tenant: Tenant, now: Timestamp) throws(RPCError) -> Checked
+}
+
 /// Records one interaction.
 public struct RecordInteraction: Request {
   public static let method = MethodName.recordInteraction

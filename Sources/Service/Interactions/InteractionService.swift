@@ -1,4 +1,5 @@
 public import Core
+public import RPC
 
 /// Of each interaction of a call, in the order given; or the error that all of them share.
 public typealias RecordOutcome = Completion<[Result<Recorded, RPCError>]>.Outcome

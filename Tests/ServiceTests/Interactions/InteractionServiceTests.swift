@@ -1,4 +1,5 @@
 import Core
+import RPC
 import Service
 import TestSupport
 import Testing

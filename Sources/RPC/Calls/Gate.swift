@@ -1,3 +1,5 @@
+public import Core
+
 /// A request that the gate has let through: its caller holds the scope, its fields meet every rule.
 ///
 /// Only `Gate` makes one, no other module can, and the service and the store take nothing else: an unchecked request
@@ -11,17 +13,6 @@ public struct Admitted<Checked: Sendable>: Sendable {
     self.tenant = tenant
     self.request = request
   }
-}
-
-/// A request as a caller sends it, which knows its method, the scope that needs, and the rules it must meet.
-public protocol Request: Sendable {
-  associatedtype Checked: Sendable
-
-  static var method: MethodName { get }
-  static var scope: Scope { get }
-
-  /// The request with every rule checked and every default filled in.
-  func checked(tenant: Tenant, now: Timestamp) throws(RPCError) -> Checked
 }
 
 /// A caller whose token has a scope. Only `Gate` can make one.

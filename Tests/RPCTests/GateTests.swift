@@ -1,6 +1,11 @@
 import Core
+import RPC
 import TestSupport
 import Testing
+
+/// The server's clock in these tests.
+private let now = Timestamp(milliseconds: 1_750_000_000_000)
+private let tenant = Tenant("airline")!
 
 @Suite struct GateTests {
   @Test func aCallerWithTheScopeIsLetThroughAsHisTenant() throws {
