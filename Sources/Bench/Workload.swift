@@ -77,10 +77,10 @@ public struct Workload: Sendable {
 
   func method(_ operation: BenchOperation) -> MethodName {
     switch operation {
-    case .record: batch == 1 ? .recordInteraction : .recordInteractions
-    case .get: .getInteraction
-    case .list: .listInteractions
-    case .stats: .getStats
+    case .record: batch == 1 ? RecordInteraction.method : RecordInteractions.method
+    case .get: GetInteraction.method
+    case .list: ListInteractions.method
+    case .stats: GetStats.method
     }
   }
 }

@@ -17,9 +17,8 @@ public struct MethodName: Hashable, Sendable {
 extension MethodName {
   public static let interactionService = "parley.v1.InteractionService"
 
-  public static let recordInteraction = MethodName(service: interactionService, name: "RecordInteraction")
-  public static let recordInteractions = MethodName(service: interactionService, name: "RecordInteractions")
-  public static let listInteractions = MethodName(service: interactionService, name: "ListInteractions")
-  public static let getInteraction = MethodName(service: interactionService, name: "GetInteraction")
-  public static let getStats = MethodName(service: interactionService, name: "GetStats")
+  /// Of Parley's own service. Each request names its method (`Request.method`).
+  init(_ name: String) {
+    self.init(service: Self.interactionService, name: name)
+  }
 }

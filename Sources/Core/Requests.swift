@@ -11,7 +11,7 @@ public protocol Request: Sendable {
 
 /// Records one interaction.
 public struct RecordInteraction: Request {
-  public static let method = MethodName.recordInteraction
+  public static let method = MethodName("RecordInteraction")
   public static let scope = Scope.record
 
   public var interaction: InteractionDraft
@@ -35,7 +35,7 @@ public struct RecordInteraction: Request {
 
 /// Records many; each meets the rules, or fails, alone.
 public struct RecordInteractions: Request {
-  public static let method = MethodName.recordInteractions
+  public static let method = MethodName("RecordInteractions")
   public static let scope = Scope.record
 
   /// A draft, or why the bytes at its place could not be read as one.
@@ -67,7 +67,7 @@ public enum InteractionView: Sendable {
 
 /// Lists interactions, newest first.
 public struct ListInteractions: Request {
-  public static let method = MethodName.listInteractions
+  public static let method = MethodName("ListInteractions")
   public static let scope = Scope.view
 
   public var filter: InteractionFilter
@@ -107,7 +107,7 @@ public struct ListInteractions: Request {
 
 /// Gets one interaction.
 public struct GetInteraction: Request {
-  public static let method = MethodName.getInteraction
+  public static let method = MethodName("GetInteraction")
   public static let scope = Scope.view
 
   public var id: String
@@ -135,7 +135,7 @@ public enum StatsInterval: Sendable {
 
 /// Counts, sums and percentiles over what a filter selects.
 public struct GetStats: Request {
-  public static let method = MethodName.getStats
+  public static let method = MethodName("GetStats")
   public static let scope = Scope.view
 
   public var filter: InteractionFilter

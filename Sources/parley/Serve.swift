@@ -132,7 +132,7 @@ struct Serve: AsyncParsableCommand {
     _ reflection: Reflection?, _ logger: Logger
   ) async throws {
     let health = Health()
-    let methods = InteractionService(store: store).methods + health.methods + (reflection?.methods ?? [])
+    let methods = store.methods + health.methods + (reflection?.methods ?? [])
     let dispatcher = Dispatcher(methods, verifier: verifier, logger: logger)
     let server = ParleyServer(server, dispatcher: dispatcher, health: health, logger: logger) { addresses in
       do {

@@ -23,7 +23,7 @@ struct ErrorTableTests {
     try await GRPCServer.with { server in
       let client = try await server.connect()
       let mine = server.authorized
-      let record = path(.recordInteraction)
+      let record = path(RecordInteraction.method)
       var draft = InteractionDraft.sample()
       let id = InteractionID(at: .now)
       draft.createdAt = id.time
@@ -36,7 +36,7 @@ struct ErrorTableTests {
       wrong.content.confidenceScore = .nan
       wrong.content.messageType = "Ünknown\n"
       let absent = InteractionID(at: .now)
-      let recordName = MethodName.recordInteraction.name
+      let recordName = RecordInteraction.method.name
       let cases = [
         Case(what: "unknown method", method: "Delete%Ü", code: .unimplemented, reason: .methodUnknown),
         Case(
@@ -117,7 +117,7 @@ struct ErrorTableTests {
       try admin.sql("ALTER DATABASE \(name) ALLOW_CONNECTIONS false")
       try admin.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '\(name)'")
       let client = try await server.connect()
-      let answer = try await client.call(path(.getStats), GetStats().encoded(), server.authorized)
+      let answer = try await client.call(path(GetStats.method), GetStats().encoded(), server.authorized)
       let error = try answer.error()
       #expect(answer.code == 14 && error.reason == .databaseUnavailable && error.retryAfter == .seconds(1))
       var metadata = Metadata()

@@ -10,8 +10,8 @@ struct GRPCCallTests {
     try await GRPCServer.with { server in
       let client = try await server.connect()
       let lock = try await server.lockTable()
-      let given = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
-      let kept = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
+      let given = try await client.start(path(GetStats.method), GetStats().encoded(), server.authorized)
+      let kept = try await client.start(path(GetStats.method), GetStats().encoded(), server.authorized)
       try await server.waitUntilStatementsWait(2)
       try await client.reset(given)
       try await server.waitUntilStatementsWait(1)
@@ -25,7 +25,7 @@ struct GRPCCallTests {
     try await GRPCServer.with { server in
       let lock = try await server.lockTable()
       var client: HTTP2Client? = try await server.connect()
-      for _ in 0..<3 { _ = try await client?.start(path(.getStats), GetStats().encoded(), server.authorized) }
+      for _ in 0..<3 { _ = try await client?.start(path(GetStats.method), GetStats().encoded(), server.authorized) }
       try await server.waitUntilStatementsWait(3)
       client = nil
       try await server.waitUntilStatementsWait(0)
@@ -39,7 +39,7 @@ struct GRPCCallTests {
       let lock = try await server.lockTable()
       let begun = ContinuousClock.now
       let stream = try await client.start(
-        path(.getStats), GetStats().encoded(), server.authorized + [("grpc-timeout", "10S")])
+        path(GetStats.method), GetStats().encoded(), server.authorized + [("grpc-timeout", "10S")])
       try await server.waitUntilStatementsWait(1)
       let answer = try await client.answer(to: stream)
       #expect(answer.code == 4)
@@ -47,7 +47,7 @@ struct GRPCCallTests {
       #expect(ContinuousClock.now - begun >= .seconds(10))
       try await server.waitUntilStatementsWait(0)
       try lock.sql("COMMIT")
-      #expect(try await client.call(path(.getStats), GetStats().encoded(), server.authorized).code == 0)
+      #expect(try await client.call(path(GetStats.method), GetStats().encoded(), server.authorized).code == 0)
     }
   }
 

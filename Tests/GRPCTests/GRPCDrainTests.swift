@@ -18,7 +18,7 @@ struct GRPCDrainTests {
       let idle = try await server.connect()
       #expect(try await idle.call(healthCheck).code == 0)
       let lock = try await server.lockTable()
-      let stream = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
+      let stream = try await client.start(path(GetStats.method), GetStats().encoded(), server.authorized)
       try await server.waitUntilStatementsWait(1)
       await server.startDraining()
       try await client.read { $0.goAways.count == 1 }
@@ -44,7 +44,7 @@ struct GRPCDrainTests {
       let request = RecordInteraction(interaction: .sample()).encoded()
       func record(on stream: Int) async throws {
         try await client.act {
-          $0.open(path(.recordInteraction), on: stream, server.authorized)
+          $0.open(path(RecordInteraction.method), on: stream, server.authorized)
           $0.send(request, on: stream)
         }
       }
@@ -113,7 +113,7 @@ struct GRPCDrainTests {
     try await GRPCServer.with(grpc: configuration) { server in
       let client = try await server.connect()
       let lock = try await server.lockTable()
-      let stream = try await client.start(path(.getStats), GetStats().encoded(), server.authorized)
+      let stream = try await client.start(path(GetStats.method), GetStats().encoded(), server.authorized)
       try await client.read { $0.goAways.count == 1 }
       try lock.sql("COMMIT")
       #expect(try await client.answer(to: stream).code == 0)

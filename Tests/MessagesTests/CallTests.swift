@@ -43,12 +43,15 @@ import Testing
 
 @Suite struct MethodNameTests {
   @Test func methodsAreNamedAsInTheSchema() {
-    let names: [MethodName] = [.recordInteraction, .recordInteractions, .listInteractions, .getInteraction, .getStats]
+    let names: [MethodName] = [
+      RecordInteraction.method, RecordInteractions.method, ListInteractions.method, GetInteraction.method,
+      GetStats.method,
+    ]
     #expect(names.allSatisfy { $0.service == "parley.v1.InteractionService" })
     #expect(
       names.map(\.name) == [
         "RecordInteraction", "RecordInteractions", "ListInteractions", "GetInteraction", "GetStats",
       ])
-    #expect(MethodName.getStats.path == "/parley.v1.InteractionService/GetStats")
+    #expect(GetStats.method.path == "/parley.v1.InteractionService/GetStats")
   }
 }

@@ -8,7 +8,7 @@ import Testing
 struct ClaimsTests {
   private func get(_ metadata: Metadata) -> Call {
     Call(
-      service: MethodName.getInteraction.service, method: MethodName.getInteraction.name, metadata: metadata,
+      service: GetInteraction.method.service, method: GetInteraction.method.name, metadata: metadata,
       timeout: nil,
       payload: GetInteraction(id: "\(InteractionID(at: .now))").encoded())
   }
@@ -47,11 +47,11 @@ struct ClaimsTests {
     try await TestServer.with { server in
       let peer = try server.connect()
       let requests: [(MethodName, any WireMessage, Scope)] = [
-        (.recordInteraction, RecordInteraction(interaction: .sample()), .record),
-        (.recordInteractions, RecordInteractions(interactions: [.success(.sample())]), .record),
-        (.listInteractions, ListInteractions(), .view),
-        (.getInteraction, GetInteraction(id: "\(InteractionID(at: .now))"), .view),
-        (.getStats, GetStats(), .view),
+        (RecordInteraction.method, RecordInteraction(interaction: .sample()), .record),
+        (RecordInteractions.method, RecordInteractions(interactions: [.success(.sample())]), .record),
+        (ListInteractions.method, ListInteractions(), .view),
+        (GetInteraction.method, GetInteraction(id: "\(InteractionID(at: .now))"), .view),
+        (GetStats.method, GetStats(), .view),
       ]
       for (method, request, needed) in requests {
         let other = needed == .view ? Scope.record : .view
@@ -85,12 +85,12 @@ struct ClaimsTests {
           timeout: nil, payload: payload + unknown)
       }
       let recorded = try await peer.reply(
-        to: call(.recordInteraction, RecordInteraction(interaction: draft).encoded()))
+        to: call(RecordInteraction.method, RecordInteraction(interaction: draft).encoded()))
       #expect(try Recorded(encoded: recorded.get()).id == id)
-      let got = try await peer.reply(to: call(.getInteraction, GetInteraction(id: "\(id)").encoded()))
+      let got = try await peer.reply(to: call(GetInteraction.method, GetInteraction(id: "\(id)").encoded()))
       #expect(try Interaction(encoded: got.get()).id == id)
       #expect(try server.database.sql("SELECT name FROM parley.tenants") == [["acme"]])
-      let foreign = try await peer.reply(.getInteraction, GetInteraction(id: "\(id)"), signedToken(of: "other"))
+      let foreign = try await peer.reply(GetInteraction.method, GetInteraction(id: "\(id)"), signedToken(of: "other"))
       #expect(foreign.error?.code == .notFound)
     }
   }
@@ -100,7 +100,7 @@ struct ClaimsTests {
     try await TestServer.with { server in
       let peer = try server.connect()
       let call = Call(
-        service: MethodName.getInteraction.service, method: MethodName.getInteraction.name, metadata: .init(),
+        service: GetInteraction.method.service, method: GetInteraction.method.name, metadata: .init(),
         timeout: nil,
         payload: [0xff, 0xff])
       #expect(try await peer.reply(to: call).error?.code == .unauthenticated)

@@ -11,9 +11,9 @@ struct ConcurrencyTests {
       let id = try await server.record()
       let lock = try TableLock(against: .writes, in: server.database)
       let peer = try server.connect()
-      let slow = try await peer.start(.recordInteraction, RecordInteraction(interaction: .sample()), server.token)
+      let slow = try await peer.start(RecordInteraction.method, RecordInteraction(interaction: .sample()), server.token)
       try await eventually("the slow call waits") { try server.database.waitingStatements(of: "owner") == 1 }
-      let fast = (0..<100).map { _ in peer.makeFrame(.getInteraction, GetInteraction(id: "\(id)"), server.token) }
+      let fast = (0..<100).map { _ in peer.makeFrame(GetInteraction.method, GetInteraction(id: "\(id)"), server.token) }
       try await peer.send(fast.flatMap(\.bytes))
       var answered: Set<UInt32> = []
       for _ in fast {
@@ -35,7 +35,7 @@ struct ConcurrencyTests {
       let peer = try server.connect()
       let count = 2 * Limits.callsInFlightPerConnectionMax
       let request = GetInteraction(id: "\(InteractionID(at: .now))")
-      let frames = (0..<count).map { _ in peer.makeFrame(.getInteraction, request, server.token) }
+      let frames = (0..<count).map { _ in peer.makeFrame(GetInteraction.method, request, server.token) }
       // The server reads no further than it may: the rest is sent while answers come.
       var rest = frames.flatMap(\.bytes)[...]
       rest = rest.dropFirst(try peer.sendSome(rest))
@@ -63,7 +63,7 @@ struct ConcurrencyTests {
         return Result<InteractionDraft, RPCError>.success(draft)
       }
       let results: [Result<Recorded, RPCError>] = try await server.connect()
-        .answer(.recordInteractions, RecordInteractions(interactions: drafts), server.token)
+        .answer(RecordInteractions.method, RecordInteractions(interactions: drafts), server.token)
       #expect(try results.map { try $0.get().id } == ids)
 
       let chance = SeededGenerator()
@@ -76,7 +76,7 @@ struct ConcurrencyTests {
             var bytes: [UInt8] = []
             for _ in 0..<25 {
               let id = ids.randomElement(using: &chance)!
-              let frame = peer.makeFrame(.getInteraction, GetInteraction(id: "\(id)"), server.token)
+              let frame = peer.makeFrame(GetInteraction.method, GetInteraction(id: "\(id)"), server.token)
               asked[frame.stream] = id
               bytes += frame.bytes
             }
@@ -103,7 +103,7 @@ struct ConcurrencyTests {
           group.addTask {
             let peer = try server.connect()
             for _ in 0..<10 {
-              try await peer.start(.recordInteraction, RecordInteraction(interaction: .sample()), server.token)
+              try await peer.start(RecordInteraction.method, RecordInteraction(interaction: .sample()), server.token)
             }
             for _ in 0..<10 { #expect(try await peer.nextReply().reply.error == nil) }
           }
@@ -111,7 +111,7 @@ struct ConcurrencyTests {
         try await group.waitForAll()
       }
       #expect(try server.interactionCount() == 320)
-      let stats: StatsReport = try await server.connect().answer(.getStats, GetStats(), server.token)
+      let stats: StatsReport = try await server.connect().answer(GetStats.method, GetStats(), server.token)
       #expect(stats.totals.totalInteractions == 320)
     }
   }

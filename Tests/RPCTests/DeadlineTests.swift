@@ -12,7 +12,7 @@ struct DeadlineTests {
       try await peer.expectService(as: server.token)
       let begun = ContinuousClock.now
       let reply = try await peer.reply(
-        .recordInteraction, RecordInteraction(interaction: .sample()), server.token,
+        RecordInteraction.method, RecordInteraction(interaction: .sample()), server.token,
         timeout: .nanoseconds(nanoseconds))
       #expect(reply.error?.code == .deadlineExceeded && reply.error?.reason == .deadlineExceeded)
       #expect(ContinuousClock.now - begun < .seconds(Limits.callSecondsMax))
@@ -30,8 +30,8 @@ struct DeadlineTests {
       var hasWaited = false
       while !hasWaited, timeout < .seconds(20) {
         let begun = ContinuousClock.now
-        try await peer.start(.getStats, GetStats(), server.token, timeout: timeout)
-        try await peer.start(.listInteractions, ListInteractions(), server.token, timeout: timeout)
+        try await peer.start(GetStats.method, GetStats(), server.token, timeout: timeout)
+        try await peer.start(ListInteractions.method, ListInteractions(), server.token, timeout: timeout)
         while !hasWaited, .now < begun + timeout {
           hasWaited = try server.database.waitingStatements() == 2
           try await Task.sleep(for: .milliseconds(5))
@@ -54,11 +54,11 @@ struct DeadlineTests {
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let peer = try server.connect()
-      for _ in 0..<4 { try await peer.start(.getStats, GetStats(), server.token) }
+      for _ in 0..<4 { try await peer.start(GetStats.method, GetStats(), server.token) }
       // One of them, past the time of reads that end soon, has the connection for such; the others wait for it.
       try await eventually("a reader waits") { try server.database.waitingStatements() == 1 }
       let begun = ContinuousClock.now
-      try await peer.start(.getStats, GetStats(), server.token, timeout: .milliseconds(600))
+      try await peer.start(GetStats.method, GetStats(), server.token, timeout: .milliseconds(600))
       #expect(try await peer.nextReply().reply.error?.code == .deadlineExceeded)
       #expect(ContinuousClock.now - begun < .seconds(Limits.callSecondsMax))
       try lock.release()
@@ -75,12 +75,12 @@ struct DeadlineTests {
       var draft = InteractionDraft.sample(at: id.time)
       draft.id = id.description
       let request = RecordInteraction(interaction: draft)
-      try await peer.start(.recordInteraction, request, server.token, timeout: .seconds(10))
+      try await peer.start(RecordInteraction.method, request, server.token, timeout: .seconds(10))
       try await eventually("the row waits") { try server.database.waitingStatements(of: "owner") == 1 }
       let error = try #require(try await peer.nextReply().reply.error)
       #expect(error.code == .deadlineExceeded && error.message.contains("same id"))
       try lock.release()
-      let recorded: Recorded = try await peer.answer(.recordInteraction, request, server.token)
+      let recorded: Recorded = try await peer.answer(RecordInteraction.method, request, server.token)
       #expect(recorded.id == id && recorded.alreadyRecorded)
       #expect(try server.interactionCount() == 2)
     }
@@ -96,10 +96,10 @@ struct DeadlineTests {
       // One for each writer.
       var written: Set<UInt32> = []
       for count in 1...2 {
-        written.insert(try await peer.start(.recordInteraction, request, server.token))
+        written.insert(try await peer.start(RecordInteraction.method, request, server.token))
         try await eventually("\(count) rows wait") { try server.database.waitingStatements(of: "owner") == count }
       }
-      let reply = try await peer.reply(.recordInteraction, request, server.token, timeout: .milliseconds(200))
+      let reply = try await peer.reply(RecordInteraction.method, request, server.token, timeout: .milliseconds(200))
       #expect(reply.error?.code == .deadlineExceeded)
       try lock.release()
       for _ in 1...2 {

@@ -22,7 +22,7 @@ struct DispatcherTests {
 
   private func dispatcher() async -> Dispatcher {
     Dispatcher(
-      InteractionService(store: noStore).methods + Health().methods,
+      noStore.methods + Health().methods,
       verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])), logger: .silent)
   }
 
@@ -66,7 +66,7 @@ struct DispatcherTests {
   }
 
   @Test func strangersHaveNothingDecoded() async throws {
-    let reply = try await reply(dispatcher(), to: .getStats, token: nil, payload: [0xff])
+    let reply = try await reply(dispatcher(), to: GetStats.method, token: nil, payload: [0xff])
     #expect(reply.error?.reason == .tokenMissing && !isKnown)
   }
 
@@ -74,26 +74,27 @@ struct DispatcherTests {
     let (dispatcher, token) = (await dispatcher(), try await signedToken(of: "acme"))
     // The first is verified, the second remembered.
     for _ in 0..<2 {
-      #expect(try await reply(dispatcher, to: .getStats, token: token, payload: [0xff]).error?.code == .invalidArgument)
+      #expect(
+        try await reply(dispatcher, to: GetStats.method, token: token, payload: [0xff]).error?.code == .invalidArgument)
       #expect(isKnown)
     }
   }
 
   @Test func wrongTokenLeavesAStranger() async throws {
     let token = try await signedToken(of: "acme")
-    #expect(try await reply(dispatcher(), to: .getStats, token: token + "x").error?.code == .unauthenticated)
+    #expect(try await reply(dispatcher(), to: GetStats.method, token: token + "x").error?.code == .unauthenticated)
     #expect(!isKnown)
   }
 
   @Test func scopeIsLookedAtBeforeTheRequest() async throws {
     let token = try await signedToken(of: "acme", scope: "interactions:record")
-    let reply = try await reply(dispatcher(), to: .getStats, token: token, payload: [0xff])
+    let reply = try await reply(dispatcher(), to: GetStats.method, token: token, payload: [0xff])
     #expect(reply.error?.reason == .scopeMissing && isKnown)
   }
 
   @Test func onlyReadsAreSaidToHaveLargeResponses() {
-    for method in InteractionService(store: noStore).methods {
-      let isRead = ![.recordInteraction, .recordInteractions].contains(method.name)
+    for method in noStore.methods {
+      let isRead = ![RecordInteraction.method, RecordInteractions.method].contains(method.name)
       #expect((method.responseBytesMax > 0) == isRead && method.scope == (isRead ? .view : .record))
     }
     #expect(Health().methods.allSatisfy { $0.responseBytesMax == 0 && $0.scope == nil })

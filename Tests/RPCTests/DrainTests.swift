@@ -15,12 +15,12 @@ struct DrainTests {
       let connections = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]
       var streams: [UInt32] = []
       for peer in connections {
-        streams.append(try await peer.start(.getInteraction, GetInteraction(id: "\(id)"), server.token))
+        streams.append(try await peer.start(GetInteraction.method, GetInteraction(id: "\(id)"), server.token))
         // Each alone: gets that come together share a statement.
         try await eventually("the read waits") { try server.database.waitingStatements() == streams.count }
       }
       let recording = try server.connect()
-      try await recording.start(.recordInteraction, RecordInteraction(interaction: .sample()), server.token)
+      try await recording.start(RecordInteraction.method, RecordInteraction(interaction: .sample()), server.token)
       try await eventually("the record waits") { try server.database.waitingStatements(of: "owner") == 1 }
       let idle = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]
       for peer in idle { try await peer.reply(to: .withoutToken).expectNoToken() }
@@ -31,7 +31,7 @@ struct DrainTests {
         [server.unix, server.tcp].allSatisfy { (try? RawConnection(to: $0)) == nil }
       }
       for peer in connections {
-        let late = try await peer.start(.getInteraction, GetInteraction(id: "\(id)"), server.token)
+        let late = try await peer.start(GetInteraction.method, GetInteraction(id: "\(id)"), server.token)
         let frame = try await peer.nextFrame()
         let answer = try ErrorResponse(frame.data)
         #expect(frame.stream == late && answer.code == 14 && answer.reasons == ["DRAINING"] && answer.hasRetryInfo)
@@ -71,7 +71,7 @@ struct DrainTests {
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let connections = [try RawConnection(to: server.unix), try RawConnection(to: server.tcp)]
       for peer in connections {
-        try await peer.start(.listInteractions, ListInteractions(pageSize: 200, view: .full), server.token)
+        try await peer.start(ListInteractions.method, ListInteractions(pageSize: 200, view: .full), server.token)
       }
       try await eventually("the reads wait") { try server.database.waitingStatements() == connections.count }
       await server.running.startDraining()
@@ -99,7 +99,7 @@ struct DrainTests {
     try await TestServer.with { server in
       try await server.record()
       let peer = try server.connect()
-      let frames = (0..<500).map { _ in peer.makeFrame(.getStats, GetStats(), server.token) }
+      let frames = (0..<500).map { _ in peer.makeFrame(GetStats.method, GetStats(), server.token) }
       try await peer.send(frames.flatMap(\.bytes))
       #expect(try await peer.nextReply().reply.error == nil)
       await server.running.startDraining()

@@ -164,7 +164,7 @@ struct ErrorResponseTests {
       wrong.content.contextSize = -1
       let drafts: [InteractionDraft] = [.sample(), wrong, .sample()]
       let results: [Result<Recorded, RPCError>] = try await server.connect().answer(
-        .recordInteractions, RecordInteractions(interactions: drafts.map { .success($0) }), server.token)
+        RecordInteractions.method, RecordInteractions(interactions: drafts.map { .success($0) }), server.token)
       #expect(results.map { $0.error?.code } == [nil, .invalidArgument, nil])
       #expect(results[1].error?.violations.map(\.field) == ["interactions[1].context_size"])
       #expect(results[1].error?.reason == .fieldInvalid)
@@ -187,9 +187,10 @@ struct ErrorResponseTests {
 
   private func requests() -> [(MethodName, any WireMessage)] {
     [
-      (.listInteractions, ListInteractions()), (.getInteraction, GetInteraction(id: "\(InteractionID(at: .now))")),
-      (.getStats, GetStats()), (.recordInteraction, RecordInteraction(interaction: .sample())),
-      (.recordInteractions, RecordInteractions(interactions: [.success(.sample())])),
+      (ListInteractions.method, ListInteractions()),
+      (GetInteraction.method, GetInteraction(id: "\(InteractionID(at: .now))")),
+      (GetStats.method, GetStats()), (RecordInteraction.method, RecordInteraction(interaction: .sample())),
+      (RecordInteractions.method, RecordInteractions(interactions: [.success(.sample())])),
     ]
   }
 
@@ -224,10 +225,11 @@ struct ErrorResponseTests {
       }
       try outage.end()
       try await eventually("reading works again") {
-        try await peer.reply(.getInteraction, GetInteraction(id: "\(id)"), server.token).error == nil
+        try await peer.reply(GetInteraction.method, GetInteraction(id: "\(id)"), server.token).error == nil
       }
       try await eventually("recording works again") {
-        try await peer.reply(.recordInteraction, RecordInteraction(interaction: .sample()), server.token).error == nil
+        try await peer.reply(RecordInteraction.method, RecordInteraction(interaction: .sample()), server.token).error
+          == nil
       }
     }
   }
@@ -258,7 +260,7 @@ struct ErrorResponseTests {
       refused.content.contextSize = 7
       let peer = try server.connect()
       try await peer.start(
-        .recordInteractions,
+        RecordInteractions.method,
         RecordInteractions(interactions: [.success(.sample()), .success(refused), .success(.sample())]), server.token)
       let data = try await peer.nextFrame().data
       expectNoDatabaseWords(data)

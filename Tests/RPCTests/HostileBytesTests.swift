@@ -17,7 +17,7 @@ struct HostileBytesTests {
       let peer = try RawConnection(to: address)
       let other = try RawConnection(to: address)
       for split in 0..<1_000 {
-        let (stream, bytes) = peer.makeFrame(.getStats, GetStats(), server.token)
+        let (stream, bytes) = peer.makeFrame(GetStats.method, GetStats(), server.token)
         guard split < bytes.count else { return }
         try await peer.send(Array(bytes[..<split]))
         // Time for the first piece to be read alone.
@@ -35,7 +35,7 @@ struct HostileBytesTests {
       let other = try RawConnection(to: address)
       for split in 0...FrameHeader.bytes {
         let peer = try RawConnection(to: address)
-        let (_, bytes) = peer.makeFrame(.getStats, GetStats(), server.token)
+        let (_, bytes) = peer.makeFrame(GetStats.method, GetStats(), server.token)
         try await peer.send(Array(bytes[..<split]))
         try await other.expectService(as: server.token)
         try await peer.send(Array(bytes[split...]))
@@ -47,7 +47,7 @@ struct HostileBytesTests {
   @Test func requestByteByByteIsAnswered() async throws {
     try await surviving { server, address in
       let peer = try RawConnection(to: address)
-      for byte in peer.makeFrame(.getStats, GetStats(), server.token).bytes { try await peer.send([byte]) }
+      for byte in peer.makeFrame(GetStats.method, GetStats(), server.token).bytes { try await peer.send([byte]) }
       #expect(try await peer.nextReply().reply.error == nil)
     }
   }
@@ -55,7 +55,7 @@ struct HostileBytesTests {
   @Test func manyRequestsInOneWriteAreAllAnswered() async throws {
     try await surviving { server, address in
       let peer = try RawConnection(to: address)
-      let frames = (0..<300).map { _ in peer.makeFrame(.getStats, GetStats(), server.token) }
+      let frames = (0..<300).map { _ in peer.makeFrame(GetStats.method, GetStats(), server.token) }
       try await peer.send(frames.flatMap(\.bytes))
       var answered: Set<UInt32> = []
       for _ in frames {
@@ -88,7 +88,7 @@ struct HostileBytesTests {
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let peer = try RawConnection(to: address)
-      try await peer.start(.getStats, GetStats(), server.token)
+      try await peer.start(GetStats.method, GetStats(), server.token)
       try await eventually("the statement waits") { try server.database.waitingStatements() == 1 }
       peer.shutDownWriting()
       await peer.expectClosed()
@@ -102,7 +102,7 @@ struct HostileBytesTests {
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let peer = try RawConnection(to: address)
-      for _ in 0..<50 { try await peer.start(.getStats, GetStats(), server.token) }
+      for _ in 0..<50 { try await peer.start(GetStats.method, GetStats(), server.token) }
       try await eventually("the readers wait") { try server.database.waitingStatements() > 0 }
       peer.abort()
       try await eventually("the statements are cancelled") { try server.database.waitingStatements() == 0 }
@@ -114,7 +114,7 @@ struct HostileBytesTests {
     try await surviving { server, address in
       for round in 0..<200 {
         let peer = try RawConnection(to: address)
-        if round % 2 == 0 { try await peer.start(.getStats, GetStats(), server.token) }
+        if round % 2 == 0 { try await peer.start(GetStats.method, GetStats(), server.token) }
         if round % 3 == 0 { peer.abort() } else { peer.close() }
       }
     }
@@ -182,7 +182,7 @@ struct HostileBytesTests {
     try await surviving { server, address in
       let peer = try RawConnection(to: address)
       let call = Call(
-        service: MethodName.getStats.service, method: MethodName.getStats.name, metadata: .authorized(by: server.token),
+        service: GetStats.method.service, method: GetStats.method.name, metadata: .authorized(by: server.token),
         timeout: nil, payload: [])
       for (stream, isRight): (UInt32, Bool) in [
         (0, false), (2, false), (5, true), (5, false), (3, false), (1, false), (6, false), (7, true),
@@ -205,7 +205,7 @@ struct HostileBytesTests {
       try await server.record()
       let lock = try TableLock(against: .readsAndWrites, in: server.database)
       let peer = try server.connect()
-      let (stream, bytes) = peer.makeFrame(.getStats, GetStats(), server.token)
+      let (stream, bytes) = peer.makeFrame(GetStats.method, GetStats(), server.token)
       try await peer.send(bytes + bytes)
       let (refused, refusal) = try await peer.nextReply()
       #expect(refused == stream && refusal.error?.reason == .streamIDInvalid)
@@ -228,7 +228,7 @@ struct HostileBytesTests {
   @Test func envelopeCutOffAtEveryByteFailsItsStreamAlone() async throws {
     try await surviving { server, address in
       let peer = try RawConnection(to: address)
-      let whole = Array(peer.makeFrame(.getStats, GetStats(), server.token).bytes.dropFirst(FrameHeader.bytes))
+      let whole = Array(peer.makeFrame(GetStats.method, GetStats(), server.token).bytes.dropFirst(FrameHeader.bytes))
       let cuts = Array(whole.indices)
       try await peer.send(cuts.flatMap { frame(Array(whole[..<$0]), stream: UInt32(2 * $0 + 1)) })
       var answered: Set<UInt32> = []
@@ -250,7 +250,7 @@ struct HostileBytesTests {
       let whole = RecordInteraction(interaction: .sample()).encoded()
       for cut in whole.indices {
         let call = Call(
-          service: MethodName.recordInteraction.service, method: MethodName.recordInteraction.name,
+          service: RecordInteraction.method.service, method: RecordInteraction.method.name,
           metadata: .authorized(by: server.token), timeout: nil, payload: Array(whole[..<cut]))
         let error = try #require(try await peer.reply(to: call).error, "cut at \(cut)")
         #expect(error.code == .invalidArgument, "cut at \(cut)")
@@ -264,11 +264,14 @@ struct HostileBytesTests {
       var chance = SeededGenerator()
       let peer = try RawConnection(to: address)
       let originals: [(MethodName, [UInt8])] = [
-        (.recordInteraction, RecordInteraction(interaction: .sample()).encoded()),
-        (.recordInteractions, RecordInteractions(interactions: [.success(.sample()), .success(.sample())]).encoded()),
-        (.listInteractions, ListInteractions(filter: .everything, pageToken: "1234", view: .full).encoded()),
-        (.getInteraction, GetInteraction(id: InteractionID(at: .now).description).encoded()),
-        (.getStats, GetStats(filter: .everything, interval: .hour).encoded()),
+        (RecordInteraction.method, RecordInteraction(interaction: .sample()).encoded()),
+        (
+          RecordInteractions.method,
+          RecordInteractions(interactions: [.success(.sample()), .success(.sample())]).encoded()
+        ),
+        (ListInteractions.method, ListInteractions(filter: .everything, pageToken: "1234", view: .full).encoded()),
+        (GetInteraction.method, GetInteraction(id: InteractionID(at: .now).description).encoded()),
+        (GetStats.method, GetStats(filter: .everything, interval: .hour).encoded()),
       ]
       for round in 0..<400 {
         let (method, original) = originals.randomElement(using: &chance)!
@@ -314,7 +317,7 @@ struct HostileBytesTests {
       // Field 1 (interactions), empty, again and again.
       let payload = [UInt8]((0..<1_900_000).flatMap { _ in [0x0a, 0x00] as [UInt8] })
       let call = Call(
-        service: MethodName.recordInteractions.service, method: MethodName.recordInteractions.name,
+        service: RecordInteractions.method.service, method: RecordInteractions.method.name,
         metadata: .authorized(by: server.token), timeout: nil, payload: payload)
       #expect(try await peer.reply(to: call).error?.code == .invalidArgument)
     }

@@ -99,7 +99,8 @@ struct PeersThatOnlyTakeTests {
       let peer = try server.connect()
       let request = ListInteractions(pageSize: 200, view: .full)
       let answers = 2 * Limits.unreadResponseBytesPerConnectionMax / Limits.pageBytesMax
-      try await peer.send((0..<answers).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
+      try await peer.send(
+        (0..<answers).flatMap { _ in peer.makeFrame(ListInteractions.method, request, server.token).bytes })
       try await eventually("the peer is cut off", within: .seconds(Limits.unreadResponseSecondsMax)) { peer.isHungUp }
       try await witness.expectService(as: server.token)
     }
@@ -112,7 +113,8 @@ struct PeersThatOnlyTakeTests {
       let peer = try server.connect()
       let request = ListInteractions(pageSize: 200, view: .full)
       let count = 2 * Limits.unreadResponseBytesPerConnectionMax / Limits.pageBytesMax
-      try await peer.send((0..<count).flatMap { _ in peer.makeFrame(.listInteractions, request, server.token).bytes })
+      try await peer.send(
+        (0..<count).flatMap { _ in peer.makeFrame(ListInteractions.method, request, server.token).bytes })
       // None is read until the server has nothing left to do for this peer.
       try await eventually("the reads are done") {
         try server.database.sql(
@@ -138,7 +140,7 @@ struct PeersThatOnlyTakeTests {
       var peers: [RawConnection] = []
       for _ in 0..<12 {
         let peer = try server.connect()
-        try await peer.start(.listInteractions, request, server.token)
+        try await peer.start(ListInteractions.method, request, server.token)
         peers.append(peer)
       }
       let fit = bytesMax / (5 << 19)
@@ -146,7 +148,7 @@ struct PeersThatOnlyTakeTests {
       // Who reads is served all the while.
       let reader = try server.connect()
       for _ in 0..<3 {
-        let page: InteractionPage = try await reader.answer(.listInteractions, request, server.token)
+        let page: InteractionPage = try await reader.answer(ListInteractions.method, request, server.token)
         #expect(page.interactions.count > 15)
       }
     }
@@ -233,7 +235,7 @@ extension TestServer {
         return Result<InteractionDraft, RPCError>.success(draft)
       }
       let results: [Result<Recorded, RPCError>] = try await connection.answer(
-        .recordInteractions, RecordInteractions(interactions: drafts), token)
+        RecordInteractions.method, RecordInteractions(interactions: drafts), token)
       for result in results { _ = try result.get() }
     }
   }

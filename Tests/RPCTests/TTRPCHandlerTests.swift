@@ -70,7 +70,7 @@ struct TTRPCHandlerTests {
     requests: RequestMemory = RequestMemory(), _ body: @escaping (Stage) throws -> Void
   ) async throws {
     let dispatcher = Dispatcher(
-      InteractionService(store: noStore).methods,
+      noStore.methods,
       verifier: await TokenVerifier(.init(keys: [.hs256(secret: testSecret)])), logger: .silent)
     // The loop belongs to the thread that makes it.
     try body(try Stage(dispatcher, ParleyServer.Configuration(addresses: []), requests: requests))

@@ -71,7 +71,7 @@ struct TenantIsolationTests {
       draft.content = content(of: party.name, using: &chance)
       draft.content.conversationID = "shared \(Int.random(in: 0..<4, using: &chance))"
       let data = try await answer(
-        to: .recordInteraction, RecordInteraction(interaction: draft), party, peer, seed: chance.seed)
+        to: RecordInteraction.method, RecordInteraction(interaction: draft), party, peer, seed: chance.seed)
       // Though the other tenant has the same id.
       let recorded = try Recorded(encoded: Envelope.reply(data).get())
       #expect(recorded == Recorded(id: id, alreadyRecorded: false), "seed \(chance.seed)")
@@ -115,13 +115,13 @@ struct TenantIsolationTests {
     switch Int.random(in: 0..<5, using: &chance) {
     case 0:
       let id = mine.recorded.keys.sorted().randomElement(using: &chance)!
-      let data = try await answer(to: .getInteraction, GetInteraction(id: "\(id)"), mine, peer, seed: seed)
+      let data = try await answer(to: GetInteraction.method, GetInteraction(id: "\(id)"), mine, peer, seed: seed)
       #expect(try Interaction(encoded: Envelope.reply(data).get()).content == mine.recorded[id], "seed \(seed)")
     case 1:
       // The other's own, and one that nobody has: the same answer but for the id in it.
       var answers: [String] = []
       for id in [other.ownIDs.randomElement(using: &chance)!, InteractionID(at: begun)] {
-        let data = try await answer(to: .getInteraction, GetInteraction(id: "\(id)"), mine, peer, seed: seed)
+        let data = try await answer(to: GetInteraction.method, GetInteraction(id: "\(id)"), mine, peer, seed: seed)
         answers.append(String(decoding: data, as: UTF8.self).replacing("\(id)", with: "ID"))
       }
       #expect(answers[0] == answers[1] && answers[0].contains("INTERACTION_NOT_FOUND"), "seed \(seed)")
@@ -131,7 +131,7 @@ struct TenantIsolationTests {
         filter: filter, pageSize: .random(in: 1...15, using: &chance),
         view: Bool.random(using: &chance) ? .full : .basic)
       repeat {
-        let data = try await answer(to: .listInteractions, request, mine, peer, seed: seed)
+        let data = try await answer(to: ListInteractions.method, request, mine, peer, seed: seed)
         let page = try InteractionPage(encoded: Envelope.reply(data).get())
         found += page.interactions.map(\.id)
         request.pageToken = page.nextPageToken
@@ -140,7 +140,8 @@ struct TenantIsolationTests {
       #expect(found == matching.keys.sorted(by: >), "seed \(seed)")
     case 3:
       let interval = [nil, StatsInterval.hour, .day].randomElement(using: &chance)!
-      let data = try await answer(to: .getStats, GetStats(filter: filter, interval: interval), mine, peer, seed: seed)
+      let data = try await answer(
+        to: GetStats.method, GetStats(filter: filter, interval: interval), mine, peer, seed: seed)
       let report = try StatsReport(encoded: Envelope.reply(data).get())
       let cost = matching.values.reduce(0) { $0 + $1.estimatedCostNanos }
       #expect(report.totals.totalInteractions == Int64(matching.count), "seed \(seed)")
@@ -148,7 +149,8 @@ struct TenantIsolationTests {
     default:
       guard let (filter, stolen) = loot.any(of: other.name, using: &chance) else { return }
       let data = try await answer(
-        to: .listInteractions, ListInteractions(filter: filter, pageToken: stolen, view: .full), mine, peer, seed: seed)
+        to: ListInteractions.method, ListInteractions(filter: filter, pageToken: stolen, view: .full), mine, peer,
+        seed: seed)
       #expect(try ErrorResponse(data).reasons == ["PAGE_TOKEN_INVALID"], "seed \(seed)")
     }
   }
@@ -178,13 +180,14 @@ struct TenantIsolationTests {
       let peer = try server.connect()
       let (mine, theirs) = (try await signedToken(of: name), try await signedToken(of: lookalike))
       let recorded: Recorded = try await peer.answer(
-        .recordInteraction, RecordInteraction(interaction: .sample()), mine)
+        RecordInteraction.method, RecordInteraction(interaction: .sample()), mine)
       let get = GetInteraction(id: "\(recorded.id)")
-      #expect(try await peer.reply(.getInteraction, get, mine).error == nil)
-      #expect(try await peer.reply(.getInteraction, get, theirs).error?.code == .notFound)
-      let stats: StatsReport = try await peer.answer(.getStats, GetStats(), theirs)
+      #expect(try await peer.reply(GetInteraction.method, get, mine).error == nil)
+      #expect(try await peer.reply(GetInteraction.method, get, theirs).error?.code == .notFound)
+      let stats: StatsReport = try await peer.answer(GetStats.method, GetStats(), theirs)
       #expect(stats.totals.totalInteractions == 0)
-      let _: Recorded = try await peer.answer(.recordInteraction, RecordInteraction(interaction: .sample()), theirs)
+      let _: Recorded = try await peer.answer(
+        RecordInteraction.method, RecordInteraction(interaction: .sample()), theirs)
       #expect(try server.database.sql("SELECT FROM parley.tenants").count == 2)
     }
   }
@@ -198,10 +201,10 @@ struct TenantIsolationTests {
       draft.id = id.description
       draft.content.customerMessage = "caf\u{e9}"
       let first: Recorded = try await peer.answer(
-        .recordInteraction, RecordInteraction(interaction: draft), server.token)
+        RecordInteraction.method, RecordInteraction(interaction: draft), server.token)
       #expect(!first.alreadyRecorded)
       draft.content.customerMessage = "cafe\u{301}"
-      let again = try await peer.reply(.recordInteraction, RecordInteraction(interaction: draft), server.token)
+      let again = try await peer.reply(RecordInteraction.method, RecordInteraction(interaction: draft), server.token)
       #expect(again.error?.code == .alreadyExists)
     }
   }

@@ -1,9 +1,10 @@
-public import Core
+import Core
 public import Logging
 public import Postgres
 
-/// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`.
-public final class PostgresStore: InteractionStore {
+/// Interactions in PostgreSQL. Owns every connection; `run()` works until `close()`. What it does for a feature is an
+/// extension in the feature's folder.
+public final class PostgresStore: Sendable {
   public struct Configuration: Sendable {
     /// A connection URI or keyword string, as libpq reads it.
     public var url: String
@@ -32,7 +33,7 @@ public final class PostgresStore: InteractionStore {
     }
   }
 
-  private let numbers = TenantNumbers()
+  let numbers = TenantNumbers()
   let catalog: Catalog
   let recorder: Recorder
   private let jobs: JobRunner
@@ -41,10 +42,10 @@ public final class PostgresStore: InteractionStore {
   private let probe: DatabaseProbe
   private let keyedReadMax: Duration
   private let batchMax: Duration
-  private let exactStatsInteractionsMax: Int
-  private let smallTenants = SmallTenants()
-  private let layout: RecordLayout
-  private let pageHints = PageHints()
+  let exactStatsInteractionsMax: Int
+  let smallTenants = SmallTenants()
+  let layout: RecordLayout
+  let pageHints = PageHints()
 
   public convenience init(_ configuration: Configuration, logger: Logger) {
     self.init(configuration, exactStatsInteractionsMax: Limits.exactStatsInteractionsMax, logger: logger)
@@ -117,59 +118,11 @@ public final class PostgresStore: InteractionStore {
     return await probe.look()
   }
 
-  public func record(
-    _ interactions: [Interaction], for tenant: Tenant, _ completion: Completion<[Result<Recorded, RPCError>]>
-  ) -> Cancellation {
-    if let key = numbers.hint(for: tenant) {
-      return recorder.record(interactions, tenant: NumberedTenant(key: key, name: tenant), completion)
-    }
-    // A tenant's first record waits for its number.
-    return completion.complete { [catalog, recorder] () throws(RPCError) in
-      let numbered = NumberedTenant(key: try await catalog.add(tenant), name: tenant)
-      return try await withCompletion { recorder.record(interactions, tenant: numbered, $0) }
-    }
-  }
-
-  public func interaction(
-    _ id: InteractionID, of tenant: Tenant, _ completion: Completion<Interaction?>
-  ) -> Cancellation {
-    lookup.interaction(id, tenant: tenant, completion)
-  }
-
-  public func page(
-    _ query: ListInteractions.Checked, of tenant: Tenant,
-    _ completion: Completion<(interactions: [Interaction], more: Bool)>
-  ) -> Cancellation {
-    completion.complete { [self] () throws(RPCError) in
-      let (partitions, hints) = (catalog.partitions, pageHints)
-      let page = try await read(of: tenant) { [layout] (connection, tenant) throws(PostgresError) in
-        try PageReader(query, tenant: tenant, layout, partitions, hints).page(on: connection)
-      }
-      return page ?? ([], false)
-    }
-  }
-
-  public func stats(
-    _ query: GetStats.Checked, of tenant: Tenant, _ completion: Completion<StatsReport>
-  ) -> Cancellation {
-    completion.complete { [self] () throws(RPCError) in try await report(query, of: tenant) }
-  }
-
-  private func report(_ query: GetStats.Checked, of tenant: Tenant) async throws(RPCError) -> StatsReport {
-    let exactUpTo = exactStatsInteractionsMax
-    let isSmall = smallTenants.contains(tenant, from: query.start)
-    let report = try await read(of: tenant) { [layout] (connection, tenant) throws(PostgresError) in
-      try connection.stats(query, of: tenant, layout, exactUpTo: exactUpTo, isSmall: isSmall)
-    }
-    if let report, query.filter.selectsByTimeAlone { smallTenants.remember(tenant, report, exactUpTo: exactUpTo) }
-    return report ?? StatsReport(start: query.start, end: query.end)
-  }
-
   /// Most reads go by keys and sums and end soon. One that does not reads through rows: it is stopped, and begins
   /// again among its like, so that the others do not wait for it. (One that waits for a lock has ended before.)
   ///
   /// - Returns: nil for a tenant that has never recorded anything.
-  private func read<R: Sendable>(
+  func read<R: Sendable>(
     of tenant: Tenant,
     _ body: @Sendable (ReaderSession, NumberedTenant) throws(PostgresError) -> R
   ) async throws(RPCError) -> R? {

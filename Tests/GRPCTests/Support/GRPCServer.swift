@@ -35,7 +35,7 @@ struct GRPCServer: Sendable {
       let server = ParleyServer(
         configuration,
         dispatcher: Dispatcher(
-          InteractionService(store: store).methods + health.methods,
+          store.methods + health.methods,
           verifier: await TokenVerifier(.init(keys: [.hs256(secret: secret)])), logger: .silent),
         health: health, logger: .silent
       ) { continuation.yield($0[0]) }
@@ -81,7 +81,7 @@ struct GRPCServer: Sendable {
   /// A session that keeps the table of interactions, with one in it to ask for, for itself until it is gone.
   func lockTable() async throws -> DatabaseSession {
     let recorded = try await connect().call(
-      path(.recordInteraction), RecordInteraction(interaction: .sample()).encoded(), authorized)
+      path(RecordInteraction.method), RecordInteraction(interaction: .sample()).encoded(), authorized)
     guard recorded.code == 0 else { throw GRPCTestFailure("recording fails: \(recorded)") }
     let session = try database.session()
     try session.sql("BEGIN; LOCK TABLE parley.interactions IN ACCESS EXCLUSIVE MODE")

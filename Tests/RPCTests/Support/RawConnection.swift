@@ -231,7 +231,7 @@ final class RawConnection {
   /// A call goes all the way to the database and back.
   func expectService(as token: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
     do {
-      let reply = try await reply(.getInteraction, GetInteraction(id: InteractionID(at: .now).description), token)
+      let reply = try await reply(GetInteraction.method, GetInteraction(id: InteractionID(at: .now).description), token)
       #expect(reply.error?.code == .notFound, sourceLocation: sourceLocation)
     } catch {
       Issue.record("a connection does not work: \(error)", sourceLocation: sourceLocation)

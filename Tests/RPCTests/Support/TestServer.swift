@@ -57,7 +57,7 @@ struct TestServer: Sendable {
   @discardableResult
   func record(_ draft: InteractionDraft = .sample()) async throws -> InteractionID {
     let recorded: Recorded = try await connect().answer(
-      .recordInteraction, RecordInteraction(interaction: draft), token)
+      RecordInteraction.method, RecordInteraction(interaction: draft), token)
     return recorded.id
   }
 }
@@ -76,7 +76,7 @@ final class RunningServer: Sendable {
 
   /// Answers once it listens; throws what `run()` throws when it cannot.
   static func start(
-    _ addresses: [Address], socketMode: UInt32 = 0o660, store: any InteractionStore = noStore,
+    _ addresses: [Address], socketMode: UInt32 = 0o660, store: PostgresStore = noStore,
     configure: (inout ParleyServer.Configuration) -> Void = { _ in }
   ) async throws -> RunningServer {
     var configuration = ParleyServer.Configuration(addresses: addresses, socketMode: socketMode)
@@ -84,7 +84,7 @@ final class RunningServer: Sendable {
     let (listening, continuation) = AsyncThrowingStream.makeStream(of: [Address].self)
     let verifier = await TokenVerifier(.init(keys: [.hs256(secret: testSecret)]))
     let health = Health()
-    let methods = InteractionService(store: store).methods + health.methods
+    let methods = store.methods + health.methods
     let server = ParleyServer(
       configuration, dispatcher: Dispatcher(methods, verifier: verifier, logger: .silent), health: health,
       logger: .silent
