@@ -59,6 +59,9 @@ package struct Measure: Sendable {
 /// the generations before.
 package struct Measures: Sendable {
   package let all: [Measure]
+  /// The generation of stored formats that servers write: the newest that every server can read which may run now. What is of
+  /// a later one is read, and not written.
+  package let written: Int
   /// Where the numbers of each are among all; of a distribution, where its percentiles are among all percentiles.
   package let places: [Range<Int>]
   package let numbersCount: Int
@@ -67,11 +70,13 @@ package struct Measures: Sendable {
   /// Those that statistics tell of a distribution.
   package static let percentiles = [0.5, 0.95, 0.99]
 
-  package init(_ all: [Measure]) {
+  package init(_ all: [Measure], written: Int) {
     precondition(
       all.map(\.since) == all.map(\.since).sorted(), "a measure stands before one of an earlier generation")
     guard case .one? = all.first?.source else { preconditionFailure("the first measure has to count interactions") }
+    precondition((0...all.last!.since).contains(written), "no measure is of the generation that is to be written")
     self.all = all
+    self.written = written
     var (places, numbers, percentiles) = ([Range<Int>](), 0, 0)
     for measure in all {
       if case .distribution = measure.source {
@@ -99,17 +104,18 @@ package struct Measures: Sendable {
 }
 
 extension Measures {
-  /// To add one, declare it here, add it to Stats in proto/, and write the new generation of stored formats:
-  /// Sources/Service/Statistics/README.md tells how.
-  package static let standard = Measures([
-    Measure("total_interactions", .one),
-    Measure("total_cost_nanos", .sum(of: "estimated_cost_nanos")),
-    Measure("confidence_micros", .confidenceMicros, shown: .mean("avg_confidence", unit: 1_000_000)),
-    Measure("handoff_count", .handoffs),
-    Measure("prompt_tokens", .sum(of: "prompt_tokens")),
-    Measure("completion_tokens", .sum(of: "completion_tokens")),
-    Measure("processing_time_ms", .sum(of: "processing_time_ms"), shown: .mean("avg_processing_time_ms")),
-    Measure("confidence_histogram", .confidenceBins),
-    Measure("processing_time_ms", .distribution(of: "processing_time_ms"), shown: .percentiles),
-  ])
+  /// To add one, declare it here `since` a new generation, and add it to Stats in proto/. It is written once `written` is
+  /// raised, which a later release does: Sources/Service/Statistics/README.md tells when.
+  package static let standard = Measures(
+    [
+      Measure("total_interactions", .one),
+      Measure("total_cost_nanos", .sum(of: "estimated_cost_nanos")),
+      Measure("confidence_micros", .confidenceMicros, shown: .mean("avg_confidence", unit: 1_000_000)),
+      Measure("handoff_count", .handoffs),
+      Measure("prompt_tokens", .sum(of: "prompt_tokens")),
+      Measure("completion_tokens", .sum(of: "completion_tokens")),
+      Measure("processing_time_ms", .sum(of: "processing_time_ms"), shown: .mean("avg_processing_time_ms")),
+      Measure("confidence_histogram", .confidenceBins),
+      Measure("processing_time_ms", .distribution(of: "processing_time_ms"), shown: .percentiles),
+    ], written: 0)
 }

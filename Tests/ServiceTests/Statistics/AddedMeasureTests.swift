@@ -135,13 +135,7 @@ import Testing
   @Test func whatIsWrittenIsOfTheGenerationThatEveryServerReads() throws {
     let (careful, later) = (RecordLayout.added(written: 0), RecordLayout.added(written: 1))
     let interaction = Interaction.calling(tools: 3)
-    func bytes(_ layout: RecordLayout) -> (record: [UInt8], sums: [UInt8]) {
-      var (writer, sums) = (ChangeRecordWriter(layout.plan), Sums(layout.plan))
-      let entry = ChangeEntry(interaction, layout.plan)
-      writer.append(entry)
-      sums.add(entry)
-      return (writer.bytes, sums.bytes)
-    }
+    func bytes(_ layout: RecordLayout) -> (record: [UInt8], sums: [UInt8]) { stored(interaction, layout) }
     #expect(bytes(careful).record == bytes(.standard).record && bytes(careful).sums == bytes(.standard).sums)
     #expect(bytes(later).record[0] == 1 && bytes(later).sums[0] == 2)
 
@@ -164,6 +158,28 @@ import Testing
     }
   }
 
+  /// A release that declares a measure goes on writing what servers of the release before can read.
+  @Test func declaredMeasureIsNotWrittenUntilTheTablesNumberIsRaised() {
+    let (interaction, written) = (Interaction.calling(tools: 3), Measures.standard.written)
+    #expect(RecordLayout.standard.plan.written == written)
+    let layout = RecordLayout.added(written: written)
+    let newest = layout.plan.generations.count - 1
+    #expect(newest > written)
+    let (before, declared) = (stored(interaction, .standard), stored(interaction, layout))
+    #expect(declared.record == before.record && declared.sums == before.sums)
+    let raised = stored(interaction, .added(written: newest))
+    #expect(raised.record[0] == UInt8(newest) && raised.sums[0] == UInt8(newest + 1))
+  }
+
+  /// A change record and a rollup of one interaction.
+  private func stored(_ interaction: Interaction, _ layout: RecordLayout) -> (record: [UInt8], sums: [UInt8]) {
+    var (writer, sums) = (ChangeRecordWriter(layout.plan), Sums(layout.plan))
+    let entry = ChangeEntry(interaction, layout.plan)
+    writer.append(entry)
+    sums.add(entry)
+    return (writer.bytes, sums.bytes)
+  }
+
   @Test func damageInWhatWasAddedIsFound() throws {
     let layout = RecordLayout.added(written: 1)
     var random = SeededGenerator()
@@ -184,7 +200,7 @@ import Testing
   private func expect(
     _ stats: Stats, _ calls: [Int32?], others: Int = 0, _ location: SourceLocation = #_sourceLocation
   ) {
-    let (known, measures) = (calls.compactMap { $0 }, Measures.withToolCalls)
+    let (known, measures) = (calls.compactMap { $0 }, Measures.withToolCalls(written: 1))
     func number(_ name: String) -> Int64 { stats.numbers[measures.place(of: name).lowerBound] }
     #expect(stats.totalInteractions == calls.count + others, sourceLocation: location)
     #expect(number("tool_calls") == known.reduce(0) { $0 + Int64($1) }, sourceLocation: location)
@@ -212,18 +228,20 @@ extension RecordLayout {
   fileprivate static func added(written: Int) -> RecordLayout {
     RecordLayout(
       fields: InteractionContent.fields + [.optionalCount("tool_calls", \.toolCalls)],
-      measures: .withToolCalls, written: written)
+      measures: .withToolCalls(written: written))
   }
 }
 
 extension Measures {
-  fileprivate static let withToolCalls = Measures(
-    standard.all + [
-      Measure(
-        "tool_calls", .sum(of: "tool_calls"), shown: .mean("avg_tool_calls", of: "tool_calls_count"), since: 1),
-      Measure("tool_calls_count", .known("tool_calls"), since: 1),
-      Measure("tool_calls", .distribution(of: "tool_calls"), shown: .percentiles, since: 1),
-    ])
+  fileprivate static func withToolCalls(written: Int) -> Measures {
+    Measures(
+      standard.all + [
+        Measure(
+          "tool_calls", .sum(of: "tool_calls"), shown: .mean("avg_tool_calls", of: "tool_calls_count"), since: 1),
+        Measure("tool_calls_count", .known("tool_calls"), since: 1),
+        Measure("tool_calls", .distribution(of: "tool_calls"), shown: .percentiles, since: 1),
+      ], written: written)
+  }
 }
 
 extension InteractionContent {

@@ -50,15 +50,15 @@ final class MeasurePlan: Sendable {
   let distributionCounts: [Int?]
   /// Those that this server can read.
   let generations: [Generation]
-  /// The one that it writes: the newest that every server can read that may run now.
+  /// The one that it writes (`Measures.written`).
   let written: Int
 
   /// The fields that change records of the first generation have, in their order.
   private static let firstInputs = ["estimated_cost_nanos", "processing_time_ms", "prompt_tokens", "completion_tokens"]
 
-  /// - Parameter written: nil: the newest.
-  init(_ measures: Measures, fields: [ContentField], written: Int? = nil) {
+  init(_ measures: Measures, fields: [ContentField]) {
     self.measures = measures
+    written = measures.written
     let named = Self.inputs(of: measures)
     let inputFields = named.map { name, _ in fields.first { $0.name == name }! }
     let inputs = inputFields.map(Self.input)
@@ -106,7 +106,6 @@ final class MeasurePlan: Sendable {
         inputs: named.count { $0.since <= generation }, numbers: measured.reduce(0) { $0 + $1.width },
         distributions: measured.count { $0.isDistribution })
     }
-    self.written = written ?? generations.count - 1
   }
 
   /// The names of the fields in the order of change records, with the first generation that has each: those of the first,

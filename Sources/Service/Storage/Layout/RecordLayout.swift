@@ -15,8 +15,7 @@ final class RecordLayout: Sendable {
   /// What `InteractionContent.fields` and `Measures.standard` declare.
   static let standard = RecordLayout(fields: InteractionContent.fields, measures: .standard)
 
-  /// - Parameter written: the generation of stored formats that is written; nil: the newest.
-  init(fields: [ContentField], measures: Measures, written: Int? = nil) {
+  init(fields: [ContentField], measures: Measures) {
     let all = fields.flatMap(Column.columns)
     // Those that are compared stand first, so that the bytes of a row begin with all that a retry has to repeat.
     columns = all.filter(\.isCompared) + all.filter { !$0.isCompared }
@@ -24,7 +23,7 @@ final class RecordLayout: Sendable {
     shortCodecs = columns.filter { !$0.isLong }.map(\.codec)
     comparedCodecs = columns.filter(\.isCompared).map(\.codec)
     otherCodecs = columns.filter { !$0.isCompared }.map(\.codec)
-    plan = MeasurePlan(measures, fields: fields, written: written)
+    plan = MeasurePlan(measures, fields: fields)
     statements = LayoutStatements(columns, plan)
   }
 
