@@ -13,7 +13,7 @@ extension PostgresStore: InteractionStore {
     _ completion: Completion<(interactions: [Interaction], more: Bool)>
   ) -> Cancellation {
     completion.complete { [self] () throws(RPCError) in
-      let (partitions, hints) = (catalog.partitions, pageHints)
+      let (partitions, hints) = (partitions.known, pageHints)
       let page = try await read(of: tenant) { [layout] (connection, tenant) throws(PostgresError) in
         try PageReader(query, tenant: tenant, layout, partitions, hints).page(on: connection)
       }

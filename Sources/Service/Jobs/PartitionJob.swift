@@ -10,12 +10,14 @@ struct PartitionJob: Job {
   let interval = Duration.seconds(10)
   let finishesOnStop = false
 
-  private let catalog: Catalog
+  private let partitions: PartitionManager
   private let watch: LeaseWatch?
   private let now: @Sendable () -> Timestamp
 
-  init(_ catalog: Catalog, watch: LeaseWatch? = nil, now: @escaping @Sendable () -> Timestamp = { .now }) {
-    self.catalog = catalog
+  init(
+    _ partitions: PartitionManager, watch: LeaseWatch? = nil, now: @escaping @Sendable () -> Timestamp = { .now }
+  ) {
+    self.partitions = partitions
     self.watch = watch
     self.now = now
   }
@@ -23,12 +25,12 @@ struct PartitionJob: Job {
   func runOnce(on session: Session) throws(PostgresError) -> NextRun {
     let now = now()
     try makePartitions(for: [0, 31, 62].map { now + $0 * .millisecondsPerDay }, on: session)
-    catalog.haveLooked(try session.lookAtPartitions())
+    partitions.haveLooked(try session.lookAtPartitions())
     return .afterPause
   }
 
   private func makePartitions(for times: [Timestamp], on session: Session) throws(PostgresError) {
-    var days = catalog.daysWithoutPartition(for: times)
+    var days = partitions.daysWithoutPartition(for: times)
     guard !days.isEmpty else { return }
     for day in try session.daysWithoutPartition(among: days) {
       let made: Void? = try session.withLease(.partitions, beginningWith: .begin, watch) {
@@ -38,6 +40,6 @@ struct PartitionJob: Job {
       // Another server is at it.
       if made == nil { days.remove(day) }
     }
-    catalog.rememberPartitions(ofDays: days)
+    partitions.rememberPartitions(ofDays: days)
   }
 }

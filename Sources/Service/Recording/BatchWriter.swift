@@ -25,7 +25,7 @@ final class BatchWriter: Sendable {
   }
 
   private let connection: OwnerConnection
-  private let catalog: Catalog
+  private let partitions: PartitionManager
   private let numbers: TenantNumbers
   private let layout: RecordLayout
   private let takenKeys: TakenKeys
@@ -43,12 +43,12 @@ final class BatchWriter: Sendable {
   ///   - takenKeys: what the writers of one store know together.
   ///   - lockedRows: so is this.
   init(
-    _ connection: OwnerConnection, catalog: Catalog, numbers: TenantNumbers, layout: RecordLayout = .standard,
-    takenKeys: TakenKeys = TakenKeys(), lockedRows: LockedRows = LockedRows(),
+    _ connection: OwnerConnection, partitions: PartitionManager, numbers: TenantNumbers,
+    layout: RecordLayout = .standard, takenKeys: TakenKeys = TakenKeys(), lockedRows: LockedRows = LockedRows(),
     lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax), logger: Logger
   ) {
     self.connection = connection
-    self.catalog = catalog
+    self.partitions = partitions
     self.numbers = numbers
     self.layout = layout
     self.takenKeys = takenKeys
@@ -103,7 +103,7 @@ final class BatchWriter: Sendable {
     let tenants = rows.tenants
     guard Set(tenants.map(\.key)).count == tenants.count else { return nil }
     var outcomes: [Outcome?] = rows.map { _ in nil }
-    let withoutPartition = await catalog.ensurePartitions(for: rows.map(\.id.time))
+    let withoutPartition = await partitions.ensurePartitions(for: rows.map(\.id.time))
     if !withoutPartition.isEmpty {
       for index in rows.indices { outcomes[index] = withoutPartition[rows[index].id.time.day].map(Outcome.failed) }
     }
@@ -225,8 +225,8 @@ final class BatchWriter: Sendable {
         pieces.append(piece)
       case .failure(let error) where (error.isPartitionMissing || error.mayMissPartition) && !piece.hasMadePartitions:
         let times = piece.rows.map(\.id.time)
-        catalog.forgetPartitions(for: times)
-        let failed = await catalog.ensurePartitions(for: times)
+        partitions.forgetPartitions(for: times)
+        let failed = await partitions.ensurePartitions(for: times)
         piece.hasMadePartitions = true
         for (place, time) in zip(piece.places, times) { written[place] = failed[time.day].map(WrittenRow.failed) }
         let rest = piece.rows.indices.filter { written[piece.places[$0]] == nil }

@@ -8,8 +8,8 @@ extension PostgresStore: RecordingStore {
       return recorder.record(interactions, tenant: NumberedTenant(key: key, name: tenant), completion)
     }
     // A tenant's first record waits for its number.
-    return completion.complete { [catalog, recorder] () throws(RPCError) in
-      let numbered = NumberedTenant(key: try await catalog.add(tenant), name: tenant)
+    return completion.complete { [tenants, recorder] () throws(RPCError) in
+      let numbered = NumberedTenant(key: try await tenants.add(tenant), name: tenant)
       return try await withCompletion { recorder.record(interactions, tenant: numbered, $0) }
     }
   }

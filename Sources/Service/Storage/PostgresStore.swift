@@ -34,7 +34,8 @@ public final class PostgresStore: Sendable {
   }
 
   let numbers = TenantNumbers()
-  let catalog: Catalog
+  let tenants: TenantRegistry
+  let partitions: PartitionManager
   let recorder: Recorder
   private let jobs: JobRunner
   let readers: ReaderPool
@@ -64,9 +65,10 @@ public final class PostgresStore: Sendable {
       grace: configuration.grace, preparedStatements: configuration.preparedStatements,
       readLockMax: configuration.readLockMax)
     func owner() -> OwnerConnection { OwnerConnection(connection, logger: logger) }
-    let (numbers, registry) = (numbers, owner())
-    let catalog = Catalog(registry, numbers, lockMax: configuration.lockMax)
-    self.catalog = catalog
+    let (numbers, shared) = (numbers, owner())
+    let partitions = PartitionManager(shared, lockMax: configuration.lockMax)
+    tenants = TenantRegistry(shared, numbers, lockMax: configuration.lockMax)
+    self.partitions = partitions
     let (takenKeys, lockedRows) = (TakenKeys(), LockedRows())
     let budget = configuration.connections
     let readers = ReaderPool(connection, count: budget.readers, scansMax: budget.scansMax, logger: logger)
@@ -74,13 +76,14 @@ public final class PostgresStore: Sendable {
     recorder = Recorder(
       writers: (0..<budget.writers).map { _ in
         BatchWriter(
-          owner(), catalog: catalog, numbers: numbers, layout: layout, takenKeys: takenKeys, lockedRows: lockedRows,
+          owner(), partitions: partitions, numbers: numbers, layout: layout, takenKeys: takenKeys,
+          lockedRows: lockedRows,
           lockMax: configuration.lockMax, logger: logger)
       }, layout: layout, failingMax: configuration.failingMax, readTimeOfOthers: { readers.readTime(besides: $0) })
     let (rollups, putOff, watch) = (owner(), PutOffTenants(logger: logger), LeaseWatch(logger: logger))
     jobs = JobRunner(
       [
-        .init(PartitionJob(catalog, watch: watch), on: registry),
+        .init(PartitionJob(partitions, watch: watch), on: shared),
         .init(RollupJob(putOff, layout: layout, watch: watch, logger: logger), on: rollups),
         .init(RebuildJob(putOff, layout: layout, watch: watch, logger: logger), on: rollups),
       ], logger: logger)

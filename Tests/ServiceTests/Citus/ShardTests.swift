@@ -69,9 +69,9 @@ import Testing
     try await TestDatabase.with { database in
       let owner = database.owner()
       let numbers = TenantNumbers()
-      let catalog = Catalog(database.owner(), numbers)
-      let tenant = NumberedTenant(key: try await catalog.add(.a), name: .a)
-      let writer = BatchWriter(owner, catalog: catalog, numbers: numbers, logger: .silent)
+      let shared = database.owner()
+      let tenant = NumberedTenant(key: try await TenantRegistry(shared, numbers).add(.a), name: .a)
+      let writer = BatchWriter(owner, partitions: PartitionManager(shared), numbers: numbers, logger: .silent)
       // The first makes the partition.
       _ = await writer.write([RecordRow(.sample(), tenant: tenant)])
       let rows = (0..<count).map { _ in RecordRow(.sample(), tenant: tenant) }

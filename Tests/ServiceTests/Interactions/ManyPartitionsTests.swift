@@ -47,7 +47,7 @@ import Testing
       try await database.withStore(configuration(database)) { store in
         try await database.warmUp(store)
         try await eventually("the store knows of partitions that are far ahead") {
-          store.catalog.partitions == KnownPartitions(count: count + 1, areFarAhead: count > 100)
+          store.partitions.known == KnownPartitions(count: count + 1, areFarAhead: count > 100)
         }
         let month = Month(of: .now)
         // Of this month and the one before.

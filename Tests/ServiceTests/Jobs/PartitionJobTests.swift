@@ -18,13 +18,13 @@ import Testing
   }
 
   private struct Server {
-    let catalog: Catalog
+    let partitions: PartitionManager
     let runner: JobRunner
 
     init(_ database: TestDatabase, _ calendar: Calendar) {
       let owner = database.owner()
-      catalog = Catalog(owner, TenantNumbers())
-      let job = PartitionJob(catalog) { calendar.now }
+      partitions = PartitionManager(owner)
+      let job = PartitionJob(partitions) { calendar.now }
       runner = JobRunner([.init(job, on: owner)], logger: .silent)
     }
   }
@@ -46,11 +46,11 @@ import Testing
       let server = Server(database, calendar)
       try await server.runner.runOnce()
       #expect(try months(database) == ["2031_01", "2031_02", "2031_03"])
-      #expect(server.catalog.partitions.areFarAhead)
+      #expect(server.partitions.known.areFarAhead)
       let made = try database.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'parley.interactions'::regclass")
-      #expect(made == [["\(server.catalog.partitions.count ?? 0)"]])
+      #expect(made == [["\(server.partitions.known.count ?? 0)"]])
       // A call that records now need not look.
-      #expect(server.catalog.daysWithoutPartition(for: [calendar.now]) == [])
+      #expect(server.partitions.daysWithoutPartition(for: [calendar.now]) == [])
       calendar.turn(to: "2031-01-29T12:00:00.000Z")
       try await server.runner.runOnce()
       #expect(try months(database) == ["2031_01", "2031_02", "2031_03", "2031_04"])
@@ -68,14 +68,14 @@ import Testing
       try session.sql("BEGIN; SELECT FROM parley.leases WHERE name = 'partitions' FOR UPDATE")
       try await server.runner.runOnce()
       #expect(try months(database) == [])
-      #expect(server.catalog.daysWithoutPartition(for: [calendar.now]).count == 1, "it is looked for again")
+      #expect(server.partitions.daysWithoutPartition(for: [calendar.now]).count == 1, "it is looked for again")
       try session.unlock()
       try await other.runner.runOnce()
       #expect(try months(database).count == 3)
       // Who comes later finds them there: it needs no lease.
       try session.sql("BEGIN; SELECT FROM parley.leases WHERE name = 'partitions' FOR UPDATE")
       try await server.runner.runOnce()
-      #expect(server.catalog.daysWithoutPartition(for: [calendar.now]) == [])
+      #expect(server.partitions.daysWithoutPartition(for: [calendar.now]) == [])
     }
   }
 

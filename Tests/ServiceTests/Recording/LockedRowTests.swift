@@ -83,7 +83,7 @@ import Testing
       }
       let (owner, numbers, lockedRows) = (database.owner(), TenantNumbers(), LockedRows())
       let writer = BatchWriter(
-        owner, catalog: Catalog(owner, numbers), numbers: numbers, lockedRows: lockedRows,
+        owner, partitions: PartitionManager(owner), numbers: numbers, lockedRows: lockedRows,
         lockMax: .milliseconds(100), logger: .silent)
       let tenants = [try database.numbered(.a), try database.numbered(.b)]
       let batch = (0..<count).flatMap { _ in tenants.map { RecordRow(.sample(), tenant: $0) } }

@@ -302,7 +302,7 @@ import Testing
       try await database.withStore { store in
         _ = try await store.record(.sample())
         _ = try await store.pages()
-        // A writer, the catalog, and the rollup job.
+        // A writer, the tenant registry, and the rollup job.
         try await eventually("all have come") { try database.session().backends(.owner).count >= 3 }
       }
       try await eventually("no connection of the store is left") {

@@ -151,7 +151,7 @@ import Testing
     try await TestDatabase.with { database in
       try await database.withStore { try await database.warmUp($0) }
       let (owner, numbers) = (database.owner(), TenantNumbers())
-      let writer = BatchWriter(owner, catalog: Catalog(owner, numbers), numbers: numbers, logger: .silent)
+      let writer = BatchWriter(owner, partitions: PartitionManager(owner), numbers: numbers, logger: .silent)
       let key = try database.key(of: .a)
       let rows = [Tenant.a, .b].flatMap { name in
         interactions.map { RecordRow($0, tenant: NumberedTenant(key: key, name: name)) }

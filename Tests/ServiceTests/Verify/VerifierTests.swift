@@ -125,7 +125,7 @@ import Testing
     try await withRecorded { database, verifier in
       let more = (0..<40).map { Interaction.sample(at: Self.time + Int64($0) * 1_000_000) }
       let (owner, numbers) = (database.owner(), TenantNumbers())
-      let writer = BatchWriter(owner, catalog: Catalog(owner, numbers), numbers: numbers, logger: .silent)
+      let writer = BatchWriter(owner, partitions: PartitionManager(owner), numbers: numbers, logger: .silent)
       let tenant = try database.numbered(.a)
       let outcomes = await writer.write(more.map { RecordRow($0, tenant: tenant) })
       #expect(outcomes.allSatisfy { if case .told(.success) = $0 { true } else { false } })

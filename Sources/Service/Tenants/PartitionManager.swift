@@ -1,10 +1,8 @@
 import Core
-import Logging
 import Postgres
 import Synchronization
 
 extension Statement {
-  fileprivate static let addTenants = Statement("tenants_add", PackageResources.tenants_add_sql)
   fileprivate static let ensurePartition = Statement("partition_ensure", PackageResources.partition_ensure_sql)
   fileprivate static let missingPartitions = Statement("partitions_missing", PackageResources.partitions_missing_sql)
   fileprivate static let lookAtPartitions = Statement("partitions_look", PackageResources.partitions_look_sql)
@@ -18,77 +16,50 @@ struct KnownPartitions: Equatable {
   var areFarAhead = false
 }
 
-/// What every row rests on: the tenants' numbers and the partitions. Adds tenants, and the partitions that calls find
-/// missing, by one connection as the tables' owner. `PartitionJob` makes the others, and reads look a tenant up by
-/// themselves.
-final class Catalog: Sendable {
-  private struct Known {
+/// Knows which partitions are there, and makes those that calls find missing, by a connection as the tables' owner.
+/// `PartitionJob` makes the others.
+final class PartitionManager: Sendable {
+  private struct State {
     /// Days, as counted from 1970, whose partition is there.
     var days: Set<Int64> = []
-    /// Calls that wait for their tenant's number.
-    var waitingCount = 0
-    var partitions = KnownPartitions()
+    var known = KnownPartitions()
     /// No partition is made before, for what that takes is locked.
     var partitionsDue = Duration.zero
     var partitionBackoff = Backoff(from: .seconds(1), to: .seconds(5))
   }
 
   private let connection: OwnerConnection
-  private let numbers: TenantNumbers
   /// How long a call waits for what others have locked.
   private let lockMax: Duration
   private let clock: JobClock
-  private let known = Mutex(Known())
+  private let state = Mutex(State())
 
   init(
-    _ connection: OwnerConnection, _ numbers: TenantNumbers,
-    lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax), clock: JobClock = .machine
+    _ connection: OwnerConnection, lockMax: Duration = .milliseconds(Limits.recordLockMillisecondsMax),
+    clock: JobClock = .machine
   ) {
     self.connection = connection
-    self.numbers = numbers
     self.lockMax = lockMax
     self.clock = clock
-  }
-
-  /// The tenant's number, given now if it has none.
-  func add(_ tenant: Tenant) async throws(RPCError) -> TenantKey {
-    let mayWait = known.withLock { known in
-      guard known.waitingCount < Limits.tenantLookupsWaitingMax else { return false }
-      known.waitingCount += 1
-      return true
-    }
-    guard mayWait else { throw .overloaded("too many calls wait for their tenant to be looked up") }
-    defer { known.withLock { $0.waitingCount -= 1 } }
-    // Another call may have asked meanwhile.
-    if let key = numbers.hint(for: tenant) { return key }
-    let added = await connection.runRepeatable { [lockMax] (connection) throws(PostgresError) in
-      try connection.addTenants([tenant], lockMax: lockMax)[0]
-    }
-    switch added {
-    case .success(let key):
-      numbers.remember(key, for: tenant)
-      return key
-    case .failure(let error): throw error.rpcError
-    }
   }
 
   /// Partitions of these times are looked for again: somebody dropped one.
   func forgetPartitions(for times: some Sequence<Timestamp>) {
     let days = times.map(\.day)
-    known.withLock { $0.days.subtract(days) }
+    state.withLock { $0.days.subtract(days) }
   }
 
-  var partitions: KnownPartitions { known.withLock { $0.partitions } }
+  var known: KnownPartitions { state.withLock { $0.known } }
 
-  func haveLooked(_ partitions: KnownPartitions) { known.withLock { $0.partitions = partitions } }
+  func haveLooked(_ found: KnownPartitions) { state.withLock { $0.known = found } }
 
   /// The days of these times, as counted from 1970, whose partition is not known to be there.
   func daysWithoutPartition(for times: some Sequence<Timestamp>) -> Set<Int64> {
     let days = Set(times.map(\.day))
-    return known.withLock { days.subtracting($0.days) }
+    return state.withLock { days.subtracting($0.days) }
   }
 
-  func rememberPartitions(ofDays days: Set<Int64>) { known.withLock { $0.days.formUnion(days) } }
+  func rememberPartitions(ofDays days: Set<Int64>) { state.withLock { $0.days.formUnion(days) } }
 
   /// Makes sure that a partition holds each of these times.
   ///
@@ -114,16 +85,16 @@ final class Catalog: Sendable {
   ) throws(PostgresError) -> [Int64: WriteFailure] {
     var failed: [Int64: WriteFailure] = [:]
     for day in try connection.daysWithoutPartition(among: days) {
-      guard known.withLock({ $0.partitionsDue <= clock.now() }) else {
+      guard state.withLock({ $0.partitionsDue <= clock.now() }) else {
         failed[day] = WriteFailure(putOff: "what a new partition takes")
         continue
       }
       do throws(PostgresError) {
         try connection.ensurePartition(ofDay: day, lockMax: lockMax)
-        known.withLock { $0.partitionBackoff.succeeded() }
+        state.withLock { $0.partitionBackoff.succeeded() }
       } catch {
         guard error.isLockTimeout else { throw error }
-        known.withLock { $0.partitionsDue = clock.now() + $0.partitionBackoff.nextPause() }
+        state.withLock { $0.partitionsDue = clock.now() + $0.partitionBackoff.nextPause() }
         failed[day] = WriteFailure(error)
       }
     }
@@ -137,16 +108,6 @@ extension Timestamp {
 }
 
 extension Session {
-  /// The numbers of tenants, in their order, given now to those that have none.
-  func addTenants(_ tenants: [Tenant], lockMax: Duration) throws(PostgresError) -> [TenantKey] {
-    let rows = try run(
-      Command(.addTenants) {
-        $0.add(tenants.map(\.description))
-        $0.add(lockMax.setting)
-      })
-    return try rows.map { (row) throws(PostgresError) in TenantKey(rawValue: try row.int32(0)) }
-  }
-
   /// Makes the partition that holds a day, as counted from 1970, if it is not there.
   func ensurePartition(ofDay day: Int64, lockMax: Duration) throws(PostgresError) {
     _ = try run(
