@@ -3,7 +3,7 @@ import Messages
 
 /// One gRPC connection: what its peer does goes in, what is to be done comes out, in its order (`next()`). Pure: its
 /// owner moves bytes, runs calls and tells the time.
-struct GRPCConnectionState {
+struct GRPCConnectionState: ~Copyable {
   enum Action {
     /// Run a unary call; its response is told by `answered`.
     case run(StreamID, Method, GRPCRequestHead, RPCMessage, timeout: Duration)
@@ -102,15 +102,15 @@ struct GRPCConnectionState {
     guard !life.isEnding else { return actions.append(.reset(id, .refusedStream)) }
     lastStream = id
     streamsEver += 1
-    var stream = GRPCStreamState(opened: now)
     do throws(GRPCRequestHead.Refusal) {
       let head = try head.get()
       let method = try method(of: head)
-      if stream.open(head, method) { actions.append(.open(id, method, head)) }
+      let stream = GRPCStreamState(head, method, opened: now)
+      if stream.isStreaming { actions.append(.open(id, method, head)) }
+      streams[id] = stream
     } catch {
-      stream.refuse(error) { actions.append(.send(id, $0)) }
+      streams[id] = GRPCStreamState(refused: error) { actions.append(.send(id, $0)) }
     }
-    streams[id] = stream
     if isLast { ended(id, at: now) }
   }
 
@@ -160,7 +160,7 @@ struct GRPCConnectionState {
     guard let stream = streams.removeValue(forKey: id) else { return }
     if streams.isEmpty, streams.capacity > Self.keptMax { streams = [:] }
     if stream.countedBytes > 0 { count(held: -stream.countedBytes, of: id) }
-    if stream.hasBegun, !stream.isAnswered { actions.append(.cancel(id)) }
+    if stream.isUnderWay { actions.append(.cancel(id)) }
     endIfAnswered()
   }
 
@@ -204,7 +204,7 @@ struct GRPCConnectionState {
 
   private mutating func fail(_ id: StreamID, _ error: RPCError) {
     guard let stream = streams[id], !stream.isAnswered else { return }
-    if stream.hasBegun { actions.append(.cancel(id)) }
+    if stream.isUnderWay { actions.append(.cancel(id)) }
     answered(id, Response(error))
   }
 

@@ -1,7 +1,8 @@
 import Core
 import Messages
 
-/// One call as its stream has it: from headers and bytes to messages, and from a response to headers and bytes. Pure.
+/// One call as its stream has it: from headers and bytes to messages, and from a response to headers and bytes. Pure; and
+/// copyable, because a Dictionary, in which the connection keeps its streams, takes nothing else.
 struct GRPCStreamState {
   /// What a stream sends.
   enum Outgoing {
@@ -24,13 +25,24 @@ struct GRPCStreamState {
     case fail(RPCError)
   }
 
-  let opened: ContinuousClock.Instant
-  private var head: GRPCRequestHead?
-  private var method: Method?
-  /// nil: it is not a stream.
-  private var streams: Method.Streams?
-  private var decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
-  private var messageCount = 0
+  /// How far the call is.
+  private enum Phase {
+    /// Of a unary call the request comes. If that is not complete by the deadline, the call fails.
+    case receiving(GRPCRequestHead, Method, deadline: ContinuousClock.Instant)
+    /// A unary call has begun, with its whole request.
+    case running
+    /// A streaming call has begun, with its headers, and its messages come.
+    case streaming(Method.Streams)
+    /// The messages of a streaming call have all come.
+    case responding
+    /// The call's end was sent, or it was refused.
+    case answered
+  }
+
+  private var phase: Phase
+  /// Of the messages of the response: the caller's own, where it takes responses in it too.
+  private let encoding: Compression?
+  private var decoder: GRPCMessageDecoder
   /// Of a request that takes but one, until it is complete.
   private var message: RPCMessage?
   /// Messages that a streaming method has been given, and those among them that it has taken.
@@ -40,54 +52,83 @@ struct GRPCStreamState {
   private(set) var unreturnedBytes = 0
   /// The connection's sum has so many bytes of it.
   private(set) var countedBytes = 0
-  /// The call has begun.
-  private(set) var hasBegun = false
-  /// The peer has sent its last frame.
-  private(set) var isRequestEnded = false
-  private var isInitialSent = false
-  /// The call's end was sent, or the stream is gone.
-  private(set) var isAnswered = false
+  /// The headers before the first message were sent.
+  private var areHeadersSent = false
 
-  init(opened: ContinuousClock.Instant) {
-    self.opened = opened
+  /// A call, which begins at once if it is streaming.
+  init(_ head: GRPCRequestHead, _ method: Method, opened: ContinuousClock.Instant) {
+    if case .streaming(let streams, _) = method.handler {
+      phase = .streaming(streams)
+    } else {
+      // The caller's deadline, or the longest that a call may take.
+      let longest = Duration.seconds(Limits.callSecondsMax)
+      phase = .receiving(head, method, deadline: opened + min(head.timeout ?? longest, longest))
+    }
+    encoding = head.responseEncoding
+    decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
+  }
+
+  /// What is no call, and is answered so.
+  init(refused refusal: GRPCRequestHead.Refusal, _ send: (Outgoing) -> Void) {
+    phase = .answered
+    encoding = nil
+    decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
+    send(.headers(HTTP2Headers(refusal), isLast: true))
+  }
+
+  /// The call has begun, and is not answered.
+  var isUnderWay: Bool {
+    switch phase {
+    case .running, .streaming, .responding: true
+    case .receiving, .answered: false
+    }
+  }
+
+  /// The call's end was sent, or it was refused.
+  var isAnswered: Bool {
+    if case .answered = phase { true } else { false }
+  }
+
+  /// The messages of the request, or of the response, are a stream.
+  var isStreaming: Bool {
+    switch phase {
+    case .streaming, .responding: true
+    case .receiving, .running, .answered: false
+    }
   }
 
   // MARK: The request
 
-  /// - Returns: whether the call begins at once, being a stream.
-  mutating func open(_ head: GRPCRequestHead, _ method: Method) -> Bool {
-    (self.head, self.method) = (head, method)
-    if head.encoding != nil {
-      decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
+  /// How many messages the request may have; nil: nothing more of it counts.
+  private var requestsMax: Int? {
+    switch phase {
+    case .receiving: 1
+    case .streaming(let streams): streams.requestsMax
+    case .running, .responding, .answered: nil
     }
-    guard case .streaming(let streams, _) = method.handler else { return false }
-    self.streams = streams
-    hasBegun = true
-    return true
   }
-
-  private var requestsMax: Int { streams?.requestsMax ?? 1 }
 
   /// - Parameter deliver: gets the messages of a streaming request.
   mutating func receive(_ bytes: UnsafeRawBufferPointer, deliver: (RPCMessage) -> Void) throws(RPCError) {
     unreturnedBytes += bytes.count
-    guard !isAnswered else { return }
+    guard let requestsMax else { return }
     // Most requests come in one piece.
-    if let message = decoder.whole(bytes) { return try take(message, deliver: deliver) }
+    if let message = decoder.whole(bytes) { return try take(message, of: requestsMax, deliver: deliver) }
     decoder.append(bytes)
-    while let message = try nextMessage() { try take(message, deliver: deliver) }
+    while let message = try nextMessage() { try take(message, of: requestsMax, deliver: deliver) }
   }
 
-  private mutating func take(_ message: RPCMessage, deliver: (RPCMessage) -> Void) throws(RPCError) {
-    guard messageCount < requestsMax else { throw .wrongMessageCount }
-    messageCount += 1
+  private mutating func take(
+    _ message: RPCMessage, of requestsMax: Int, deliver: (RPCMessage) -> Void
+  ) throws(RPCError) {
     // A method that takes exactly one begins when it is known that there is no other.
-    guard requestsMax > 1 else {
+    if requestsMax == 1 {
+      guard self.message == nil else { throw .wrongMessageCount }
       self.message = message
-      return
+    } else {
+      give(message)
+      deliver(message)
     }
-    give(message)
-    deliver(message)
   }
 
   private mutating func nextMessage() throws(RPCError) -> RPCMessage? {
@@ -100,19 +141,22 @@ struct GRPCStreamState {
 
   /// The peer sends no more.
   mutating func end(at now: ContinuousClock.Instant) -> End {
-    isRequestEnded = true
-    guard !isAnswered else { return .nothing }
+    guard requestsMax != nil else { return .nothing }
     guard decoder.bufferedBytes == 0 else { return .fail(RPCError(.malformed("the request ended within a message"))) }
     let message = message
     self.message = nil
-    guard streams == nil else {
+    switch phase {
+    case .receiving(let head, let method, let deadline):
+      guard let message else { return .fail(.wrongMessageCount) }
+      phase = .running
+      return .run(method, head, message, timeout: deadline - now)
+    case .streaming(let streams):
+      phase = .responding
       if let message { give(message) }
-      let isMissing = messageCount == 0 && requestsMax == 1
+      let isMissing = message == nil && streams.requestsMax == 1
       return .finish(message, isMissing ? .failure(.wrongMessageCount) : .success(()))
+    case .running, .responding, .answered: return .nothing
     }
-    guard let message, let method, let head else { return .fail(.wrongMessageCount) }
-    hasBegun = true
-    return .run(method, head, message, timeout: timeLeft(at: now))
   }
 
   /// The method has taken so many messages and bytes in all.
@@ -132,36 +176,22 @@ struct GRPCStreamState {
 
   /// What may be given back to the peer's window: not where it sends no more, or nobody takes more.
   mutating func returnBytes(from threshold: Int) -> Int? {
-    guard unreturnedBytes >= threshold, !isRequestEnded, !isAnswered,
-      given.messages == taken.messages
-    else { return nil }
+    guard unreturnedBytes >= threshold, requestsMax != nil, given.messages == taken.messages else { return nil }
     defer { unreturnedBytes = 0 }
     return unreturnedBytes
   }
 
-  /// Of the caller's deadline, and of the longest a call may take.
-  func timeLeft(at now: ContinuousClock.Instant) -> Duration {
-    let longest = Duration.seconds(Limits.callSecondsMax)
-    return min(head?.timeout ?? longest, longest) - (now - opened)
-  }
-
   /// It waits for the end of its request longer than it may.
   func isOverdue(at now: ContinuousClock.Instant) -> Bool {
-    !hasBegun && !isAnswered && timeLeft(at: now) <= .zero
+    if case .receiving(_, _, let deadline) = phase { now >= deadline } else { false }
   }
 
   // MARK: The response
 
-  /// The caller's own encoding, where it takes responses in it too.
-  private var encoding: Compression? {
-    guard let head, let encoding = head.encoding else { return nil }
-    return head.accepts?.contains(encoding) ?? true ? encoding : nil
-  }
-
   /// The headers before the first message, unless they were sent.
   mutating func begin(_ metadata: Metadata, _ send: (Outgoing) -> Void) {
-    guard !isInitialSent, !isAnswered else { return }
-    isInitialSent = true
+    guard !areHeadersSent, !isAnswered else { return }
+    areHeadersSent = true
     var headers = HTTP2Headers(.grpcResponse)
     if let encoding { headers.add("grpc-encoding", encoding.rawValue) }
     headers.add(metadata)
@@ -196,44 +226,33 @@ struct GRPCStreamState {
     guard !isAnswered else { return }
     switch response.reply {
     case .success(let payload):
-      guard streams != nil || payload.count <= Limits.frameBytesMax else {
+      let isUnary = !isStreaming
+      guard !isUnary || payload.count <= Limits.frameBytesMax else {
         return answer(Response(.messageTooLarge(bytes: payload.count)), send)
       }
       begin(response.initialMetadata, send)
-      if streams == nil { self.send(payload, compress: response.compress, send) }
+      if isUnary { self.send(payload, compress: response.compress, send) }
       var trailers = HTTP2Headers(.grpcOK)
       trailers.add(response.trailingMetadata)
       send(.trailers(trailers))
     case .failure(let error):
-      var trailers = HTTP2Headers(isInitialSent ? nil : .grpcResponse)
-      if !isInitialSent { trailers.add(response.initialMetadata) }
+      var trailers = HTTP2Headers(areHeadersSent ? nil : .grpcResponse)
+      if !areHeadersSent { trailers.add(response.initialMetadata) }
       trailers.add(error)
       trailers.add(response.trailingMetadata)
-      send(isInitialSent ? .trailers(trailers) : .headers(trailers, isLast: true))
+      send(areHeadersSent ? .trailers(trailers) : .headers(trailers, isLast: true))
     }
-    forget()
-  }
-
-  /// Refuses what is no call.
-  mutating func refuse(_ refusal: GRPCRequestHead.Refusal, _ send: (Outgoing) -> Void) {
-    switch refusal {
-    case .http(let status):
-      var headers = HTTP2Headers()
-      headers.add(":status", "\(status)")
-      send(.headers(headers, isLast: true))
-      forget()
-    case .rpc(let error): answer(Response(error), send)
-    case .encoding(let error):
-      var response = Response(error)
-      response.trailingMetadata.add("grpc-accept-encoding", GRPCRequestHead.acceptEncoding)
-      answer(response, send)
-    }
-  }
-
-  private mutating func forget() {
-    isAnswered = true
+    phase = .answered
     message = nil
     decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
+  }
+}
+
+extension GRPCRequestHead {
+  /// The caller's own encoding, where it takes responses in it too.
+  fileprivate var responseEncoding: Compression? {
+    guard let encoding else { return nil }
+    return accepts?.contains(encoding) ?? true ? encoding : nil
   }
 }
 
@@ -243,6 +262,22 @@ extension ConstantHeaders {
 }
 
 extension HTTP2Headers {
+  /// What a request is refused with.
+  fileprivate init(_ refusal: GRPCRequestHead.Refusal) {
+    switch refusal {
+    case .http(let status):
+      self.init()
+      add(":status", "\(status)")
+    case .rpc(let error):
+      self.init(.grpcResponse)
+      add(error)
+    case .encoding(let error):
+      self.init(.grpcResponse)
+      add(error)
+      add("grpc-accept-encoding", GRPCRequestHead.acceptEncoding)
+    }
+  }
+
   fileprivate mutating func add(_ metadata: Metadata) {
     for entry in metadata.entries { add(entry.key, entry.value) }
   }
