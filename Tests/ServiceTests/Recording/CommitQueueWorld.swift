@@ -23,6 +23,8 @@ struct CommitQueueWorld: ~Copyable {
   private var tenantOf: [Int: TenantKey] = [:]
   /// The tenant that gives way, and when it does no longer.
   private var givesWay = (tenant: TenantKey(rawValue: 0), end: 0)
+  /// Until when each tenant was told to give way. A writer that sleeps for one sleeps on when another one gives way, too.
+  private var givingWayEnds: [TenantKey: Int] = [:]
   private let start = ContinuousClock.now
 
   init(random: SeededGenerator) { self.random = random }
@@ -56,8 +58,9 @@ struct CommitQueueWorld: ~Copyable {
 
   /// Every writer is at work, or one that is free will look again in good time.
   private var isSeenTo: Bool {
-    let isOfOneThatGivesWay = waiting.allSatisfy { tenantOf[$0] == givesWay.tenant }
-    let latest = isOfOneThatGivesWay ? max(now + 5, givesWay.end) : now + 5
+    let tenants = Set(waiting.map { tenantOf[$0]! })
+    let givingWayEnd = tenants.count == 1 ? givingWayEnds[tenants.first!] ?? 0 : 0
+    let latest = max(now + 5, givingWayEnd)
     return writers.allSatisfy { if case .writing = $0 { true } else { false } }
       || writers.contains {
         if case .asleep(let until?) = $0 { until > now && until <= latest } else { false }
@@ -75,6 +78,7 @@ struct CommitQueueWorld: ~Copyable {
     let time = Int.random(in: 0...20, using: &random)
     let tenant = tenants.first!
     givesWay = (tenant, (givesWay.tenant == tenant ? max(givesWay.end, now) : now) + time)
+    givingWayEnds[tenant] = max(givingWayEnds[tenant] ?? 0, givesWay.end)
     return (tenant, .milliseconds(time))
   }
 
