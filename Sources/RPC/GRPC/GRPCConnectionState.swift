@@ -109,7 +109,7 @@ struct GRPCConnectionState: ~Copyable {
       if stream.isStreaming { actions.append(.open(id, method, head)) }
       streams[id] = stream
     } catch {
-      streams[id] = GRPCStreamState(refused: error) { actions.append(.send(id, $0)) }
+      streams[id] = GRPCStreamState(refused: error, opened: now) { actions.append(.send(id, $0)) }
     }
     if isLast { ended(id, at: now) }
   }

@@ -25,10 +25,10 @@ struct GRPCStreamState {
     case fail(RPCError)
   }
 
-  /// How far the call is.
+  /// How far the call is. It holds no references, because it is asked several times a call, and each time would copy them.
   private enum Phase {
     /// Of a unary call the request comes. If that is not complete by the deadline, the call fails.
-    case receiving(GRPCRequestHead, Method, deadline: ContinuousClock.Instant)
+    case receiving
     /// A unary call has begun, with its whole request.
     case running
     /// A streaming call has begun, with its headers, and its messages come.
@@ -40,6 +40,9 @@ struct GRPCStreamState {
   }
 
   private var phase: Phase
+  /// Of a unary call, until it begins: what it begins with.
+  private var pending: (head: GRPCRequestHead, method: Method)?
+  private let deadline: ContinuousClock.Instant
   /// Of the messages of the response: the caller's own, where it takes responses in it too.
   private let encoding: Compression?
   private var decoder: GRPCMessageDecoder
@@ -60,17 +63,22 @@ struct GRPCStreamState {
     if case .streaming(let streams, _) = method.handler {
       phase = .streaming(streams)
     } else {
-      // The caller's deadline, or the longest that a call may take.
-      let longest = Duration.seconds(Limits.callSecondsMax)
-      phase = .receiving(head, method, deadline: opened + min(head.timeout ?? longest, longest))
+      phase = .receiving
+      pending = (head, method)
     }
+    // The caller's, or the longest that a call may take.
+    let longest = Duration.seconds(Limits.callSecondsMax)
+    deadline = opened + min(head.timeout ?? longest, longest)
     encoding = head.responseEncoding
     decoder = GRPCMessageDecoder(compression: head.encoding, bytesMax: Limits.frameBytesMax)
   }
 
   /// What is no call, and is answered so.
-  init(refused refusal: GRPCRequestHead.Refusal, _ send: (Outgoing) -> Void) {
+  init(
+    refused refusal: GRPCRequestHead.Refusal, opened: ContinuousClock.Instant, _ send: (Outgoing) -> Void
+  ) {
     phase = .answered
+    deadline = opened
     encoding = nil
     decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
     send(.headers(HTTP2Headers(refusal), isLast: true))
@@ -146,9 +154,10 @@ struct GRPCStreamState {
     let message = message
     self.message = nil
     switch phase {
-    case .receiving(let head, let method, let deadline):
-      guard let message else { return .fail(.wrongMessageCount) }
+    case .receiving:
+      guard let message, let (head, method) = pending else { return .fail(.wrongMessageCount) }
       phase = .running
+      pending = nil
       return .run(method, head, message, timeout: deadline - now)
     case .streaming(let streams):
       phase = .responding
@@ -183,7 +192,7 @@ struct GRPCStreamState {
 
   /// It waits for the end of its request longer than it may.
   func isOverdue(at now: ContinuousClock.Instant) -> Bool {
-    if case .receiving(_, _, let deadline) = phase { now >= deadline } else { false }
+    if case .receiving = phase { now >= deadline } else { false }
   }
 
   // MARK: The response
@@ -243,6 +252,7 @@ struct GRPCStreamState {
       send(areHeadersSent ? .trailers(trailers) : .headers(trailers, isLast: true))
     }
     phase = .answered
+    pending = nil
     message = nil
     decoder = GRPCMessageDecoder(compression: nil, bytesMax: Limits.frameBytesMax)
   }
