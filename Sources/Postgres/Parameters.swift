@@ -138,7 +138,7 @@ package struct Parameters: Equatable, Sendable {
 
   private mutating func append(_ value: some FixedWidthInteger) { appendBytes(of: value.bigEndian) }
 
-  /// Appends the bytes of a value or a tuple. What a number weighs comes with it, for each append costs the same.
+  /// Appends the bytes of a value or a tuple. A number and its length go together, because each append costs the same.
   private mutating func appendBytes<Values>(of values: Values) {
     withUnsafeBytes(of: values) { bytes.append(contentsOf: $0) }
   }

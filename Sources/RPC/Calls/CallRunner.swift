@@ -346,7 +346,7 @@ final class CallRunner {
   private func workEnded(_ call: RunningCall, _ response: Response) {
     call.releaseMemory()
     bytesInFlight -= call.bytes
-    // Nobody needs it any longer: to take it touches no reference count.
+    // The call needs its context no longer. To move it out changes no reference counts, which a copy would.
     let context = exchange(&call.context, with: .none)
     let isAbandoned = call.answer == nil
     if isAbandoned { for observer in observers { observer.abandoned(call.method, context, response.reply) } }

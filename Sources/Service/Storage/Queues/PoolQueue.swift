@@ -86,7 +86,7 @@ struct PoolQueue<Waiter>: ~Copyable {
     wakeRested(at: now)
     if let lastTenant, lastTenant != tenant { sharedUntil = now + Self.sharedTime }
     lastTenant = tenant
-    // Where others wait already, it waits with them: `serve` has their connections.
+    // If reads of this kind wait already, this one waits behind them, and `serve` gives out the connections.
     if queues[kind.rawValue].isEmpty, mayStart(kind), mayHave(kind, at: now)(tenant), let connection = idle.popLast() {
       return .lease(lease(connection, kind, to: tenant))
     }
